@@ -1,0 +1,66 @@
+"""miliary-seg: small brain lesions, where they lie, and whether the pattern meets the proposed miliary criteria.
+
+Research use only. The public names are imported when first used, so that ``import miliary_seg`` is quick.
+
+Examples
+--------
+>>> import miliary_seg as ms
+>>> ms.Settings().decide.mri_lesions_per_slice
+20
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from miliary_seg.domain.decision import Decision, Verdict
+    from miliary_seg.domain.result import CaseResult, SeriesResult
+    from miliary_seg.domain.volume import Study, Volume
+    from miliary_seg.errors import MiliaryError
+    from miliary_seg.load import load_study
+    from miliary_seg.pipeline import analyze
+    from miliary_seg.settings import Settings
+
+_HOME = {
+    "load_study": "miliary_seg.load",
+    "analyze": "miliary_seg.pipeline",
+    "Settings": "miliary_seg.settings",
+    "MiliaryError": "miliary_seg.errors",
+    "Study": "miliary_seg.domain.volume",
+    "Volume": "miliary_seg.domain.volume",
+    "CaseResult": "miliary_seg.domain.result",
+    "SeriesResult": "miliary_seg.domain.result",
+    "Decision": "miliary_seg.domain.decision",
+    "Verdict": "miliary_seg.domain.decision",
+}
+_STAGES = ("load", "detect", "locate", "decide", "report", "phantom", "cohort")
+
+__all__ = [
+    "CaseResult",
+    "Decision",
+    "MiliaryError",
+    "SeriesResult",
+    "Settings",
+    "Study",
+    "Verdict",
+    "Volume",
+    "__version__",
+    "analyze",
+    "load_study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _STAGES:
+        return import_module(f"miliary_seg.{name}")
+    raise AttributeError(f"module 'miliary_seg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_STAGES})

@@ -1,0 +1,148 @@
+"""The three-valued answer, and everything needed to check it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from miliary_seg.domain.compartment import Coverage, Registration
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import Modality, SequenceEvidence
+
+
+class Verdict(StrEnum):
+    """Meets, does not meet, or indeterminate for the proposed criteria."""
+
+    MET = "MET"
+    NOT_MET = "NOT_MET"
+    INDETERMINATE = "INDETERMINATE"
+
+    @property
+    def text(self) -> str:
+        """The approved wording."""
+        return {
+            Verdict.MET: "meets the proposed criteria",
+            Verdict.NOT_MET: "does not meet the proposed criteria",
+            Verdict.INDETERMINATE: "is indeterminate for the proposed criteria",
+        }[self]
+
+    @classmethod
+    def all_of(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """Conjunction in three-valued (Kleene) logic; of nothing it is MET."""
+        found = set(verdicts)
+        return next((v for v in (cls.NOT_MET, cls.INDETERMINATE) if v in found), cls.MET)
+
+    @classmethod
+    def any_of(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """Disjunction in three-valued (Kleene) logic; of nothing it is NOT_MET."""
+        found = set(verdicts)
+        return next((v for v in (cls.MET, cls.INDETERMINATE) if v in found), cls.NOT_MET)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanFacts:
+    """All that the criteria may know of a scan: no voxels.
+
+    Slice positions are along the normal of the slices in mm, ascending with the slice index or descending; only their
+    differences matter.
+    """
+
+    modality: Modality
+    sequence: SequenceEvidence
+    slice_positions_mm: tuple[float, ...]
+    slice_centres_ras_mm: tuple[tuple[float, float, float], ...] = ()
+    sop_instance_uids: tuple[str, ...] = ()
+    thickness_mm: float = 1.0
+    gap_mm: float = 0.0
+    missing_slices: tuple[int, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
+    registration: Registration = field(default_factory=lambda: Registration(trusted=True, trust=1.0))
+    image_doubts: tuple[Reason, ...] = ()
+    """Coded doubts about the image (noise, motion, ...) that make a negative answer indeterminate."""
+    artefact_doubts: tuple[Reason, ...] = ()
+    """Coded artefact patterns (vessels, sulci, ringing) that make a positive count indeterminate."""
+    lesion_sensitivity: float | None = None
+    """Measured chance that the detector finds a visible lesion, at the operating point in use."""
+    false_positives_per_slice: float | None = None
+    """Measured mean number of false lesions a slice, at the operating point in use."""
+
+    @property
+    def n_slices(self) -> int:
+        """Number of acquired slices."""
+        return len(self.slice_positions_mm)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSlice:
+    """A slice that carries the answer."""
+
+    index: int
+    """Along the slice axis, from 0."""
+    position_mm: float
+    """Along the normal of the slices."""
+    centre_ras_mm: tuple[float, float, float] | None
+    sop_instance_uid: str | None
+    n_lesions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionResult:
+    """One published criterion under the default reading."""
+
+    name: str
+    """``count`` , ``bilateral`` , ``both_levels``."""
+    statement: str
+    citation: str
+    observed: str
+    threshold: str
+    verdict: Verdict
+    evidence: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingResult:
+    """The answer under one reading of the rule's open points."""
+
+    name: str
+    """For instance ``native/pairwise/independent``."""
+    choices: tuple[tuple[str, str], ...]
+    """(open point, reading) pairs, for instance ``("slice", "slab")``."""
+    verdict: Verdict
+    is_default: bool = False
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer for one series, with its evidence under every reading."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    criteria: tuple[CriterionResult, ...] = ()
+    readings: tuple[ReadingResult, ...] = ()
+    probability: float | None = None
+    """P(criteria met) under the default reading, from the lesions' probabilities; None where it was not computed."""
+    borderline: bool = False
+    """The second-best slice is within the detector's own error of the threshold."""
+    margin: int = 0
+    """Count of the deciding (second-best admissible) slice minus the threshold."""
+    threshold: int = 20
+    evidence_slices: tuple[EvidenceSlice, ...] = ()
+    slice_counts: tuple[int, ...] = ()
+    """Lesions per native slice, in the order of the slice axis."""
+    slab_counts: tuple[int, ...] = ()
+    """Lesions that a slab (``settings.decide.slab_mm``) starting at this slice would have shown."""
+    quadrant_counts: tuple[tuple[str, int], ...] = ()
+    """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyDecision:
+    """The answer for a study: met if any eligible series is met; series are never pooled."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    deciding_series: tuple[str, ...] = ()
+    """Identifiers of the series that carry the verdict."""

@@ -1,0 +1,66 @@
+"""What the detector found: candidates, why some were rejected, and lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from miliary_seg.domain.sequence import Polarity
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A blob-like place, before it is accepted or rejected."""
+
+    id: int
+    centroid_ijk: Point
+    """Fractional voxel index on the input's grid."""
+    centroid_ras_mm: Point
+    diameter_mm: float
+    """Calibrated from the best scale."""
+    polarity: Polarity
+    contrast: float
+    """Local contrast over the noise standard deviation of the scan (dimensionless)."""
+    probability: float
+    """The rejector's probability that a reader would call this a lesion, 0 to 1."""
+    features: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Names, units and meaning: ``miliary_seg.detect.FEATURES``."""
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.centroid_ijk))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A candidate that is not a lesion, and the rule that says so."""
+
+    candidate: Candidate
+    rule: str
+    """Stable code, for instance ``probability``, ``overlap``, ``too_small``."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesion:
+    """An accepted lesion: its place, its size and on which slices a reader would count it."""
+
+    id: int
+    """1, 2, 3 ...: also its label in the lesion label map."""
+    centroid_ras_mm: Point
+    centroid_ijk: Point
+    volume_mm3: float
+    equivalent_diameter_mm: float
+    """Diameter of the sphere of the same volume."""
+    contrast: float
+    """Local contrast over the noise standard deviation of the scan."""
+    probability: float
+    polarity: Polarity = Polarity.BRIGHT
+    slices: tuple[int, ...] = ()
+    """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""
+    max_diameter_mm: float | None = None
+    """Longest in-plane extent over all slices."""
+    candidate_id: int | None = None
+    flags: tuple[str, ...] = ()

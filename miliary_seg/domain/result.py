@@ -1,0 +1,158 @@
+"""Results: what each stage hands on, and what one case comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from miliary_seg.domain.compartment import Assignment, Coverage, Registration
+from miliary_seg.domain.decision import Decision, StudyDecision
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where the brain and its compartments lie in one scan (arrays on the scan's own grid)."""
+
+    brain_mask: BoolArray = field(compare=False)
+    compartments: LabelMap = field(compare=False)
+    """Labels of ``Compartment`` inside the brain mask, 0 outside."""
+    midline_distance_mm: Float32Array = field(compare=False)
+    """Signed, negative on the left; every voxel of the grid."""
+    tentorium_distance_mm: Float32Array = field(compare=False)
+    """Signed, negative above; every voxel of the grid."""
+    coverage: Coverage
+    registration: Registration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """How sensitive the detector was set, with what was measured at that setting (docs/detection.md)."""
+
+    name: str
+    """``high``, ``balanced`` or ``specific``."""
+    probability_threshold: float
+    measured_recall: float | None = None
+    measured_false_positives_per_slice: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """What the detector found in one scan."""
+
+    candidates: tuple[Candidate, ...]
+    rejections: tuple[Rejection, ...]
+    lesions: tuple[Lesion, ...]
+    lesion_labels: LabelMap = field(compare=False)
+    """Instance labels on the scan's grid: n = lesion id n."""
+    polarity: Polarity
+    noise_sigma: float
+    """Robust standard deviation of the noise inside the brain, in the scan's intensity unit."""
+    operating_point: OperatingPoint
+    detectable_diameter_mm: float | None = None
+    """Smallest diameter that this scan's noise, spacing and contrast allow to be found reliably."""
+    doubts: tuple[Reason, ...] = ()
+    """Image doubts (noise, saturation, artefact patterns) seen by the detector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesResult:
+    """One analysed series."""
+
+    volume: Volume = field(compare=False)
+    location: Location
+    detection: Detection
+    assignments: tuple[Assignment, ...]
+    decision: Decision
+    caveats: tuple[Reason, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Safe name of the series."""
+        return self.volume.id
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """Accepted lesions."""
+        return self.detection.lesions
+
+    def lesions_frame(self) -> Any:
+        """Lesions as a pandas DataFrame, one row a lesion.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+
+        return pd.DataFrame(self.lesion_rows())
+
+    def lesion_rows(self) -> list[dict[str, Any]]:
+        """One flat mapping a lesion: measurements and assignment together."""
+        places = {a.lesion_id: a for a in self.assignments}
+        return [_lesion_row(lesion, places[lesion.id]) for lesion in self.lesions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """Everything that one case came to; equal for equal input, settings and version."""
+
+    case: str
+    decision: StudyDecision
+    series: tuple[SeriesResult, ...]
+    settings: dict[str, Any]
+    settings_digest: str
+    software: dict[str, str]
+    caveats: tuple[Reason, ...] = ()
+    timings_s: dict[str, float] = field(default_factory=dict, compare=False)
+    writer: Callable[[CaseResult, Path, bool], Path] | None = field(default=None, compare=False, repr=False)
+
+    def write(self, output: str | Path, *, force: bool = False) -> Path:
+        """Write the same files as ``miliary-seg run`` under ``output/<case>/`` and return that folder.
+
+        Raises
+        ------
+        OutputError
+            If the folder exists already (without ``force``) or cannot be written.
+        """
+        if self.writer is None:
+            raise TypeError("this CaseResult was built by hand and has no writer; use miliary_seg.report.write_case")
+        return self.writer(self, Path(output), force)
+
+
+def _lesion_row(lesion: Lesion, place: Assignment) -> dict[str, Any]:
+    return {
+        "id": lesion.id,
+        "centroid_ras_mm": list(lesion.centroid_ras_mm),
+        "centroid_ijk": list(lesion.centroid_ijk),
+        "equivalent_diameter_mm": lesion.equivalent_diameter_mm,
+        "volume_mm3": lesion.volume_mm3,
+        "max_diameter_mm": lesion.max_diameter_mm,
+        "contrast": lesion.contrast,
+        "probability": lesion.probability,
+        "polarity": str(lesion.polarity),
+        "side": None if place.side is None else str(place.side),
+        "level": None if place.level is None else str(place.level),
+        "boundary_distance_mm": place.boundary_distance_mm,
+        "side_confidence": place.side_confidence,
+        "level_confidence": place.level_confidence,
+        "slices": list(lesion.slices),
+        "flags": list(lesion.flags),
+    }
+
+
+__all__ = [
+    "CaseResult",
+    "Detection",
+    "Float64Array",
+    "Location",
+    "OperatingPoint",
+    "SeriesResult",
+]

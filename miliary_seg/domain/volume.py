@@ -1,0 +1,126 @@
+"""Scans: voxels with their place in the patient and what is known of how they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import Modality, SequenceEvidence
+from miliary_seg.errors import GeometryError, UnsuitableImageError
+
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a volume came from; enough to refer to every slice of it."""
+
+    format: str
+    """``DICOM``, ``NIfTI``, ``phantom`` or ``array``."""
+    paths: tuple[str, ...] = ()
+    """Files used: one, or one per slice in the order of the slice axis."""
+    sha256: str = ""
+    """Digest over the bytes of the files used, in order."""
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    frame_of_reference_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
+    """One per slice along the slice axis; empty where there are none."""
+    orientation_source: str = ""
+    """``ImageOrientationPatient``, ``sform``, ``qform``, ``stated by the user`` or ``none``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Volume:
+    """One scan, placed in the patient.
+
+    Voxels are copied to float32 (i, j, k) and made read-only. CT is in HU. MR intensities have no unit.
+    """
+
+    voxels: Float32Array
+    grid: Grid
+    id: str = "volume"
+    """Safe name of the series: letters, digits, dot, dash and underscore only."""
+    modality: Modality = Modality.MR
+    sequence: SequenceEvidence = field(default_factory=SequenceEvidence)
+    slice_axis: int = 2
+    """Voxel axis across the acquired slices."""
+    slice_thickness_mm: float | None = None
+    """Nominal thickness of a slice; None where the file does not say (then the spacing stands in for it)."""
+    missing_slices: tuple[int, ...] = ()
+    orientation_known: bool = True
+    """False where the file states no orientation: then left and right are unknown."""
+    resampled: bool = False
+    caveats: tuple[Reason, ...] = ()
+    source: Source = field(default_factory=lambda: Source(format="array"))
+
+    def __post_init__(self) -> None:
+        voxels = np.array(self.voxels, dtype=np.float32)
+        if voxels.ndim != 3:
+            raise UnsuitableImageError(f"a volume needs 3 dimensions, got {voxels.ndim}")
+        if voxels.shape != self.grid.shape:
+            raise GeometryError(f"voxels are {voxels.shape}, the grid is {self.grid.shape}")
+        if self.slice_axis not in (0, 1, 2):
+            raise GeometryError(f"slice_axis must be 0, 1 or 2, got {self.slice_axis}")
+        voxels.setflags(write=False)
+        object.__setattr__(self, "voxels", voxels)
+
+    @property
+    def n_slices(self) -> int:
+        """Number of acquired slices."""
+        return self.grid.shape[self.slice_axis]
+
+    @property
+    def slice_spacing_mm(self) -> float:
+        """Distance in mm between neighbouring slice planes along their normal (not along a sheared column)."""
+        a, b = (self.grid.directions[:, x] for x in range(3) if x != self.slice_axis)
+        normal = np.cross(a, b)
+        return float(abs(normal @ self.grid.affine[:3, self.slice_axis]) / np.linalg.norm(normal))
+
+    @property
+    def thickness_mm(self) -> float:
+        """Slice thickness in mm; the slice spacing where the file does not state one."""
+        return self.slice_thickness_mm or self.slice_spacing_mm
+
+    @property
+    def gap_mm(self) -> float:
+        """Unimaged distance between neighbouring slices (0 where they touch or overlap)."""
+        return max(0.0, self.slice_spacing_mm - self.thickness_mm)
+
+    @property
+    def plane(self) -> str:
+        """``axial``, ``coronal`` or ``sagittal``: the plane nearest to the acquired slices."""
+        return ("sagittal", "coronal", "axial")[self.grid.world_axes[self.slice_axis]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The volumes that one case is decided on."""
+
+    case: str
+    volumes: tuple[Volume, ...]
+    caveats: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelMap:
+    """Integer labels on a grid; 0 is background."""
+
+    labels: NDArray[Any]
+    grid: Grid
+    names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels = np.array(self.labels)
+        if labels.dtype.kind not in "ui":
+            raise UnsuitableImageError(f"labels must be integers, got {labels.dtype}")
+        if labels.shape != self.grid.shape:
+            raise GeometryError(f"labels are {labels.shape}, the grid is {self.grid.shape}")
+        labels.setflags(write=False)
+        object.__setattr__(self, "labels", labels)

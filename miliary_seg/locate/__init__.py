@@ -1,0 +1,1 @@
+"""Placeholder until its stage lands in this session."""

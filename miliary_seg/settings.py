@@ -1,0 +1,257 @@
+"""Every setting of the program, as one frozen tree.
+
+The same tree drives TOML files, ``--set key=value``, the table in docs/settings.md and the record in every result.
+An unknown key is an error that names the nearest match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from miliary_seg.errors import SettingsError
+
+SequenceChoice = Literal["auto", "t1c", "t1", "t2", "flair", "dwi", "adc", "swi", "t2star", "pd", "ct", "ctc"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """Which files become volumes."""
+
+    sequence: SequenceChoice = "auto"
+    """What the scan shows, where the user knows better than the file."""
+    series: str = ""
+    """Only the series whose identifier or SeriesInstanceUID starts so; empty = every eligible series."""
+    volume: int = -1
+    """Which volume of a 4-D file (from 0); -1 = refuse 4-D input."""
+    resample: bool = False
+    """Resample unevenly spaced slices onto an even grid (recorded in every output) instead of refusing them."""
+    assume_orientation: str = ""
+    """Orientation code such as ``RAS`` for a file that states none; empty = side stays indeterminate."""
+    min_slices: int = 3
+    """Fewer slices than this are refused."""
+    max_voxels: int = 1_000_000_000
+    """Larger volumes are refused before memory is claimed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectSettings:
+    """How blobs become lesions. Sizes in mm; figures chosen in docs/detection.md."""
+
+    sensitivity: Literal["high", "balanced", "specific"] = "balanced"
+    """Operating point; measured recall and false positives of each are in every result."""
+    polarity: Literal["auto", "bright", "dark", "both"] = "auto"
+    """``auto`` = by sequence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateSettings:
+    """How the atlas is fitted."""
+
+    deform: bool = True
+    """Follow the affine fit by a smooth deformable one."""
+    trust_threshold: float = 0.5
+    """Fits below this figure of trust are not used for sides and levels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideSettings:
+    """The rule and its readings. Sources: docs/criteria.md."""
+
+    mri_lesions_per_slice: int = 20
+    """Bashour 2020: at least 20 lesions per image on MRI."""
+    ct_lesions_per_slice: int = 10
+    """Bashour 2020: at least 10 lesions per image on CT."""
+    plane: Literal["acquired", "axial"] = "acquired"
+    """Slices as acquired, or an axial reformat."""
+    slice: Literal["native", "slab"] = "native"
+    """Count on acquired slices, or on what a thick slice would have shown."""
+    slab_mm: float = 5.0
+    """Thickness of that thick slice: the usual one of the cohort behind the rule (2000-2015)."""
+    non_contiguous: Literal["pairwise", "separate-runs", "separation-mm"] = "pairwise"
+    """What keeps two qualifying slices apart."""
+    separation_mm: float = 10.0
+    """Least distance for the reading ``separation-mm``."""
+    bilateral: Literal["independent", "quadrants"] = "independent"
+    """Left and right anywhere, or left and right within each level."""
+    min_per_region: int = 1
+    """Fewest lesions on a side or level that count as evidence for it."""
+    max_thickness_mm: float = 5.0
+    """Thicker slices make a negative answer indeterminate."""
+    warn_thickness_mm: float = 1.5
+    """Thicker slices are remarked on."""
+    min_coverage: float = 0.9
+    """A negative answer needs at least this fraction of every compartment in view."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """What is written."""
+
+    identified: bool = False
+    """Keep file names and UIDs that could identify a patient in reports."""
+    dicom: bool = False
+    """Write DICOM SEG and SR."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole tree."""
+
+    seed: int = 0
+    """Seed of everything random."""
+    load: LoadSettings = field(default_factory=LoadSettings)
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    locate: LocateSettings = field(default_factory=LocateSettings)
+    decide: DecideSettings = field(default_factory=DecideSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Settings:
+        """Read settings from a TOML file; keys that it leaves out keep their defaults.
+
+        Raises
+        ------
+        SettingsError
+            If the file cannot be read or parsed, or holds an unknown key or an unsuitable value.
+        """
+        try:
+            tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"cannot read settings ({error})", where=path, todo="give a TOML file") from error
+        return cls().updated(_flatten(tree))
+
+    def with_options(self, options: Iterable[str]) -> Settings:
+        """Apply ``key=value`` strings, for instance ``decide.bilateral=quadrants``.
+
+        Raises
+        ------
+        SettingsError
+            If a string has no ``=``, or its key or value is unsuitable.
+        """
+        pairs = {}
+        for option in options:
+            key, sign, text = option.partition("=")
+            if not sign:
+                raise SettingsError(f"expected key=value, got {option!r}", todo="see `miliary-seg settings`")
+            pairs[key.strip()] = text.strip()
+        return self.updated(pairs)
+
+    def updated(self, values: Mapping[str, Any]) -> Settings:
+        """Copy with dotted keys replaced.
+
+        Examples
+        --------
+        >>> Settings().updated({"decide.slab_mm": "4"}).decide.slab_mm
+        4.0
+
+        Raises
+        ------
+        SettingsError
+            If a key is unknown or a value is unsuitable.
+        """
+        known = self.flat()
+        tree: Settings = self
+        for key, value in values.items():
+            if key not in known:
+                near = get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else "see `miliary-seg settings`"
+                raise SettingsError(f"unknown setting {key!r}", todo=hint)
+            tree = _replaced(tree, key.split("."), key, value)
+        return tree
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys and values in declaration order."""
+        return _flatten(asdict(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, as written into results."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the resolved settings: equal digests may be compared in one cohort (R20)."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Resolved settings as TOML text that ``from_toml`` reads back."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in self.as_dict().items() if not isinstance(value, dict)]
+        for name, section in self.as_dict().items():
+            if isinstance(section, dict):
+                lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _replaced(node: Any, path: list[str], key: str, value: Any) -> Any:
+    name, *rest = path
+    old = getattr(node, name)
+    kind = typing.get_type_hints(type(node))[name]
+    new = _replaced(old, rest, key, value) if is_dataclass(old) else _converted(kind, key, value)
+    return replace(node, **{name: new})
+
+
+def _converted(kind: Any, key: str, value: Any) -> Any:
+    """Turn a TOML value or a command-line string into the type of a setting."""
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise SettingsError(f"{key} cannot be {value!r}", todo="one of " + ", ".join(map(str, get_args(kind))))
+    try:
+        if kind is bool:
+            return _truth(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise TypeError(value)
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError(value)
+        return kind(float(value)) if kind is int else kind(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        name = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise SettingsError(f"{key} cannot be {value!r}", todo=f"a value of type {name}") from error
+
+
+def _truth(value: Any) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        return known[str(value).lower()]
+    except KeyError as error:
+        raise ValueError(value) from error
+
+
+def field_docs() -> dict[str, str]:
+    """Dotted key -> the sentence under the field in this file (for docs and ``settings``)."""
+    import ast
+    import inspect
+
+    sentences: dict[str, dict[str, str]] = {}
+    for cls in ast.parse(inspect.getsource(inspect.getmodule(Settings) or types)).body:
+        if isinstance(cls, ast.ClassDef):
+            sentences[cls.name] = {
+                a.target.id: b.value.value
+                for a, b in zip(cls.body, cls.body[1:], strict=False)
+                if isinstance(a, ast.AnnAssign)
+                and isinstance(a.target, ast.Name)
+                and isinstance(b, ast.Expr)
+                and isinstance(b.value, ast.Constant)
+                and isinstance(b.value.value, str)
+            }
+    docs = {"seed": sentences["Settings"]["seed"]}
+    for section in fields(Settings):
+        if section.name != "seed":
+            cls_name = type(getattr(Settings(), section.name)).__name__
+            docs.update({f"{section.name}.{name}": text for name, text in sentences[cls_name].items()})
+    return docs
