@@ -56,7 +56,8 @@ class Assignment:
     """Where one lesion lies.
 
     ``side`` and ``level`` are the more likely answers; the confidences say how likely (0.5 to 1). ``None``
-    means that the answer may not be used at all: no orientation in the file (side), or an atlas fit that is not trusted (both).
+    means that the answer may not be used at all: no orientation in the file (side), or an atlas fit that is
+    not trusted (both).
     """
 
     lesion_id: int
