@@ -58,7 +58,9 @@ class Detection:
     detectable_diameter_mm: float | None = None
     """Smallest diameter that this scan's noise, spacing and contrast allow to be found reliably."""
     doubts: tuple[Reason, ...] = ()
-    """Image doubts (noise, saturation, artefact patterns) seen by the detector."""
+    """Doubts about the image (noise, saturation, motion): they make a negative answer indeterminate."""
+    artefact_doubts: tuple[Reason, ...] = ()
+    """Artefact patterns (vessels, skull base, sulci, ringing) that carry the count: they make a positive one so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

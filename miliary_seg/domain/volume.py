@@ -77,11 +77,18 @@ class Volume:
         return self.grid.shape[self.slice_axis]
 
     @property
-    def slice_spacing_mm(self) -> float:
-        """Distance in mm between neighbouring slice planes along their normal (not along a sheared column)."""
+    def slice_normal(self) -> NDArray[np.float64]:
+        """Unit RAS vector across the slices, pointing to growing slice indices."""
         a, b = (self.grid.directions[:, x] for x in range(3) if x != self.slice_axis)
         normal = np.cross(a, b)
-        return float(abs(normal @ self.grid.affine[:3, self.slice_axis]) / np.linalg.norm(normal))
+        normal *= np.sign(normal @ self.grid.directions[:, self.slice_axis]) / np.linalg.norm(normal)
+        unit: NDArray[np.float64] = normal
+        return unit
+
+    @property
+    def slice_spacing_mm(self) -> float:
+        """Distance in mm between neighbouring slice planes along their normal (not along a sheared column)."""
+        return float(self.slice_normal @ self.grid.affine[:3, self.slice_axis])
 
     @property
     def thickness_mm(self) -> float:

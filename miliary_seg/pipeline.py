@@ -1,0 +1,164 @@
+"""The story of one case: locate the brain, detect lesions, assign them, decide. Nothing is printed or written."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from miliary_seg import __version__
+from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
+from miliary_seg.domain.volume import BoolArray, Study, Volume
+from miliary_seg.errors import InputError, MiliaryError, NoBrainError, NoImageError
+from miliary_seg.settings import Settings
+
+T = TypeVar("T")
+
+
+def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray | None = None) -> CaseResult:
+    """Analyse every volume of a study and decide.
+
+    Parameters
+    ----------
+    study
+        What ``load_study`` returned, or volumes put together by hand.
+    settings
+        Defaults to ``Settings()``.
+    mask
+        A brain mask on the grid of the study's only volume, shape (i, j, k); None = found by registration.
+
+    Returns
+    -------
+    CaseResult
+        With every candidate, the reasons, and the answer under every reading.
+
+    Raises
+    ------
+    NoImageError
+        If the study holds no volume.
+    NoBrainError
+        If no volume shows a brain.
+    InputError
+        If a mask is given for several volumes, or does not fit the volume.
+    """
+    from miliary_seg.decide import decide_study
+
+    settings = settings or Settings()
+    clock = _Clock()
+    results, caveats = [], list(study.caveats)
+    failures: list[MiliaryError] = []
+    for volume in study.volumes:
+        try:
+            results.append(_analyze_volume(volume, settings, _checked(mask, study), clock))
+        except InputError as error:
+            failures.append(error)
+            caveats.append(Reason(code=f"series_skipped_{error.code}", text=f"series {volume.id}: {error.what}"))
+    if not results:
+        raise failures[0] if failures else NoImageError("the study holds no volume", where=study.case)
+    return CaseResult(
+        case=study.case,
+        decision=decide_study({series.id: series.decision for series in results}),
+        series=tuple(results),
+        settings=settings.as_dict(),
+        settings_digest=settings.digest,
+        software=software(),
+        caveats=tuple(caveats),
+        timings_s=clock.seconds,
+        writer=_write,
+    )
+
+
+def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, clock: _Clock) -> SeriesResult:
+    from miliary_seg.decide import decide
+    from miliary_seg.detect import find
+    from miliary_seg.locate import assign, locate
+
+    location = clock.timed("locate", lambda: locate(volume, settings.locate, mask=mask))
+    if not location.registration.brain_found:
+        why = "; ".join(reason.text for reason in location.registration.reasons)
+        raise NoBrainError(f"no brain found ({why})", where=volume.id, todo="give a brain scan, or another --series")
+    detection = clock.timed("detect", lambda: find(volume, location.brain_mask, settings.detect))
+    assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
+    facts = scan_facts(volume, location, detection)
+    decision = clock.timed("decide", lambda: decide(detection.lesions, assignments, facts, settings.decide))
+    return SeriesResult(
+        volume=volume,
+        location=location,
+        detection=detection,
+        assignments=assignments,
+        decision=decision,
+        caveats=(*volume.caveats, *location.registration.reasons, *detection.doubts),
+    )
+
+
+def scan_facts(volume: Volume, location: Location, detection: Detection) -> ScanFacts:
+    """What the criteria may know of a scan: geometry, coverage and trust, but no voxels."""
+    axis = volume.slice_axis
+    centres_ijk = np.tile((np.array(volume.grid.shape, dtype=np.float64) - 1) / 2, (volume.n_slices, 1))
+    centres_ijk[:, axis] = np.arange(volume.n_slices)
+    centres = volume.grid.to_ras_mm(centres_ijk)
+    return ScanFacts(
+        modality=volume.modality,
+        sequence=volume.sequence,
+        slice_positions_mm=tuple(round(float(d), 6) for d in centres @ volume.slice_normal),
+        slice_centres_ras_mm=tuple((round(float(r), 4), round(float(a), 4), round(float(s), 4)) for r, a, s in centres),
+        sop_instance_uids=volume.source.sop_instance_uids,
+        thickness_mm=volume.thickness_mm,
+        gap_mm=volume.gap_mm,
+        missing_slices=volume.missing_slices,
+        coverage=location.coverage,
+        registration=location.registration,
+        image_doubts=detection.doubts,
+        artefact_doubts=detection.artefact_doubts,
+        lesion_sensitivity=detection.operating_point.measured_recall,
+        false_positives_per_slice=detection.operating_point.measured_false_positives_per_slice,
+    )
+
+
+def software() -> dict[str, str]:
+    """Versions that a result depends on."""
+    import scipy
+
+    return {
+        "name": "miliary-seg",
+        "version": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:
+    if mask is None:
+        return None
+    if len(study.volumes) != 1 or mask.shape != study.volumes[0].grid.shape:
+        shapes = ", ".join(str(volume.grid.shape) for volume in study.volumes)
+        raise InputError(f"a mask of shape {mask.shape} does not fit", where=shapes, todo="one volume, one mask")
+    return np.asarray(mask, dtype=bool)
+
+
+def _write(result: CaseResult, output: Path, force: bool) -> Path:
+    from miliary_seg.report import write_case
+
+    return write_case(result, output, force)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds spent in each stage, over all series of a case."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, stage: str, work: Callable[[], T]) -> T:
+        start = perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
