@@ -1,1 +1,5 @@
-"""Placeholder until its stage lands in this session."""
+"""Many cases: run each in isolation, keep what finished, record why the others failed."""
+
+from miliary_seg.cohort.run import CaseOutcome, RunPlan, run_cases
+
+__all__ = ["CaseOutcome", "RunPlan", "run_cases"]
