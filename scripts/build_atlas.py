@@ -1,9 +1,9 @@
 """Builds miliary_seg/atlas_data from the ICBM 2009a symmetric template that nilearn ships (see atlas_data/SOURCES.md).
 
 Left and right: the template equals its own mirror image, so the midsagittal plane is x = 0 and the result is made
-symmetric by construction. Level: a seeded watershed from plain MNI coordinates, on a cost that is low in white matter, higher in
-grey matter and highest in the cerebrospinal fluid that surrounds the tentorium. Brain stem: a plane closes it at
-the top of the midbrain. No other atlas goes in.
+symmetric by construction. Level: a seeded watershed from plain MNI coordinates, on a cost that is low in white matter,
+higher in grey matter and highest in the fluid around the tentorium. Brain stem: a plane closes it at the top of the
+midbrain. No other atlas goes in.
 """
 
 from __future__ import annotations
