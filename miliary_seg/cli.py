@@ -172,3 +172,7 @@ def _say(error: MiliaryError) -> None:
 def _stop(error: MiliaryError) -> NoReturn:
     _say(error)
     sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,7 +75,9 @@ def knee(folder: Path) -> Path:
     limb = (i - 45) ** 2 + (j - 45) ** 2 < 40**2
     bone = ((i - 33) ** 2 + (j - 45) ** 2 < 12**2) | ((i - 57) ** 2 + (j - 45) ** 2 < 12**2)
     image = np.where(limb, 500.0, 10.0) + np.where(bone & (np.abs(k - 60) > 4), 400.0, 0.0)
-    return save(folder / "knee.nii.gz", (image + np.random.default_rng(0).normal(0, 15, image.shape)).astype(np.float32))
+    return save(
+        folder / "knee.nii.gz", (image + np.random.default_rng(0).normal(0, 15, image.shape)).astype(np.float32)
+    )
 
 
 def water_phantom(folder: Path) -> Path:
