@@ -20,7 +20,8 @@ from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
 SOURCE = Path(nilearn.__file__).parent / "datasets" / "data"
-MARGIN = 4  # voxels of air kept around the brain
+MARGIN = 4  # mm of air kept around the brain in the template
+RIM = 30  # mm kept around it in the distance maps: skull, scalp and air enter the registration as rings
 
 # Seeds in MNI mm: (centre x, y, z), radius. x is mirrored.
 INFRATENTORIAL_SEEDS = (
@@ -60,7 +61,8 @@ ALL_SUPRATENTORIAL_ABOVE_MM = 20.0  # the culmen ends near z = 5, the tentorial 
 # Top of the brain stem: plane through the interpeduncular fossa and above the superior colliculus, (y, z) in mm.
 BRAINSTEM_TOP = ((-14.0, -13.0), (-34.0, 0.0))
 BRAINSTEM_BOX = ((-20.0, 20.0), (-44.0, -8.0), (-73.0, 4.0))
-TENTORIUM_STEP_MM = 0.5  # quantisation of the distance map
+TENTORIUM_STEP_MM = 0.5  # quantisation of the distance maps
+OUTSIDE_STEP_MM = 0.25
 T1_LEVELS = 64
 
 
@@ -70,32 +72,53 @@ def main(target: Path) -> None:
     gm, _ = _load("gm")
     wm, _ = _load("wm")
     brain = _largest(t1 > 0)
-    box = tuple(slice(max(0, s.start - MARGIN), s.stop + MARGIN) for s in ndi.find_objects(brain.astype(int))[0])
-    affine[:3, 3] += [s.start for s in box]
-    t1, gm, wm, brain = (a[box] for a in (np.where(brain, t1, 0), gm, wm, brain))
-    infra, tentorium = _level(gm, wm, brain, affine)
-    half, half_affine = slice(None, None, 2), affine.copy()
-    half_affine[:3, :3] *= 2
-    at2 = (half, half, half)
-    x = (affine[0, 0] * np.arange(t1.shape[0]) + affine[0, 3])[half][:, None, None]
-    labels = np.where(brain, np.where(infra, 3, 1), 0).astype(np.uint8)[at2]
-    labels += ((labels > 0) & (x > 0)).astype(np.uint8)
-    t1_2mm = np.where(brain[at2], np.maximum(ndi.gaussian_filter(t1, 0.85)[at2], 1), 0)
-    np.savez_compressed(
-        target / "compartments.npz",
-        labels=labels,
-        t1=_quantised(t1_2mm, T1_LEVELS),
-        tentorium=np.clip(np.round(tentorium[at2] / TENTORIUM_STEP_MM), -127, 127).astype(np.int8),
-        tentorium_step_mm=np.float64(TENTORIUM_STEP_MM),
-        affine=half_affine,
-    )
-    np.savez_compressed(
-        target / "template_1mm.npz", t1=_quantised(t1, 64), gm=_quantised(gm, 16), wm=_quantised(wm, 16), affine=affine
-    )
+    t1 = np.where(brain, t1, 0)
+    near, near_affine = _box(brain, MARGIN, affine)
+    template = {"t1": _quantised(t1, T1_LEVELS), "gm": _quantised(gm, 16), "wm": _quantised(wm, 16)}
+    _write(target / "template_1mm.npz", {k: near(v) for k, v in template.items()} | {"affine": near_affine})
+    wide, wide_affine = _box(brain, RIM, affine)
+    compartments = _compartments(wide(t1), wide(gm), wide(wm), wide_affine)
+    _write(target / "compartments.npz", compartments)
     names = ("compartments.npz", "template_1mm.npz")
     sums = [f"{hashlib.sha256((target / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
     (target / "CHECKSUMS").write_text("".join(sums), encoding="utf-8")
-    print(t1.shape, labels.shape, {n: (target / n).stat().st_size for n in names})
+
+
+def _write(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez_compressed(path, **arrays)
+    print(path.name, path.stat().st_size, {k: v.shape for k, v in arrays.items()})
+
+
+def _compartments(t1: Any, gm: Any, wm: Any, affine: Any) -> dict[str, Any]:
+    """Labels, T1 and distance maps at 2 mm, from 1 mm input with an odd number of voxels across x = 0."""
+    brain = t1 > 0
+    infra, tentorium = _level(gm, wm, brain, affine)
+    outside = np.where(brain, 0.5 - ndi.distance_transform_edt(brain), ndi.distance_transform_edt(~brain) - 0.5)
+    at2 = (slice(None, None, 2),) * 3
+    x = (affine[0, 0] * np.arange(t1.shape[0]) + affine[0, 3])[::2, None, None]
+    labels = np.where(brain, np.where(infra, 3, 1), 0).astype(np.uint8)[at2]
+    labels += ((labels > 0) & (x > 0)).astype(np.uint8)
+    smooth = np.where(brain, np.maximum(ndi.gaussian_filter(t1, 0.85), 1), 0)
+    return {
+        "labels": labels,
+        "t1": _quantised(smooth[at2], T1_LEVELS),
+        "tentorium": np.clip(np.round(tentorium[at2] / TENTORIUM_STEP_MM), -127, 127).astype(np.int8),
+        "outside": np.clip(np.round(outside[at2] / OUTSIDE_STEP_MM), -127, 127).astype(np.int8),
+        "steps_mm": np.array([TENTORIUM_STEP_MM, OUTSIDE_STEP_MM]),
+        "affine": affine @ np.diag([2.0, 2.0, 2.0, 1.0]),
+    }
+
+
+def _box(brain: Any, margin: int, affine: Any) -> tuple[Any, Any]:
+    """A function that cuts (or pads) an array to the brain and a margin in voxels, and the affine of the result."""
+    found = ndi.find_objects(brain.astype(int))[0]
+    start = [s.start - margin for s in found]
+    stop = [s.stop + margin for s in found]
+    inner = tuple(slice(max(0, a), b) for a, b in zip(start, stop, strict=True))
+    pad = [(max(0, -a), max(0, b - n)) for a, b, n in zip(start, stop, brain.shape, strict=True)]
+    moved = affine.copy()
+    moved[:3, 3] += start
+    return (lambda a: np.pad(a[inner], pad)), moved
 
 
 def _load(name: str) -> tuple[Any, Any]:
