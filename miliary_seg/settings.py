@@ -88,8 +88,26 @@ class DecideSettings:
     """Thicker slices make a negative answer indeterminate."""
     warn_thickness_mm: float = 1.5
     """Thicker slices are remarked on."""
+    max_gap_mm: float = 0.1
+    """Wider gaps between slices make a negative answer indeterminate; narrower ones are rounding of the header."""
     min_coverage: float = 0.9
     """A negative answer needs at least this fraction of every compartment in view."""
+    min_assignment_confidence: float = 0.99
+    """Less sure lesions count on their slices, but never as the evidence for a side or level."""
+    region_error_quantile: float = 0.95
+    """A side or level needs more lesions than this quantile of the detector's false positives there; 0 = not asked."""
+    axial_spacing_mm: float = 1.0
+    """Distance between the planes of the axial reformat."""
+
+    def __post_init__(self) -> None:
+        least = {"mri_lesions_per_slice": 1, "ct_lesions_per_slice": 1, "min_per_region": 1, "separation_mm": 0.0}
+        least |= dict.fromkeys(("slab_mm", "max_thickness_mm", "axial_spacing_mm"), 0.1)
+        least |= dict.fromkeys(("warn_thickness_mm", "max_gap_mm", "min_coverage", "region_error_quantile"), 0.0)
+        most = {"min_coverage": 1.0, "min_assignment_confidence": 1.0, "region_error_quantile": 0.999}
+        for name, low in (least | {"min_assignment_confidence": 0.5}).items():
+            high = most.get(name, 1e6)
+            if not low <= getattr(self, name) <= high:
+                raise SettingsError(f"decide.{name} cannot be {getattr(self, name)}", todo=f"{low:g} to {high:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,8 @@ class ScanFacts:
     thickness_mm: float = 1.0
     gap_mm: float = 0.0
     missing_slices: tuple[int, ...] = ()
+    """Slices that were never acquired. Where the positions are even, these slices stand in for them (interpolated) and
+    are never evidence; where they are not, the hole shows in the positions."""
     coverage: Coverage = field(default_factory=Coverage)
     registration: Registration = field(default_factory=lambda: Registration(trusted=True, trust=1.0))
     image_doubts: tuple[Reason, ...] = ()
@@ -78,12 +80,16 @@ class EvidenceSlice:
     """A slice that carries the answer."""
 
     index: int
-    """Along the slice axis, from 0."""
+    """Along the slice axis, from 0. Of a slab, the slice in its middle; of an axial reformat, the acquired slice
+    through the middle of its lesions."""
     position_mm: float
     """Along the normal of the slices."""
     centre_ras_mm: tuple[float, float, float] | None
     sop_instance_uid: str | None
     n_lesions: int
+    """On this image: the slice, the slab around it, or the reformatted plane."""
+    image: str = "slice"
+    """What was counted on: ``slice``, ``slab``, ``axial plane`` or ``axial slab``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +112,16 @@ class ReadingResult:
     """The answer under one reading of the rule's open points."""
 
     name: str
-    """For instance ``native/pairwise/independent``."""
+    """For instance ``acquired/native/pairwise/independent/1``."""
     choices: tuple[tuple[str, str], ...]
     """(open point, reading) pairs, for instance ``("slice", "slab")``."""
     verdict: Verdict
     is_default: bool = False
     reasons: tuple[Reason, ...] = ()
+    margin: int | None = None
+    """Count of the deciding image minus the threshold; None where this reading's images are unknown."""
+    probability: float | None = None
+    """P(criteria met) under this reading; meaning and limits as in ``Decision.probability``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +133,14 @@ class Decision:
     criteria: tuple[CriterionResult, ...] = ()
     readings: tuple[ReadingResult, ...] = ()
     probability: float | None = None
-    """P(criteria met) under the default reading, from the lesions' probabilities; None where it was not computed."""
+    """P(criteria met) under the default reading if every lesion is real with its own probability, independently. It
+    knows nothing of missed lesions, of the scan's gates or of artefacts; None where sides or levels are unknown."""
     borderline: bool = False
     """The second-best slice is within the detector's own error of the threshold."""
     margin: int = 0
     """Count of the deciding (second-best admissible) slice minus the threshold."""
+    count_distribution: tuple[tuple[int, float], ...] = ()
+    """(count, probability) of the deciding slice's count, from the lesions' probabilities; default reading."""
     threshold: int = 20
     evidence_slices: tuple[EvidenceSlice, ...] = ()
     slice_counts: tuple[int, ...] = ()

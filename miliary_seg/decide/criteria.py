@@ -1,0 +1,130 @@
+"""The published rule, one pure function per criterion.
+
+Each function takes what was seen and the scan's gates, and answers in three values: met (seen), not met (not seen on
+a scan that could have shown it), or indeterminate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from miliary_seg.decide.gates import Gates
+from miliary_seg.decide.reasons import reason, unique
+from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions
+from miliary_seg.domain.decision import CriterionResult, Verdict
+from miliary_seg.domain.reason import Reason
+
+CITATION = "Bashour SI et al. Br J Cancer 2020;123:1417-1423. doi:10.1038/s41416-020-1008-2"
+COUNT_STATEMENT = (
+    "at least 20 lesions per image on at least two non-contiguous MRI images, or at least 10 lesions per image on at "
+    "least two non-contiguous CT images"
+)
+BILATERAL_STATEMENT = "bilateral lesions"
+LEVELS_STATEMENT = "lesions located in both the supratentorial and the infratentorial compartment"
+
+Answer = tuple[Verdict, tuple[Reason, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountEvidence:
+    """What was counted under one reading of plane, slice and non-contiguity."""
+
+    deciding: int
+    """Count on the second-best admissible image."""
+    best: int
+    threshold: int
+    images: str = "slice"
+
+
+def count_criterion(seen: CountEvidence | None, gates: Gates) -> CriterionResult:
+    """At least the threshold on two non-contiguous images.
+
+    Parameters
+    ----------
+    seen
+        The count; None where there are no images to count on under this reading.
+    gates
+        What the scan can prove.
+    """
+    if seen is None:
+        answer, observed, threshold = (Verdict.INDETERMINATE, gates.plane), "not counted", ""
+    else:
+        answer = _count_answer(seen, gates)
+        observed = f"second-best admissible {seen.images} {seen.deciding}, best {seen.best}"
+        threshold = f">= {seen.threshold} on two non-contiguous images"
+    return _result("count", COUNT_STATEMENT, observed, threshold, answer)
+
+
+def bilateral_criterion(regions: Regions, gates: Gates, fewest: int, by_quadrant: bool) -> CriterionResult:
+    """Lesions on both sides; with ``by_quadrant`` on both sides of each level."""
+    names, code = (QUADRANTS, "quadrant_empty") if by_quadrant else (SIDES, "one_sided")
+    answer = _regions_answer(regions, names, fewest, (gates.sides, gates.absence), code)
+    return _result("bilateral", BILATERAL_STATEMENT, _tally(regions, names), f">= {fewest} in each", answer)
+
+
+def both_levels_criterion(regions: Regions, gates: Gates, fewest: int) -> CriterionResult:
+    """Lesions above and below the tentorium."""
+    answer = _regions_answer(regions, LEVELS, fewest, (gates.levels, gates.absence), "one_level")
+    return _result("both_levels", LEVELS_STATEMENT, _tally(regions, LEVELS), f">= {fewest} in each", answer)
+
+
+def _count_answer(seen: CountEvidence, gates: Gates) -> Answer:
+    if seen.deciding >= seen.threshold:
+        return (Verdict.INDETERMINATE, gates.presence) if gates.presence else (Verdict.MET, ())
+    if gates.absence:
+        return Verdict.INDETERMINATE, gates.absence
+    return Verdict.NOT_MET, (reason("count_below_threshold", f"{seen.deciding} of {seen.threshold}"),)
+
+
+def _regions_answer(
+    regions: Regions,
+    names: tuple[str, ...],
+    fewest: int,
+    gates: tuple[tuple[Reason, ...], tuple[Reason, ...]],
+    code: str,
+) -> Answer:
+    """Every named region holds at least ``fewest`` lesions."""
+    place_unknown, absence = gates
+    if place_unknown:
+        return Verdict.INDETERMINATE, place_unknown
+    answers = [_region_answer(regions, name, fewest, absence, code) for name in names]
+    verdict = Verdict.all_of(answer for answer, _ in answers)
+    return verdict, unique(item for answer, reasons in answers if answer is verdict for item in reasons)
+
+
+def _region_answer(regions: Regions, name: str, fewest: int, absence: tuple[Reason, ...], code: str) -> Answer:
+    sure, words = regions.n_sure(name), name.replace("_", " ")
+    if sure >= fewest:
+        limit = regions.error_limit[name]
+        if sure > limit:
+            return Verdict.MET, ()
+        return Verdict.INDETERMINATE, (reason("region_within_detector_error", f"{words} {sure}, errors up to {limit}"),)
+    if regions.n_likely(name) >= fewest:
+        return Verdict.INDETERMINATE, (reason("boundary_evidence_only", words), *absence)
+    if regions.n_possible(name) >= fewest:
+        return Verdict.INDETERMINATE, (reason("unassigned_lesions", words), *absence)
+    if absence:
+        return Verdict.INDETERMINATE, absence
+    return Verdict.NOT_MET, (reason(code, f"{words} {sure}, needed {fewest}"),)
+
+
+def _tally(regions: Regions, names: tuple[str, ...]) -> str:
+    """For instance ``left 40, right 3 (2 near the boundary)``."""
+    parts = []
+    for name in names:
+        unsure = regions.n_likely(name) - regions.n_sure(name)
+        near = f" ({unsure} near a boundary)" if unsure else ""
+        parts.append(f"{name.replace('_', ' ')} {regions.n_likely(name)}{near}")
+    return ", ".join(parts)
+
+
+def _result(name: str, statement: str, observed: str, threshold: str, answer: Answer) -> CriterionResult:
+    return CriterionResult(
+        name=name,
+        statement=statement,
+        citation=CITATION,
+        observed=observed,
+        threshold=threshold,
+        verdict=answer[0],
+        reasons=answer[1],
+    )

@@ -1,0 +1,154 @@
+"""From lesions and their places to the answer for one series, under every reading of the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from miliary_seg.decide.evidence import Evidence
+from miliary_seg.decide.gates import SHOWS_LESIONS
+from miliary_seg.decide.margin import count_error
+from miliary_seg.decide.readings import FEW_LESIONS, Reading, all_readings, default_reading
+from miliary_seg.decide.reasons import coverage_reasons, reason, unique
+from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES
+from miliary_seg.domain.compartment import Assignment
+from miliary_seg.domain.decision import CriterionResult, Decision, ReadingResult, ScanFacts, Verdict
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.reason import Reason
+from miliary_seg.errors import UsageError
+from miliary_seg.settings import DecideSettings
+
+
+def decide(
+    lesions: Sequence[Lesion], assignments: Sequence[Assignment], facts: ScanFacts, settings: DecideSettings
+) -> Decision:
+    """Decide whether one series meets the proposed criteria.
+
+    Parameters
+    ----------
+    lesions
+        Accepted lesions, in any order, with the slices on which each shows.
+    assignments
+        Where each lesion lies; a lesion without one counts on its slices only.
+    facts
+        Geometry, sequence, coverage, trust and doubts; no voxels.
+    settings
+        Thresholds, the default reading, and what makes a scan adequate.
+
+    Returns
+    -------
+    Decision
+        The answer under the default reading with its reasons and evidence, and under every other reading.
+
+    Raises
+    ------
+    UsageError
+        If lesions and facts do not fit: a slice that does not exist, an id given twice, a probability beyond 0 to 1.
+    """
+    if any(len(given) not in (0, facts.n_slices) for given in (facts.slice_centres_ras_mm, facts.sop_instance_uids)):
+        raise UsageError("slice positions, centres and SOPInstanceUIDs differ in number")
+    evidence = Evidence.of(lesions, assignments, facts, settings)
+    chosen = default_reading(settings)
+    criteria = evidence.criteria(chosen)
+    readings = tuple(_reading_result(evidence, reading, chosen) for reading in all_readings(settings))
+    margin, borderline = _margin(evidence, chosen), _is_borderline(evidence, chosen)
+    verdict = Verdict.all_of(criterion.verdict for criterion in criteria)
+    remarks = (*_remarks(evidence, chosen, verdict, borderline), *_disagreement(readings, chosen, verdict))
+    return Decision(
+        verdict=verdict,
+        reasons=unique((*_decisive(criteria, verdict), *remarks)),
+        criteria=criteria,
+        readings=readings,
+        probability=evidence.probability(chosen),
+        borderline=borderline,
+        margin=-evidence.threshold if margin is None else margin,
+        count_distribution=evidence.count_distribution(chosen),
+        threshold=evidence.threshold,
+        evidence_slices=evidence.evidence_slices(chosen),
+        slice_counts=_slice_counts(lesions, facts.n_slices),
+        slab_counts=evidence.slab_counts(),
+        quadrant_counts=(
+            *((name, evidence.regions.n_likely(name)) for name in QUADRANTS),
+            ("unassigned", evidence.regions.n_unassigned),
+        ),
+    )
+
+
+def _decisive(criteria: Sequence[CriterionResult], verdict: Verdict) -> tuple[Reason, ...]:
+    """Reasons of the criteria that brought the verdict about."""
+    return tuple(item for criterion in criteria if criterion.verdict is verdict for item in criterion.reasons)
+
+
+def _reading_result(evidence: Evidence, reading: Reading, chosen: Reading) -> ReadingResult:
+    criteria = evidence.criteria(reading)
+    verdict = Verdict.all_of(criterion.verdict for criterion in criteria)
+    return ReadingResult(
+        name=reading.name,
+        choices=reading.choices,
+        verdict=verdict,
+        is_default=reading == chosen,
+        reasons=unique(_decisive(criteria, verdict)),
+        margin=_margin(evidence, reading),
+        probability=evidence.probability(reading),
+    )
+
+
+def _margin(evidence: Evidence, reading: Reading) -> int | None:
+    seen = evidence.count(reading)
+    return None if seen is None else seen.deciding - seen.threshold
+
+
+def _is_borderline(evidence: Evidence, reading: Reading) -> bool:
+    margin = _margin(evidence, reading)
+    error = count_error(evidence.threshold, evidence.facts, evidence.spread(reading))
+    return margin is not None and error.holds(margin)
+
+
+def _slice_counts(lesions: Sequence[Lesion], n_slices: int) -> tuple[int, ...]:
+    counts = [0] * n_slices
+    for lesion in lesions:
+        for k in set(lesion.slices):
+            counts[k] += 1
+    return tuple(counts)
+
+
+def _remarks(evidence: Evidence, reading: Reading, verdict: Verdict, borderline: bool) -> tuple[Reason, ...]:
+    """What changes nothing but should be read beside the answer."""
+    facts, settings = evidence.facts, evidence.settings
+    found: list[Reason] = []
+    if borderline:
+        found.append(reason("borderline", f"{_margin(evidence, reading):+d} from {evidence.threshold}"))
+    if verdict is Verdict.MET:
+        found += _remarks_on_met(evidence, reading)
+    if verdict is Verdict.NOT_MET:
+        found.append(reason("negative_not_exclusion"))
+    if settings.warn_thickness_mm < facts.thickness_mm <= settings.max_thickness_mm:
+        found.append(reason("moderate_slice_thickness", f"{facts.thickness_mm:.3g} mm"))
+    return tuple(found)
+
+
+def _remarks_on_met(evidence: Evidence, reading: Reading) -> tuple[Reason, ...]:
+    facts, settings, regions = evidence.facts, evidence.settings, evidence.regions
+    short = coverage_reasons(facts.coverage, settings.min_coverage)
+    found = [reason("partial_coverage_met", " ".join(item.text for item in short))] if short else []
+    names = (*LEVELS, *(QUADRANTS if reading.bilateral == "quadrants" else SIDES))
+    few = [f"{name.replace('_', ' ')} {regions.n_sure(name)}" for name in names if regions.n_sure(name) <= FEW_LESIONS]
+    if few:
+        found.append(reason("rests_on_few_lesions", ", ".join(few)))
+    if facts.sequence.sequence not in SHOWS_LESIONS:
+        found.append(reason("sequence_caution", str(facts.sequence.sequence)))
+    return tuple(found)
+
+
+def _disagreement(readings: Sequence[ReadingResult], chosen: Reading, verdict: Verdict) -> tuple[Reason, ...]:
+    """Say how many readings answer otherwise, and which single changes of the default do."""
+    others = [reading for reading in readings if reading.verdict is not verdict]
+    if not others:
+        return ()
+    tally = [f"{sum(r.verdict is v for r in readings)} {v}" for v in Verdict if any(r.verdict is v for r in readings)]
+    single = []
+    for reading in others:
+        changed = [mine for mine, default in zip(reading.choices, chosen.choices, strict=True) if mine != default]
+        if len(changed) == 1:
+            single.append(f"{changed[0][0]} {changed[0][1]}: {reading.verdict}")
+    alone = "; ".join(single) or "no single change of the default reading does it"
+    return (reason("readings_disagree", f"{', '.join(tally)} of {len(readings)} readings; {alone}"),)

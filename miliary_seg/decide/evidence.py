@@ -1,0 +1,175 @@
+"""What one series shows, counted in every way that a reading may ask for. Nothing is computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
+from miliary_seg.decide.gates import Gates, gates_of
+from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, slab_stack
+from miliary_seg.decide.probability import Worlds, worlds_of
+from miliary_seg.decide.readings import Reading
+from miliary_seg.decide.regions import Regions, regions_of
+from miliary_seg.decide.separation import Apart, deciding_pair, second_best
+from miliary_seg.domain.compartment import Assignment
+from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFacts
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.sequence import Modality
+from miliary_seg.settings import DecideSettings
+
+IMAGE_NAMES = {
+    ("acquired", "native"): "slice",
+    ("acquired", "slab"): "slab",
+    ("axial", "native"): "axial plane",
+    ("axial", "slab"): "axial slab",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """Counts, places and gates of one series."""
+
+    facts: ScanFacts
+    settings: DecideSettings
+    threshold: int
+    gates: Gates
+    regions: Regions
+    worlds: Worlds
+    spreads: NDArray[np.float64]
+    """p(1 - p) of each lesion, shape (lesions,)."""
+    stacks: Mapping[tuple[str, str], Stack | None]
+    """(plane, slice) -> the images of that reading; None where they are unknown."""
+    _world_counts: dict[tuple[str, str], IntVector] = field(default_factory=dict)
+    _deciding: dict[tuple[str, str, str], IntVector] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        lesions: Sequence[Lesion],
+        assignments: Sequence[Assignment],
+        facts: ScanFacts,
+        settings: DecideSettings,
+    ) -> Evidence:
+        """Count and place the lesions of one series.
+
+        Raises
+        ------
+        UsageError
+            If lesions and facts do not fit.
+        """
+        acquired = acquired_stack(lesions, facts)
+        axial = axial_stack(lesions, facts, settings.axial_spacing_mm)
+        on_ct = facts.modality is Modality.CT
+        chances = np.array([lesion.probability for lesion in lesions], dtype=np.float64)
+        return cls(
+            facts=facts,
+            settings=settings,
+            threshold=settings.ct_lesions_per_slice if on_ct else settings.mri_lesions_per_slice,
+            gates=gates_of(facts, settings),
+            regions=regions_of(lesions, assignments, facts, settings),
+            worlds=worlds_of(lesions),
+            spreads=chances * (1 - chances),
+            stacks={
+                ("acquired", "native"): acquired,
+                ("acquired", "slab"): slab_stack(acquired, settings.slab_mm),
+                ("axial", "native"): axial,
+                ("axial", "slab"): None if axial is None else slab_stack(axial, settings.slab_mm),
+            },
+        )
+
+    def criteria(self, reading: Reading) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
+        """Answer each criterion under one reading."""
+        fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
+        return (
+            count_criterion(self.count(reading), self.gates),
+            bilateral_criterion(self.regions, self.gates, fewest, by_quadrant),
+            both_levels_criterion(self.regions, self.gates, fewest),
+        )
+
+    def count(self, reading: Reading) -> CountEvidence | None:
+        """Count on the deciding image; None where this reading's images are unknown."""
+        stack = self.stacks[reading.plane, reading.slice]
+        if stack is None:
+            return None
+        counts = stack.counts
+        return CountEvidence(
+            deciding=int(second_best(counts[None], stack, self._apart(reading))[0]),
+            best=int(counts.max(initial=0)),
+            threshold=self.threshold,
+            images=IMAGE_NAMES[reading.plane, reading.slice],
+        )
+
+    def deciding_images(self, reading: Reading) -> tuple[int, ...]:
+        """Images (of the reading's stack) that carry the count: the best admissible pair, or fewer."""
+        stack = self.stacks[reading.plane, reading.slice]
+        return () if stack is None else deciding_pair(stack, self._apart(reading))
+
+    def spread(self, reading: Reading) -> float:
+        """Return the variance of the deciding image's count, from the lesions' probabilities."""
+        stack = self.stacks[reading.plane, reading.slice]
+        images = self.deciding_images(reading)
+        if stack is None or not images:
+            return 0.0
+        weakest = min(images, key=lambda image: int(stack.counts[image]))
+        return float(self.spreads[stack.shows[weakest]].sum())
+
+    def evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
+        """Slices to look at, with their place in the world."""
+        stack = self.stacks[reading.plane, reading.slice]
+        if stack is None:
+            return ()
+        image_name, facts, counts = IMAGE_NAMES[reading.plane, reading.slice], self.facts, stack.counts
+        slices = []
+        for image in self.deciding_images(reading):
+            k = int(stack.middles[image])
+            slices.append(
+                EvidenceSlice(
+                    index=k,
+                    position_mm=facts.slice_positions_mm[k],
+                    centre_ras_mm=facts.slice_centres_ras_mm[k] if facts.slice_centres_ras_mm else None,
+                    sop_instance_uid=facts.sop_instance_uids[k] if facts.sop_instance_uids else None,
+                    n_lesions=int(counts[image]),
+                    image=image_name,
+                )
+            )
+        return tuple(slices)
+
+    def probability(self, reading: Reading) -> float | None:
+        """P(criteria met) if every lesion is real with its own probability; None where places are unknown."""
+        deciding = self._deciding_in_worlds(reading)
+        if deciding is None or self.gates.sides:
+            return None
+        placed = self.worlds.regions_met(self.regions, reading.min_per_region, reading.bilateral == "quadrants")
+        return self.worlds.chance((deciding >= self.threshold) & placed)
+
+    def count_distribution(self, reading: Reading) -> tuple[tuple[int, float], ...]:
+        """(count, probability) of the deciding image's count."""
+        deciding = self._deciding_in_worlds(reading)
+        return () if deciding is None else self.worlds.distribution(deciding)
+
+    def slab_counts(self) -> tuple[int, ...]:
+        """Lesions that a slab starting at each acquired slice would have shown, in the order of the slice axis."""
+        counts = np.zeros(self.facts.n_slices, dtype=np.int64)
+        stack = self.stacks["acquired", "slab"]
+        if stack is not None:
+            counts[stack.indices] = stack.counts
+        return tuple(int(n) for n in counts)
+
+    def _apart(self, reading: Reading) -> Apart:
+        return Apart(kind=reading.non_contiguous, separation_mm=self.settings.separation_mm, threshold=self.threshold)
+
+    def _deciding_in_worlds(self, reading: Reading) -> IntVector | None:
+        images = (reading.plane, reading.slice)
+        stack = self.stacks[images]
+        if stack is None:
+            return None
+        if images not in self._world_counts:
+            self._world_counts[images] = self.worlds.counts(stack)
+        key = (*images, reading.non_contiguous)
+        if key not in self._deciding:
+            self._deciding[key] = second_best(self._world_counts[images], stack, self._apart(reading))
+        return self._deciding[key]

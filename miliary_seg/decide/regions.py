@@ -1,0 +1,118 @@
+"""How many lesions are evidence for each side, level and quadrant.
+
+A lesion near the midline or the tentorium counts on its slices, but is no evidence for a side or a level: the atlas
+may be wrong by a few millimetres there. It may be the missing evidence, though, and then the answer is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import pdtr
+
+from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
+from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.errors import UsageError
+from miliary_seg.settings import DecideSettings
+
+BoolMatrix = NDArray[np.bool_]
+
+SIDES = (str(Side.LEFT), str(Side.RIGHT))
+LEVELS = (str(Level.SUPRATENTORIAL), str(Level.INFRATENTORIAL))
+QUADRANTS = tuple(compartment.name.lower() for compartment in Compartment)
+REGIONS = (*SIDES, *LEVELS, *QUADRANTS)
+
+INFRATENTORIAL_SHARE = 0.13
+"""Share of the brain below the tentorium: 30 613 of the 235 827 labelled voxels of ``atlas_data/compartments.npz``.
+False positives are taken to spread evenly over the brain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Regions:
+    """Evidence per region; matrices are (lesions, regions) in the order of ``REGIONS``."""
+
+    sure: BoolMatrix
+    """Lies there, outside the uncertainty band."""
+    likely: BoolMatrix
+    """More likely there than on the other side of the boundary; ``sure`` included."""
+    unknown: BoolMatrix
+    """Could lie there: its side or level is not known."""
+    error_limit: Mapping[str, int]
+    """Most lesions of each region that the detector's false positives alone explain; 0 where not measured."""
+
+    def n_sure(self, region: str) -> int:
+        """Lesions that are evidence for a region."""
+        return int(self.sure[:, REGIONS.index(region)].sum())
+
+    def n_likely(self, region: str) -> int:
+        """Lesions that more likely than not lie in a region."""
+        return int(self.likely[:, REGIONS.index(region)].sum())
+
+    def n_possible(self, region: str) -> int:
+        """Lesions that may lie in a region."""
+        column = REGIONS.index(region)
+        return int((self.likely | self.unknown)[:, column].sum())
+
+    @property
+    def n_unassigned(self) -> int:
+        """Lesions without a compartment."""
+        quadrants = [REGIONS.index(quadrant) for quadrant in QUADRANTS]
+        return int((~self.likely[:, quadrants].any(axis=1)).sum())
+
+
+def regions_of(
+    lesions: Sequence[Lesion], assignments: Sequence[Assignment], facts: ScanFacts, settings: DecideSettings
+) -> Regions:
+    """Collect the evidence for every region.
+
+    A lesion without an assignment is of unknown place; assignments without a lesion are ignored.
+
+    Raises
+    ------
+    UsageError
+        If two lesions, or two assignments, share an id.
+    """
+    places = {place.lesion_id: place for place in assignments}
+    if len(places) < len(assignments) or len({lesion.id for lesion in lesions}) < len(lesions):
+        raise UsageError("two lesions or two assignments share an id", todo="number the lesions 1, 2, 3 ...")
+    sure = np.zeros((len(lesions), len(REGIONS)), dtype=np.bool_)
+    likely, unknown = sure.copy(), sure.copy()
+    for row, lesion in enumerate(lesions):
+        place = places.get(lesion.id)
+        side, level = (None, None) if place is None else (place.side, place.level)
+        surely_side = place is not None and place.side_confidence >= settings.min_assignment_confidence
+        surely_level = place is not None and place.level_confidence >= settings.min_assignment_confidence
+        for column, (in_side, in_level) in enumerate(_MEMBERS):
+            likely[row, column] = fits = in_side in (None, side) and in_level in (None, level)
+            sure[row, column] = fits and (surely_side or not in_side) and (surely_level or not in_level)
+            possible = (side is None or in_side in (None, side)) and (level is None or in_level in (None, level))
+            unknown[row, column] = possible and not fits
+    return Regions(sure=sure, likely=likely, unknown=unknown, error_limit=_error_limits(facts, settings))
+
+
+def _error_limits(facts: ScanFacts, settings: DecideSettings) -> dict[str, int]:
+    """Most false positives to be expected in each region, at the quantile of the settings (Poisson)."""
+    expected = (facts.false_positives_per_slice or 0.0) * facts.n_slices
+    below = {LEVELS[0]: 1 - INFRATENTORIAL_SHARE, LEVELS[1]: INFRATENTORIAL_SHARE}
+    shares = dict.fromkeys(SIDES, 0.5) | below
+    shares |= {c.name.lower(): below[c.level] / 2 for c in Compartment}
+    quantile = settings.region_error_quantile
+    return {region: _poisson_quantile(expected * share, quantile) for region, share in shares.items()}
+
+
+def _poisson_quantile(mean: float, quantile: float) -> int:
+    """Smallest count that a Poisson variable stays at or below with at least this probability; 0 for quantile 0."""
+    counts = np.arange(int(mean + 10 * mean**0.5) + 10)
+    return int(np.searchsorted(pdtr(counts, mean), quantile)) if mean > 0 else 0
+
+
+_MEMBERS: tuple[tuple[Side | None, Level | None], ...] = (
+    *((side, None) for side in Side),
+    *((None, level) for level in Level),
+    *((compartment.side, compartment.level) for compartment in Compartment),
+)
+"""Side and level of each of ``REGIONS``; None = any."""
