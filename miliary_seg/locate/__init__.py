@@ -1,1 +1,11 @@
-"""Placeholder until its stage lands in this session."""
+"""Where each lesion lies: the brain, left and right, above and below the tentorium, on any scan of a head.
+
+``locate`` fits the atlas of this package to a scan (``pose`` from many starts, then ``affine_fit``, then ``deform``),
+carries midline and tentorium into it (``distances``), finds the brain (``brain_mask``) and says how far the fit may be
+trusted (``trust``). ``assign`` looks up each lesion. What was measured, and what falls short: ``docs/compartments.md``.
+"""
+
+from miliary_seg.locate.assign import assign
+from miliary_seg.locate.locate import locate
+
+__all__ = ["assign", "locate"]

@@ -1,0 +1,73 @@
+"""Affine fit at 4 mm: mutual information of the head and of the brain, with a prior on size, by its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.locate.atlas import TemplatePoints
+from miliary_seg.locate.descent import descend
+from miliary_seg.locate.mutual_information import mutual_information, mutual_information_slope
+from miliary_seg.locate.transform import UNIT, affine_jacobian, affine_matrix, apply, size_penalty
+from miliary_seg.locate.working_scan import WorkingScan
+
+BRAIN_WEIGHT = 2.0
+"""Weight of the brain's own information: the rings alone are content with a brain stretched to the scalp."""
+SIZE_WEIGHT = 0.010
+"""Weight in nats of the size penalty."""
+ITERATIONS = 40
+MIN_BRAIN_POINTS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffineFit:
+    """Twelve parameters and how well they fit."""
+
+    parameters: Float64Array
+    score: float
+    """Information minus penalty, in nats: what was maximised."""
+    head_information: float
+    brain_information: float
+    share_in_view: float
+    """Share of the template's points inside the scan at the start."""
+
+    @property
+    def matrix(self) -> Float64Array:
+        """MNI mm to scan mm, shape (4, 4)."""
+        return affine_matrix(self.parameters)
+
+
+def fit_affine(scan: WorkingScan, points: TemplatePoints, start: Float64Array) -> AffineFit | None:
+    """Best affine near a start of twelve parameters; None where hardly any of the brain is in view.
+
+    The points used are those inside the scan at the start, so that the fit cannot gain by pushing the brain out.
+    """
+    inside = scan.contains(scan.to_ijk(apply(affine_matrix(start), points.positions_mm)))
+    used = points.only(inside)
+    in_brain = used.in_brain
+    if in_brain.sum() < MIN_BRAIN_POINTS:
+        return None
+    homogeneous = np.vstack([used.positions_mm, np.ones(used.classes.size)])
+
+    def cost(parameters: Float64Array) -> tuple[float, Float64Array]:
+        levels, gradient = scan.sample_with_gradient(affine_matrix(parameters)[:3] @ homogeneous)
+        head, slope = mutual_information_slope(levels, used.classes, used.n_classes)
+        brain, brain_slope = mutual_information_slope(levels[in_brain], used.classes[in_brain], used.n_tissues)
+        slope[in_brain] += BRAIN_WEIGHT * brain_slope
+        by_matrix = (gradient * slope) @ homogeneous.T
+        uphill = (affine_jacobian(parameters) * by_matrix).sum(axis=(1, 2))
+        penalty, penalty_slope = size_penalty(parameters[6:9] * UNIT)
+        uphill[6:9] -= SIZE_WEIGHT * penalty_slope * UNIT
+        return SIZE_WEIGHT * penalty - head - BRAIN_WEIGHT * brain, -uphill
+
+    parameters, value = descend(cost, start, iterations=ITERATIONS, line_steps=15)
+    levels = scan.sample(affine_matrix(parameters)[:3] @ homogeneous)
+    return AffineFit(
+        parameters=parameters,
+        score=-value,
+        head_information=mutual_information(levels, used.classes, used.n_classes),
+        brain_information=mutual_information(levels[in_brain], used.classes[in_brain], used.n_tissues),
+        share_in_view=float(inside.mean()),
+    )

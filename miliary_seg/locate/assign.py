@@ -1,0 +1,82 @@
+"""Each lesion's side and level, how far from the boundary, and how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from miliary_seg.domain.compartment import Assignment, Level, Side
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.result import Location
+from miliary_seg.domain.volume import Float32Array, LabelMap
+
+DISTANCES_MM = (0.0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0, 12.0)
+"""Where the error tables below are given; linear between."""
+MIDLINE_WRONG = (0.5, 0.30, 0.070, 0.011, 0.0013, 0.0002, 0.0001, 0.0, 0.0, 0.0)
+TENTORIUM_WRONG = (0.5, 0.32, 0.094, 0.028, 0.010, 0.0045, 0.0022, 0.0012, 0.0005, 0.0)
+"""Share of voxels on the wrong side of a surface by their distance to it (docs/compartments.md, "Confidence")."""
+REAL_SCAN_STRETCH = 1.5
+"""Real scans are harder than simulated ones: a distance counts for this much less."""
+
+
+def assign(lesions: Iterable[Lesion], labels: LabelMap, location: Location) -> tuple[Assignment, ...]:
+    """Say where each lesion lies.
+
+    Parameters
+    ----------
+    lesions
+        In any order.
+    labels
+        Instance labels on the scan's grid: n = lesion id n. A lesion without voxels is placed by its centroid.
+    location
+        What ``locate`` returned for the same scan.
+
+    Returns
+    -------
+    tuple of Assignment
+        One a lesion, in the order given. Sides are None without a known orientation, sides and levels without a
+        trusted fit; distances are given all the same.
+    """
+    lesions = tuple(lesions)
+    midline = _mean_distance(lesions, labels, location.midline_distance_mm)
+    tentorium = _mean_distance(lesions, labels, location.tentorium_distance_mm)
+    usable = location.registration.trusted
+    sided = usable and location.registration.orientation_known
+    assigned = []
+    for lesion, x, z in zip(lesions, midline, tentorium, strict=True):
+        assigned.append(
+            Assignment(
+                lesion_id=lesion.id,
+                side=(Side.LEFT if x < 0 else Side.RIGHT) if sided else None,
+                level=(Level.SUPRATENTORIAL if z <= 0 else Level.INFRATENTORIAL) if usable else None,
+                boundary_distance_mm=min(abs(x), abs(z)),
+                midline_distance_mm=x,
+                tentorium_distance_mm=z,
+                side_confidence=1 - wrong_share(x, MIDLINE_WRONG) if sided else 0.5,
+                level_confidence=1 - wrong_share(z, TENTORIUM_WRONG) if usable else 0.5,
+            )
+        )
+    return tuple(assigned)
+
+
+def wrong_share(distance_mm: float, table: tuple[float, ...]) -> float:
+    """Chance that a place this far (mm) from a surface is on its other side, 0 to 0.5."""
+    return float(np.interp(abs(distance_mm) / REAL_SCAN_STRETCH, DISTANCES_MM, table))
+
+
+def _mean_distance(lesions: tuple[Lesion, ...], labels: LabelMap, distance_mm: Float32Array) -> list[float]:
+    """Mean signed distance over each lesion's voxels, in mm."""
+    if not lesions:
+        return []
+    ids = np.array([lesion.id for lesion in lesions])
+    voxels = labels.labels > 0
+    owner = labels.labels[voxels].astype(np.intp)
+    size = int(max(owner.max(initial=0), ids.max())) + 1
+    count = np.bincount(owner, minlength=size)
+    total = np.bincount(owner, weights=distance_mm[voxels], minlength=size)
+    centroids = np.array([lesion.centroid_ijk for lesion in lesions]).T
+    at_centroid = ndi.map_coordinates(distance_mm, centroids, order=1, mode="nearest")
+    mean = np.where(count[ids] > 0, total[ids] / np.maximum(count[ids], 1), at_centroid)
+    return [float(value) for value in mean]

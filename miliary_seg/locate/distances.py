@@ -1,0 +1,81 @@
+"""Distances to midline, tentorium and brain surface on the scan's own grid, and what part of the brain is in view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from miliary_seg.domain.compartment import Compartment, Coverage
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.volume import Float32Array
+from miliary_seg.locate.atlas import grid_points, load_atlas
+from miliary_seg.locate.deform import Deformation, to_template
+from miliary_seg.locate.transform import apply, inverse
+from miliary_seg.locate.working_scan import linear_weights, tensor_product
+
+COARSE_MM = 4.0
+"""Lattice on which the inverse of the fit is computed; between its points the maps are smooth."""
+COVERAGE_EVERY = 2
+"""Every n-th voxel of the 2 mm atlas along each axis counts for coverage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DistanceMaps:
+    """Signed distances in mm of the scan, on its grid, shape (i, j, k)."""
+
+    midline_mm: Float32Array
+    """Negative on the left."""
+    tentorium_mm: Float32Array
+    """Negative above."""
+    outside_mm: Float32Array
+    """Positive outside the atlas's brain surface as carried into the scan."""
+
+
+def distance_maps(
+    shape: tuple[int, int, int], affine: Float64Array, matrix: Float64Array, deformation: Deformation
+) -> DistanceMaps:
+    """Carry the atlas's surfaces to the grid of a scan.
+
+    Distances are measured in the template and scaled by the mean scale of the fit.
+    """
+    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    steps = np.maximum(1, np.floor(COARSE_MM / spacing)).astype(int)
+    counts = [int(np.ceil((n - 1) / step)) + 1 for n, step in zip(shape, steps, strict=True)]
+    lattice_affine = affine @ np.diag([*steps.astype(np.float64), 1.0])
+    place = to_template(grid_points(tuple(counts), lattice_affine), matrix, deformation)
+    atlas = load_atlas()
+    ijk = apply(inverse(atlas.affine), place)
+    weights = [linear_weights(np.arange(n) / step, m) for n, step, m in zip(shape, steps, counts, strict=True)]
+    scale = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
+
+    def carried(values: Float64Array | Float32Array) -> Float32Array:
+        coarse = (values * scale).astype(np.float32).reshape(counts)
+        return tensor_product(coarse, weights)
+
+    return DistanceMaps(
+        midline_mm=carried(place[0]),
+        tentorium_mm=carried(ndi.map_coordinates(atlas.tentorium_mm, ijk, order=1, mode="nearest")),
+        outside_mm=carried(ndi.map_coordinates(atlas.outside_mm, ijk, order=1, mode="nearest")),
+    )
+
+
+def coverage(
+    shape: tuple[int, int, int], affine: Float64Array, matrix: Float64Array, deformation: Deformation
+) -> Coverage:
+    """Fraction of each compartment of the fitted atlas that lies within the voxels of the scan."""
+    atlas = load_atlas()
+    every = (slice(None, None, COVERAGE_EVERY),) * 3
+    labels = atlas.labels[every].ravel()
+    positions = grid_points(atlas.labels[every].shape, atlas.affine @ np.diag([*[COVERAGE_EVERY] * 3, 1.0]))
+    in_brain = labels > 0
+    labels, positions = labels[in_brain], positions[:, in_brain]
+    field, lattice_affine = deformation.displacement()
+    ijk = apply(inverse(lattice_affine), positions)
+    moved = positions + np.stack([ndi.map_coordinates(part, ijk, order=1, mode="nearest") for part in field])
+    scan_ijk = apply(inverse(affine) @ matrix, moved)
+    upper = np.array(shape, dtype=np.float64)[:, None] - 0.5
+    inside = np.asarray(((scan_ijk > -0.5) & (scan_ijk < upper)).all(axis=0))
+    share = {c.name.lower(): float(inside[labels == c].mean()) for c in Compartment}
+    return Coverage(**share)

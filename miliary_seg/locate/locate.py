@@ -1,0 +1,144 @@
+"""From one scan to its brain, its compartments and how far they may be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from miliary_seg.domain.compartment import Compartment, Coverage, Registration
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.result import Location
+from miliary_seg.domain.sequence import Modality
+from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
+from miliary_seg.errors import GeometryError, NoBrainError
+from miliary_seg.locate.brain_mask import is_stripped, refined_mask, stripped_mask
+from miliary_seg.locate.canonical import CanonicalView
+from miliary_seg.locate.distances import DistanceMaps, coverage, distance_maps
+from miliary_seg.locate.register import Fit, register, resolutions
+from miliary_seg.locate.trust import Trust, judge
+from miliary_seg.locate.working_scan import Blocks
+from miliary_seg.settings import LocateSettings
+
+AIR_HU = -300.0
+"""MR is never this negative at its 2nd percentile; CT always is, since air surrounds the head."""
+
+
+def locate(volume: Volume, settings: LocateSettings, *, mask: BoolArray | None = None) -> Location:
+    """Find the brain, its compartments and their surfaces in a scan.
+
+    Parameters
+    ----------
+    volume
+        Any contrast, spacing and orientation; CT in HU.
+    settings
+        Whether to deform, and how much trust is enough.
+    mask
+        The user's own brain mask on the grid of the volume; it replaces the one found.
+
+    Returns
+    -------
+    Location
+        Arrays on the grid of the volume. ``registration`` says whether compartments may be used at all.
+
+    Raises
+    ------
+    NoBrainError
+        If the scan is constant or empty.
+    GeometryError
+        If the mask does not have the volume's shape.
+    """
+    if mask is not None and mask.shape != volume.grid.shape:
+        raise GeometryError(f"the mask is {mask.shape}, the scan is {volume.grid.shape}")
+    canonical = CanonicalView.of(volume.grid)
+    voxels = _finite(canonical.view(volume.voxels))
+    if float(voxels.min()) == float(voxels.max()):
+        raise NoBrainError("the scan is empty: every voxel has the same value", todo="give a brain scan")
+    with threadpool_limits(limits=1):  # many small matrix products: threads only cost, and the sums must not vary
+        return _located(volume, canonical, voxels, settings, mask)
+
+
+def _located(
+    volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
+) -> Location:
+    is_ct = volume.modality is Modality.CT or _looks_like_ct(voxels)
+    fit = register(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings.deform)
+    if fit is None:
+        return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
+    trust = judge(fit.figures)
+    maps = distance_maps(canonical.shape, canonical.affine, fit.matrix, fit.deformation)
+    stripped = is_stripped(voxels, maps.outside_mm)
+    if mask is not None:
+        brain = np.asarray(mask, dtype=bool)
+    elif stripped:
+        brain = canonical.back(stripped_mask(voxels, maps.outside_mm))
+    else:
+        brain = canonical.back(refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct))
+    return _assembled(volume, canonical, brain, maps, _registration(volume, settings, fit, trust, stripped), fit)
+
+
+def _assembled(
+    volume: Volume,
+    canonical: CanonicalView,
+    brain: BoolArray,
+    maps: DistanceMaps,
+    registration: Registration,
+    fit: Fit,
+) -> Location:
+    midline, tentorium = canonical.back(maps.midline_mm), canonical.back(maps.tentorium_mm)
+    labels = np.where(tentorium > 0, np.uint8(3), np.uint8(1))
+    labels += midline >= 0
+    labels *= brain
+    for array in (brain, midline, tentorium):
+        array.setflags(write=False)
+    return Location(
+        brain_mask=brain,
+        compartments=LabelMap(labels=labels, grid=volume.grid, names={int(c): c.text for c in Compartment}),
+        midline_distance_mm=midline,
+        tentorium_distance_mm=tentorium,
+        coverage=coverage(canonical.shape, canonical.affine, fit.matrix, fit.deformation),
+        registration=registration,
+    )
+
+
+def _registration(volume: Volume, settings: LocateSettings, fit: Fit, trust: Trust, stripped: bool) -> Registration:
+    return Registration(
+        trusted=trust.brain_found and trust.figure >= settings.trust_threshold,
+        trust=trust.figure,
+        brain_found=trust.brain_found,
+        orientation_known=volume.orientation_known,
+        skull_stripped=stripped,
+        figures=fit.figures,
+        reasons=trust.reasons,
+    )
+
+
+def _nothing(volume: Volume, reason: Reason) -> Location:
+    shape = volume.grid.shape
+    return Location(
+        brain_mask=np.zeros(shape, bool),
+        compartments=LabelMap(labels=np.zeros(shape, np.uint8), grid=volume.grid),
+        midline_distance_mm=np.zeros(shape, np.float32),
+        tentorium_distance_mm=np.zeros(shape, np.float32),
+        coverage=Coverage(
+            left_supratentorial=0.0, right_supratentorial=0.0, left_infratentorial=0.0, right_infratentorial=0.0
+        ),
+        registration=Registration(
+            trusted=False,
+            trust=0.0,
+            brain_found=False,
+            orientation_known=volume.orientation_known,
+            reasons=(reason,),
+        ),
+    )
+
+
+def _finite(voxels: Float32Array) -> Float32Array:
+    if np.isfinite(voxels.sum()):
+        return voxels
+    low = float(voxels[np.isfinite(voxels)].min(initial=0.0))
+    return np.nan_to_num(voxels, nan=low, posinf=low, neginf=low)
+
+
+def _looks_like_ct(voxels: Float32Array) -> bool:
+    thin = tuple(slice(None, None, max(1, n // 48)) for n in voxels.shape)
+    return float(np.percentile(voxels[thin], 2)) < AIR_HU

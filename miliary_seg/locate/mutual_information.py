@@ -1,0 +1,101 @@
+"""How well template classes and the scan's grey levels predict each other, in nats, and in which direction to improve.
+
+References
+----------
+Viola P, Wells WM. Alignment by maximization of mutual information. Int J Comput Vis 1997;24:137.
+doi:10.1023/A:1007958904918
+Studholme C, Hill DLG, Hawkes DJ. An overlap invariant entropy measure of 3D medical image alignment.
+Pattern Recognit 1999;32:71. doi:10.1016/S0031-3203(98)00091-0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.volume import Float32Array
+from miliary_seg.locate.atlas import TemplatePoints
+from miliary_seg.locate.transform import apply
+from miliary_seg.locate.working_scan import N_BINS, WorkingScan
+
+MARGIN = 2
+"""Empty bins on either side, so that the smoothing kernel loses nothing."""
+KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+"""Parzen window over the scan's bins (a cubic B-spline in effect)."""
+
+
+@dataclass(frozen=True, slots=True)
+class JointHistogram:
+    """Shares of (class, grey level), shape (n_classes, bins), and where every sample went."""
+
+    shares: Float64Array
+    cells: NDArray[np.intp]
+
+
+def normalized_mutual_information(
+    scan: WorkingScan, points: TemplatePoints, matrix: Float64Array, min_share: float = 0.25
+) -> float:
+    """Normalized mutual information of the points inside the scan (1 = none); 0 where fewer than ``min_share`` are."""
+    positions = apply(matrix, points.positions_mm)
+    inside = scan.contains(scan.to_ijk(positions))
+    if inside.sum() < min_share * inside.size:
+        return 0.0
+    levels = scan.sample(positions[:, inside])
+    shares = joint_histogram(levels, points.classes[inside], points.n_classes).shares
+    joint = _entropy(shares)
+    return (_entropy(shares.sum(axis=0)) + _entropy(shares.sum(axis=1))) / joint if joint > 0 else 0.0
+
+
+def mutual_information(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> float:
+    """Mutual information in nats of levels and classes, both of shape (n,)."""
+    return _information(joint_histogram(levels, classes, n_classes))[0]
+
+
+def mutual_information_slope(
+    levels: Float32Array, classes: NDArray[np.intp], n_classes: int
+) -> tuple[float, Float64Array]:
+    """Mutual information in nats, and its derivative by every level, shape (n,)."""
+    histogram = joint_histogram(levels, classes, n_classes)
+    information, log_ratio = _information(histogram)
+    smooth = _smoothed(log_ratio).ravel()
+    slope: Float64Array = (smooth[histogram.cells + 1] - smooth[histogram.cells]) / len(levels)
+    return information, slope
+
+
+def joint_histogram(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> JointHistogram:
+    """Joint histogram; every sample is shared between the two nearest bins."""
+    bins = N_BINS + 2 * MARGIN
+    value = np.clip(levels, 0, N_BINS - 1.001) + MARGIN
+    low = value.astype(np.intp)
+    upper_share = value - low
+    cells = classes * bins + low
+    n = n_classes * bins
+    upper = np.bincount(cells, upper_share, n)
+    shares = np.bincount(cells, minlength=n) - upper
+    shares[1:] += upper[:-1]
+    return JointHistogram(shares.reshape(n_classes, bins) / max(len(levels), 1), cells)
+
+
+def _information(histogram: JointHistogram) -> tuple[float, Float64Array]:
+    """Mutual information after Parzen smoothing, and log(p / marginal over classes), of the histogram's shape."""
+    shares = _smoothed(histogram.shares) + 1e-10
+    log_ratio = np.log(shares / shares.sum(axis=0))
+    information = float((shares * (log_ratio - np.log(shares.sum(axis=1))[:, None])).sum())
+    return information, log_ratio
+
+
+def _smoothed(shares: Float64Array) -> Float64Array:
+    padded = np.pad(shares, ((0, 0), (MARGIN, MARGIN)))
+    n = shares.shape[1]
+    smooth: Float64Array = sum(
+        (weight * padded[:, shift : shift + n] for shift, weight in enumerate(KERNEL)), np.zeros_like(shares)
+    )
+    return smooth
+
+
+def _entropy(shares: Float64Array) -> float:
+    positive = shares[shares > 0]
+    return float(-(positive * np.log(positive)).sum())

@@ -1,0 +1,101 @@
+"""First guess: position, rotation and size of the head, from many starts at 8 mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.volume import BoolArray
+from miliary_seg.locate.atlas import template_points
+from miliary_seg.locate.descent import descend_along_lines
+from miliary_seg.locate.mutual_information import normalized_mutual_information
+from miliary_seg.locate.transform import MEAN_LOG_SCALE, UNIT, affine_matrix, from_pose, size_penalty
+from miliary_seg.locate.working_scan import Blocks, WorkingScan
+
+PITCHES_DEG = (-30, -15, 0, 15, 30)
+ROLLS_DEG = (-15, 0, 15)
+YAWS_DEG = (-20, 0, 20)
+HEIGHTS_MM = (-25, 0, 25)
+HEAD_HEIGHT_MM = 140.0
+"""The head's centre is taken from this much below its top: necks and shoulders must not pull it down."""
+SIZE_WEIGHT = 0.003
+"""Weight of the size penalty against normalized mutual information, whose useful span is about 0.3."""
+N_REFINED = 6
+DISTINCT_UNITS = 8.0
+"""Starts closer than this in every parameter count as the same."""
+EVALUATIONS = 180
+FIRST_STEPS = np.array([6.0] * 6 + [3.0])
+CT_TISSUE_HU = -50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Seven parameters (translation, rotation, log scale; see ``transform``) and how well they fit."""
+
+    parameters: Float64Array
+    score: float
+
+
+def head_centre(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> Float64Array | None:
+    """World position in mm of the middle of the head; None where there is no foreground."""
+    foreground = _foreground(blocks, scan, is_ct)
+    indices = np.argwhere(foreground)
+    if len(indices) == 0:
+        return None
+    world = indices @ blocks.affine[:3, :3].T + blocks.affine[:3, 3]
+    top = world[:, 2].max()
+    centre: Float64Array = world[world[:, 2] > top - HEAD_HEIGHT_MM].mean(axis=0)
+    return centre
+
+
+def search_pose(scan: WorkingScan, centre: Float64Array) -> list[Pose]:
+    """Refined poses, best first; starts cover the rotations that scanners and patients produce."""
+    points = template_points(8)
+
+    def cost(pose: Float64Array) -> float:
+        fit = normalized_mutual_information(scan, points, affine_matrix(from_pose(pose)))
+        return SIZE_WEIGHT * 3 * size_penalty(pose[6:7] * UNIT)[0] - fit
+
+    starts = sorted(_starts(centre), key=cost)
+    chosen: list[Float64Array] = []
+    for start in starts:
+        if len(chosen) < N_REFINED and all(np.abs(start - other).max() >= DISTINCT_UNITS for other in chosen):
+            chosen.append(start)
+    poses = []
+    for start in chosen:
+        parameters, value = descend_along_lines(cost, start, evaluations=EVALUATIONS, first_steps=FIRST_STEPS)
+        poses.append(Pose(parameters, -value))
+    return sorted(poses, key=lambda pose: -pose.score)
+
+
+def _starts(centre: Float64Array) -> list[Float64Array]:
+    turns = product(PITCHES_DEG, ROLLS_DEG, YAWS_DEG)
+    angles = [np.radians(turn) / UNIT for turn in turns]
+    heights = [centre + np.array([0.0, 0.0, height]) for height in HEIGHTS_MM]
+    return [np.concatenate([place, turn, [MEAN_LOG_SCALE / UNIT]]) for turn in angles for place in heights]
+
+
+def _foreground(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> BoolArray:
+    """The largest bright piece, holes filled."""
+    shape = tuple(slice(0, n) for n in scan.shape)
+    levels = scan.levels[shape]
+    bright = blocks.voxels > CT_TISSUE_HU if is_ct else levels > 0.6 * _otsu(levels)
+    labels, n = ndi.label(ndi.binary_opening(bright))
+    if n:
+        bright = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    filled: BoolArray = ndi.binary_fill_holes(bright)
+    return filled
+
+
+def _otsu(levels: np.typing.NDArray[np.float32]) -> float:
+    """Threshold that separates two classes best (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
+    counts, edges = np.histogram(levels, 64)
+    shares = counts / counts.sum()
+    below = np.cumsum(shares)
+    mean = np.cumsum(shares * edges[:-1])
+    between = (mean[-1] * below - mean) ** 2 / np.maximum(below * (1 - below), 1e-9)
+    return float(edges[np.argmax(between)])

@@ -1,0 +1,128 @@
+"""From a scan to a fit: pose search, affine, deformation, and the figures that tell how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.locate.affine_fit import AffineFit, fit_affine
+from miliary_seg.locate.atlas import template_points
+from miliary_seg.locate.deform import BENDING_WEIGHT, Deformation, fit_deformation, no_deformation
+from miliary_seg.locate.mutual_information import normalized_mutual_information
+from miliary_seg.locate.pose import Pose, head_centre, search_pose
+from miliary_seg.locate.transform import affine_matrix, distance_mm, from_pose, tilt_deg
+from miliary_seg.locate.working_scan import (
+    BRAIN_WINDOW_HU,
+    HEAD_WINDOW_HU,
+    Blocks,
+    GreyScale,
+    WorkingScan,
+    ct_grey_scale,
+    mr_grey_scale,
+)
+
+NEAR_TIE = 0.012
+"""Poses whose normalized mutual information lies this close to the best are followed too."""
+DIFFERENT_MM = 8.0
+"""Transforms further apart than this at the brain's corners are different answers."""
+MAX_AFFINE_STARTS = 4
+AFFINE_POINT_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """Where the template lies in the scan."""
+
+    matrix: Float64Array
+    """MNI mm to scan RAS+ mm, shape (4, 4)."""
+    deformation: Deformation
+    figures: dict[str, float] = field(default_factory=dict)
+    """Quality figures: names and units in docs/compartments.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resolutions:
+    """One scan at the resolutions that the steps work on."""
+
+    fine: WorkingScan
+    medium: WorkingScan
+    coarse: WorkingScan
+    coarse_blocks: Blocks
+    is_ct: bool
+
+
+def resolutions(blocks: Blocks, is_ct: bool) -> Resolutions:
+    """Block means of about 2, 4 and 8 mm (4 mm where slices are thick and the head would be lost) as grey levels."""
+    fine = blocks.windowed(HEAD_WINDOW_HU) if is_ct else blocks
+    fine = fine.coarser(2.0)
+    brain = blocks.windowed(BRAIN_WINDOW_HU).coarser(2.0) if is_ct else fine
+    medium = fine.coarser(4.0)
+    coarse = medium.coarser(8.0)
+    scale = ct_grey_scale(HEAD_WINDOW_HU) if is_ct else mr_grey_scale(medium)
+    brain_scale: GreyScale = ct_grey_scale(BRAIN_WINDOW_HU) if is_ct else scale
+    return Resolutions(
+        fine=brain_scale.scan(brain),
+        medium=scale.scan(medium),
+        coarse=scale.scan(coarse),
+        coarse_blocks=coarse,
+        is_ct=is_ct,
+    )
+
+
+def register(scan: Resolutions, deform: bool) -> Fit | None:
+    """Fit the template; None where nothing head-like is in the scan."""
+    centre = head_centre(scan.coarse_blocks, scan.coarse, scan.is_ct)
+    if centre is None:
+        return None
+    poses = search_pose(scan.coarse, centre)
+    fits = fit_near_ties(scan.medium, poses)
+    if not fits:
+        return None
+    best = max(fits, key=lambda fit: fit.score)
+    matrix = best.matrix
+    deformation = no_deformation()
+    if deform:
+        deformation = fit_deformation(scan.fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
+    return Fit(matrix=matrix, deformation=deformation, figures=_figures(scan, poses, fits, best, deformation))
+
+
+def fit_near_ties(scan: WorkingScan, poses: list[Pose]) -> list[AffineFit]:
+    """Affine fits from the best pose and from others that fit almost as well somewhere else."""
+    points = template_points(4, AFFINE_POINT_SHARE)
+    fits: list[AffineFit] = []
+    followed: list[Float64Array] = []
+    for pose in poses:
+        matrix = affine_matrix(from_pose(pose.parameters))
+        if len(followed) == MAX_AFFINE_STARTS or pose.score < poses[0].score - NEAR_TIE:
+            break
+        if any(distance_mm(matrix, other) < DIFFERENT_MM for other in followed):
+            continue
+        followed.append(matrix)
+        fit = fit_affine(scan, points, from_pose(pose.parameters))
+        if fit is not None:
+            fits.append(fit)
+    return fits
+
+
+def _figures(
+    scan: Resolutions, poses: list[Pose], fits: list[AffineFit], best: AffineFit, deformation: Deformation
+) -> dict[str, float]:
+    matrix = best.matrix
+    others = [fit.score for fit in fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
+    scales = np.exp(best.parameters[6:9] * 0.02)
+    points = template_points(4, AFFINE_POINT_SHARE)
+    return {
+        "pose_normalized_mutual_information": poses[0].score,
+        "head_normalized_mutual_information": normalized_mutual_information(scan.medium, points, matrix),
+        "head_mutual_information_nats": best.head_information,
+        "brain_mutual_information_nats": best.brain_information,
+        "deformed_mutual_information_nats": deformation.information_after,
+        "share_in_view": best.share_in_view,
+        "tilt_deg": tilt_deg(matrix),
+        "smallest_scale": float(scales.min()),
+        "largest_scale": float(scales.max()),
+        "runner_up_ratio": max(others, default=0.0) / best.score if best.score > 0 else 1.0,
+        "midline_shift_mm": deformation.midline_shift_mm,
+    }
