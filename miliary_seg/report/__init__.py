@@ -1,1 +1,27 @@
-"""Placeholder until its stage lands in this session."""
+"""CaseResult -> files: what a person looks at, what a script reads, and what a viewer overlays.
+
+``case_document`` turns a result into plain values and ``validate`` holds them to the published schema. ``write_case``
+writes them with the page, the tables and the label maps in one atomic step; ``write_cases_table`` keeps one row for
+every series of every case. Nothing here measures or decides.
+"""
+
+from __future__ import annotations
+
+from miliary_seg.report.document import SCHEMA_VERSION, case_document
+from miliary_seg.report.html import report_html
+from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.tables import case_rows, write_cases_table
+from miliary_seg.report.validation import schema, validate
+from miliary_seg.report.write import write_case
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "case_document",
+    "case_rows",
+    "report_html",
+    "schema",
+    "validate",
+    "write_case",
+    "write_cases_table",
+    "write_label_map",
+]

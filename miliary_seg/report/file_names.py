@@ -1,0 +1,49 @@
+"""Names of the files that one case becomes."""
+
+from __future__ import annotations
+
+from miliary_seg.domain.result import CaseResult
+from miliary_seg.report.plain_text import safe_name
+
+RESULT = "result.json"
+REPORT = "report.html"
+CASES = "cases.csv"
+LESION_MAP = "lesions.nii.gz"
+COMPARTMENT_MAP = "compartments.nii.gz"
+LESIONS = "lesions.csv"
+SLICES = "slices.csv"
+CANDIDATES = "candidates.csv"
+
+
+def case_folder(case: str) -> str:
+    """Folder of a case below the output folder."""
+    return safe_name(case)
+
+
+def series_folders(result: CaseResult) -> dict[str, str]:
+    """Series id -> its folder below the case's folder; distinct and never one of the case's own files.
+
+    Two ids that differ only in case would fall together on some file systems: they get a number.
+    """
+    folders: dict[str, str] = {}
+    taken = {RESULT, REPORT}
+    for series in result.series:
+        base = name = safe_name(series.id)
+        number = 2
+        while name.lower() in taken:
+            name = f"{base}-{number}"
+            number += 1
+        taken.add(name.lower())
+        folders[series.id] = name
+    return folders
+
+
+def series_files(folder: str) -> dict[str, str]:
+    """Kind of file -> path below the case's folder, with forward slashes."""
+    return {
+        "lesion_map": f"{folder}/{LESION_MAP}",
+        "compartment_map": f"{folder}/{COMPARTMENT_MAP}",
+        "lesions": f"{folder}/{LESIONS}",
+        "slices": f"{folder}/{SLICES}",
+        "candidates": f"{folder}/{CANDIDATES}",
+    }

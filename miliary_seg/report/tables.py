@@ -1,0 +1,200 @@
+"""CSV tables (RFC 4180, UTF-8): lesions, slices, candidates, and one row a series over all cases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from miliary_seg.domain.lesion import Candidate
+from miliary_seg.domain.result import CaseResult, SeriesResult
+from miliary_seg.errors import OutputError
+from miliary_seg.report import columns
+from miliary_seg.report.columns import Column, Row
+from miliary_seg.report.document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
+from miliary_seg.report.file_names import CASES, case_folder
+from miliary_seg.report.plain_text import csv_cell, plain
+
+
+def lesions_csv(series: SeriesResult) -> str:
+    """One row a lesion."""
+    return _csv(columns.LESIONS, lesion_rows(series))
+
+
+def slices_csv(series: SeriesResult, settings: Mapping[str, Any], *, identified: bool) -> str:
+    """One row a slice: the count, the slab count and the threshold beside each other.
+
+    Parameters
+    ----------
+    series
+        One analysed series.
+    settings
+        Resolved settings of the run (for the slab's thickness).
+    identified
+        Whether SOPInstanceUIDs may be written.
+    """
+    regions = _region_counts(series)
+    shared = {
+        "threshold": series.decision.threshold,
+        "slab_thickness_mm": settings.get("decide", {}).get("slab_mm"),
+    }
+    rows = [{**row, **regions[row["index"]], **shared} for row in slice_rows(series)]
+    if not identified:
+        rows = [{**row, "sop_instance_uid": None} for row in rows]
+    return _csv(columns.SLICES, rows)
+
+
+def candidates_csv(series: SeriesResult) -> str:
+    """Every candidate, accepted or not, with its features; the features' columns follow the fixed ones."""
+    found: dict[int, Candidate] = {c.id: c for c in series.detection.candidates}
+    found.update({r.candidate.id: r.candidate for r in series.detection.rejections})
+    refused = {r.candidate.id: r for r in series.detection.rejections}
+    lesions = {lesion.candidate_id: lesion.id for lesion in series.lesions}
+    rows = []
+    for number, candidate in sorted(found.items()):
+        rejection = refused.get(number)
+        rows.append(
+            {
+                "id": number,
+                "accepted": rejection is None and number in lesions,
+                "lesion_id": lesions.get(number),
+                "rule": rejection.rule if rejection else None,
+                "reason": rejection.reason if rejection else None,
+                "probability": candidate.probability,
+                "centroid_ras_mm": candidate.centroid_ras_mm,
+                "centroid_ijk": candidate.centroid_ijk,
+                "diameter_mm": candidate.diameter_mm,
+                "contrast": candidate.contrast,
+                "polarity": str(candidate.polarity),
+                **{f"feature_{name}": value for name, value in candidate.features.items()},
+            }
+        )
+    names = sorted({f"feature_{name}" for candidate in found.values() for name in candidate.features})
+    features = tuple(Column(name=n, unit="", text="", value=lambda row, n=n: row.get(n)) for n in names)  # type: ignore[misc]
+    return _csv((*columns.CANDIDATES, *features), rows)
+
+
+def case_rows(result: CaseResult) -> list[dict[str, Any]]:
+    """One flat mapping a series: the rows of ``cases.csv``, with the columns of ``columns.CASES``."""
+    return [_case_row(result, series) for series in result.series]
+
+
+def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
+    """Write ``output/cases.csv`` atomically: one row a series.
+
+    Rows of cases that are not in ``rows`` and whose folder is still there are kept, so that several runs into one
+    output folder share one table.
+
+    Parameters
+    ----------
+    rows
+        What ``case_rows`` gave, of all cases of this run.
+    output
+        Output folder.
+
+    Returns
+    -------
+    Path
+        The table.
+
+    Raises
+    ------
+    OutputError
+        If the table cannot be read or written.
+    """
+    path = output / CASES
+    header = [column.name for column in columns.CASES]
+    fresh = [{name: csv_cell(row.get(name)) for name in header} for row in rows]
+    replaced = {row["case"] for row in fresh}
+    draft = path.with_name(f".{CASES}.{uuid4().hex}")
+    try:
+        kept = [r for r in _rows_of(path, header) if r["case"] not in replaced and _has_folder(output, r["folder"])]
+        table = sorted([*kept, *fresh], key=lambda row: (row["case"], row["series"]))
+        output.mkdir(parents=True, exist_ok=True)
+        draft.write_text(_text(header, ([row[name] for name in header] for row in table)), "utf-8", newline="")
+        os.replace(draft, path)  # noqa: PTH105 - the atomic call by its name
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        draft.unlink(missing_ok=True)
+        what = f"cannot write the table of cases ({type(error).__name__})"
+        raise OutputError(what, where=path, todo="check the folder") from error
+    return path
+
+
+def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
+    volume, detection, decision = series.volume, series.detection, series.decision
+    counts = slice_counts(series)
+    sizes = lesion_sizes(series)
+    row: dict[str, Any] = {
+        "case": result.case,
+        "series": series.id,
+        "folder": case_folder(result.case),
+        "study_verdict": str(result.decision.verdict),
+        "verdict": str(decision.verdict),
+        "readings_disagree": any(reading.verdict is not decision.verdict for reading in decision.readings),
+        "reasons": [reason.code for reason in decision.reasons],
+        "caveats": [reason.code for reason in (*result.caveats, *series.caveats)],
+        "modality": str(volume.modality),
+        "sequence": str(volume.sequence.sequence),
+        "sequence_confidence": volume.sequence.confidence,
+        "n_lesions": len(series.lesions),
+        "most_lesions_on_a_slice": max(counts, default=0),
+        "n_slices_at_threshold": sum(n >= decision.threshold for n in counts),
+        "median_diameter_mm": sizes.get("median_mm"),
+        "largest_diameter_mm": sizes.get("largest_mm"),
+        "detectable_diameter_mm": detection.detectable_diameter_mm,
+        "n_candidates": len(detection.candidates),
+        "noise_sigma": detection.noise_sigma,
+        "registration_trusted": series.location.registration.trusted,
+        "registration_trust": series.location.registration.trust,
+        "software_version": result.software.get("version"),
+        "settings_digest": result.settings_digest,
+    }
+    row |= {name: getattr(decision, name) for name in ("probability", "borderline", "margin", "threshold")}
+    row |= {name: getattr(volume, name) for name in ("n_slices", "plane", "slice_spacing_mm")}
+    row |= {"slice_thickness_mm": volume.thickness_mm}
+    row |= dict(zip(("spacing_i_mm", "spacing_j_mm", "spacing_k_mm"), volume.grid.spacing_mm, strict=True))
+    row |= {f"n_{name}": count for name, count in decision.quadrant_counts}
+    row |= {f"coverage_{name}_fraction": value for name, value in coverage_document(series.location.coverage).items()}
+    flat = {name: ";".join(map(plain, value)) if isinstance(value, list) else value for name, value in row.items()}
+    return {column.name: flat.get(column.name) for column in columns.CASES}
+
+
+def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
+    """Counted lesions of each slice by side and by level (uncertain ones included)."""
+    names = ("left", "right", "supratentorial", "infratentorial")
+    table = [dict.fromkeys((f"n_{name}" for name in names), 0) for _ in range(series.volume.n_slices)]
+    places = {a.lesion_id: (a.side, a.level) for a in series.assignments}
+    for lesion in series.lesions:
+        for index in lesion.slices:
+            for region in places[lesion.id]:
+                if region is not None:
+                    table[index][f"n_{region}"] += 1
+    return table
+
+
+def _csv(table: Sequence[Column], rows: Iterable[Row]) -> str:
+    return _text([column.name for column in table], ([csv_cell(c.value(row)) for c in table] for row in rows))
+
+
+def _text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow([csv_cell(name) for name in header])
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _rows_of(path: Path, header: list[str]) -> list[dict[str, str]]:
+    """Rows of a table written earlier; none where it is missing or of other columns."""
+    if not path.is_file():
+        return []
+    reader = csv.DictReader(io.StringIO(path.read_text("utf-8"), newline=""))
+    return [dict(row) for row in reader] if reader.fieldnames == header else []
+
+
+def _has_folder(output: Path, folder: str) -> bool:
+    return bool(folder) and folder == Path(folder).name and (output / folder).is_dir()

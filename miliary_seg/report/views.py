@@ -1,0 +1,138 @@
+"""How a plane of voxels becomes a picture in radiological convention.
+
+Axial and coronal pictures show the patient's right on the left-hand side (as if seen from the feet or from in front);
+anterior or superior is up. Sagittal pictures have anterior on the left-hand side and superior up. So every patient axis
+falls along its picture axis: right to left, anterior to posterior, superior to inferior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.sequence import Modality
+from miliary_seg.domain.volume import BoolArray, Float32Array, Volume
+
+CT_WINDOW_HU = (0.0, 80.0)
+"""Brain window (centre 40, width 80 HU): the usual one of head CT."""
+
+MR_PERCENTILES = (0.5, 99.8)
+"""Of the brain's voxels: cerebrospinal fluid stays dark on T1, and enhancing dots do not saturate among fat."""
+
+_ENDS = ("RL", "AP", "SI")
+"""Letters at the low and the high end of a picture axis along each world axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Planes across one voxel axis, turned for display."""
+
+    axis: int
+    """Voxel axis across the planes."""
+    row_axis: int
+    """Voxel axis that runs down the picture."""
+    column_axis: int
+    """Voxel axis that runs from left to right in the picture."""
+    flip_rows: bool
+    flip_columns: bool
+    row_mm: float
+    column_mm: float
+    letters: tuple[str, str, str, str]
+    """Patient directions at the left, right, top and bottom of the picture; empty where unknown."""
+    name: str
+    """``axial``, ``coronal`` or ``sagittal``: nearest."""
+
+    @classmethod
+    def across(cls, grid: Grid, axis: int, *, orientation_known: bool = True) -> View:
+        """The display of planes across a voxel axis of a grid.
+
+        Parameters
+        ----------
+        grid
+            The scan's grid.
+        axis
+            Voxel axis across the planes.
+        orientation_known
+            False leaves the letters out: the file does not say which side is which.
+        """
+        world = grid.world_axes
+        # columns run along left-right where the plane holds it, else along anterior-posterior
+        column, row = sorted((a for a in range(3) if a != axis), key=lambda a: world[a])
+        letters = (*_ENDS[world[column]], *_ENDS[world[row]]) if orientation_known else ("", "", "", "")
+        return cls(
+            axis=axis,
+            row_axis=row,
+            column_axis=column,
+            # all world axes fall along the picture: an axis that grows towards R, A or S must be turned round
+            flip_rows=bool(grid.directions[world[row], row] > 0),
+            flip_columns=bool(grid.directions[world[column], column] > 0),
+            row_mm=grid.spacing_mm[row],
+            column_mm=grid.spacing_mm[column],
+            letters=(letters[0], letters[1], letters[2], letters[3]),
+            name=("sagittal", "coronal", "axial")[world[axis]],
+        )
+
+    def plane(self, array: NDArray[Any], index: int) -> NDArray[Any]:
+        """2-D picture (rows, columns) of plane ``index`` of an (i, j, k) array; a view, not a copy."""
+        return self.turned(np.moveaxis(array, self.axis, 0)[index])
+
+    def turned(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """A plane in voxel order (the lower voxel axis first) turned for display; a view, not a copy."""
+        if self.row_axis > self.column_axis:
+            picture = picture.T
+        return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Part of a picture: rows ``top`` to ``bottom`` and columns ``left`` to ``right`` (ends not included)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """The part of a picture."""
+        return picture[self.top : self.bottom, self.left : self.right]
+
+    @classmethod
+    def around(cls, mask: BoolArray, view: View, margin_mm: float) -> Box:
+        """Box around everything in a mask (i, j, k), seen along a view; the whole picture where it is empty."""
+        shadow = view.turned(np.asarray(mask.any(axis=view.axis)))
+        height, width = shadow.shape
+        rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
+        if not rows.size:
+            return cls(top=0, bottom=height, left=0, right=width)
+        above, beside = round(margin_mm / view.row_mm), round(margin_mm / view.column_mm)
+        return cls(
+            top=max(0, int(rows[0]) - above),
+            bottom=min(height, int(rows[-1]) + 1 + above),
+            left=max(0, int(columns[0]) - beside),
+            right=min(width, int(columns[-1]) + 1 + beside),
+        )
+
+
+def grey_window(volume: Volume, mask: BoolArray) -> tuple[float, float]:
+    """Intensities that become black and white: a HU window for CT, robust percentiles of the brain for MR."""
+    if volume.modality is Modality.CT:
+        return CT_WINDOW_HU
+    inside = volume.voxels[mask] if mask.any() else volume.voxels.ravel()
+    finite = inside[np.isfinite(inside)]
+    step = max(1, finite.size // 200_000)
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(x) for x in np.percentile(finite[::step], MR_PERCENTILES))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def to_grey(picture: Float32Array, window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Intensities as 8-bit grey values; what is not finite is black."""
+    low, high = window
+    scaled = (np.nan_to_num(picture, nan=low, posinf=high, neginf=low) - low) * (255.0 / (high - low))
+    grey: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return grey

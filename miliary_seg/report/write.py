@@ -1,0 +1,137 @@
+"""Writes one case: everything in a folder of its own beside the target, then one rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from miliary_seg.domain.result import CaseResult, SeriesResult
+from miliary_seg.errors import OutputError
+from miliary_seg.report import file_names
+from miliary_seg.report.document import case_document, is_identified
+from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.tables import candidates_csv, lesions_csv, slices_csv
+from miliary_seg.report.validation import validate
+
+
+def write_case(result: CaseResult, output: Path, force: bool = False) -> Path:
+    """Write ``result.json``, ``report.html`` and the files of every series under ``output/<case>/``.
+
+    Nothing half-written is ever under the final name: all files are made in a hidden folder beside it, checked,
+    flushed to the disk, and renamed in one step. With ``force`` the old result stays until the new one is complete.
+
+    Parameters
+    ----------
+    result
+        One analysed case.
+    output
+        Folder for results; made where it is missing.
+    force
+        Replace an earlier result. Only a folder that holds a ``result.json`` is ever replaced.
+
+    Returns
+    -------
+    Path
+        The case's folder.
+
+    Raises
+    ------
+    OutputError
+        If a result is there already (without ``force``), the folder is not a result, or anything cannot be written.
+    """
+    target = output / file_names.case_folder(result.case)
+    _require_free(target, force)
+    with _draft_folder(output, target.name) as draft:
+        _write_files(result, draft)
+        _flush(draft)
+        _require_free(target, force)
+        _install(draft, target)
+    return target
+
+
+def document_text(document: dict[str, Any]) -> str:
+    """JSON text: ASCII only, no NaN, keys in the documented order."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _require_free(target: Path, force: bool) -> None:
+    if not (target.exists() or target.is_symlink()) or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not force:
+        raise OutputError("a result is here already", where=target, todo="add --force to replace it")
+    if target.is_symlink() or not (target / file_names.RESULT).is_file():
+        what = "this is not a result of miliary-seg, so it is not replaced"
+        raise OutputError(what, where=target, todo="choose another --output or --case")
+
+
+@contextmanager
+def _draft_folder(output: Path, name: str) -> Iterator[Path]:
+    """Hidden folder on the same file system; whatever is left of it is removed, with the parents it needed."""
+    draft = output / f".{name}.{uuid4().hex}.draft"
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+    except OSError as error:
+        what = f"cannot write the result ({error.strerror or type(error).__name__})"
+        raise OutputError(what, where=output, todo="check space and permissions, or choose another --output") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _write_files(result: CaseResult, folder: Path) -> None:
+    from miliary_seg.report.html import report_html
+
+    document = case_document(result)
+    validate(document)
+    (folder / file_names.RESULT).write_text(document_text(document), "utf-8", newline="\n")
+    names = file_names.series_folders(result)
+    for series in result.series:
+        _write_series(series, folder / names[series.id], result)
+    (folder / file_names.REPORT).write_text(report_html(result, document), "utf-8", newline="\n")
+
+
+def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> None:
+    folder.mkdir()
+    known = series.volume.orientation_known
+    write_label_map(series.detection.lesion_labels, folder / file_names.LESION_MAP, orientation_known=known)
+    write_label_map(series.location.compartments, folder / file_names.COMPARTMENT_MAP, orientation_known=known)
+    tables = {
+        file_names.LESIONS: lesions_csv(series),
+        file_names.SLICES: slices_csv(series, result.settings, identified=is_identified(result)),
+        file_names.CANDIDATES: candidates_csv(series),
+    }
+    for name, text in tables.items():
+        (folder / name).write_text(text, "utf-8", newline="")
+
+
+def _flush(folder: Path) -> None:
+    """Hand every file to the disk before its name becomes final."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
+def _install(draft: Path, target: Path) -> None:
+    """Rename the draft to its final name; an old result is moved aside first and comes back if that fails."""
+    if not target.exists():
+        draft.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{uuid4().hex}.old")
+    target.rename(old)
+    try:
+        draft.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
