@@ -1,0 +1,297 @@
+"""Blob-like places: maxima of the Laplacian over space and scale, to a fraction of a voxel and of a scale step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.detect.intensity import WorkVolume
+from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, Spacing, over_slices, scale_space
+from miliary_seg.detect.work_grid import block_mean
+from miliary_seg.domain.volume import BoolArray
+
+Float64Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+SIGMA_0_MM = 0.6
+"""Finest width; a ball of 2 mm answers most strongly here (docs/detection.md, scales)."""
+FINE_SCALES = 5
+"""0.6, 0.85, 1.2, 1.7 mm, and 2.4 mm only as the upper neighbour."""
+COARSE_FIRST = 3
+"""The coarse grid starts at 1.7 mm, only as the lower neighbour; its own are 2.4 to 9.6 mm (diameters 8 to 33 mm)."""
+COARSE_SCALES = 7
+COARSE_PITCH_MM = 1.7
+"""Pitch of the coarse grid: its finest own width is at least 1.2 pixels."""
+THICK_MM = 2.0
+"""Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
+RESPONSE_FLOOR_MADS = 1.2
+"""Weaker maxima are texture: response over the median absolute deviation of that scale in the brain."""
+EIGEN_RATIO_FLOOR = 0.1
+"""Flatter or more line-like maxima are no candidates: smallest over largest curvature."""
+SAMPLE_PLANES = 24
+"""Slices from which the spread of a scale's response is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Octave:
+    """One grid of the search: its scale space, mask, and the spread of the response at each scale."""
+
+    space: ScaleSpace
+    mask: BoolArray
+    spread: tuple[float, ...]
+    own: range
+    """Scales at which maxima are taken; the others only serve as neighbours."""
+    block: tuple[int, int, int]
+    """Voxels of the work grid per voxel of this grid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Blobs:
+    """Maxima of one octave and one polarity (n of them)."""
+
+    scale: IntArray
+    voxel: IntArray
+    """Nearest voxel (n, 3) on the octave's grid."""
+    index: Float64Array
+    """Sub-voxel position (n, 3) on the octave's grid."""
+    sigma_mm: Float64Array
+    response: Float64Array
+    eigen_ratio: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def where(self, keep: NDArray[np.bool_]) -> Blobs:
+        """Some of them."""
+        return Blobs(**{name: getattr(self, name)[keep] for name in self.__slots__})
+
+
+def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
+    """Whether shape is judged in the plane only."""
+    return spacing_mm[0] > THICK_MM or n_slices < 3
+
+
+def octaves(work: WorkVolume) -> tuple[Octave, ...]:
+    """Scale spaces for small lesions on the work grid, and for larger masses on a grid about half as fine."""
+    fine_sigmas = [SIGMA_0_MM * 2 ** (i / 2) for i in range(FINE_SCALES)]
+    coarse_sigmas = [SIGMA_0_MM * 2 ** ((COARSE_FIRST + i) / 2) for i in range(COARSE_SCALES)]
+    done = [_block_variance(b) for b in work.grid.block]
+    fine = scale_space(work.voxels, work.spacing_mm, fine_sigmas, done)
+    sizes = zip(work.spacing_mm, work.voxels.shape, strict=True)
+    block = tuple(max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
+    step = (block[0], block[1], block[2])
+    spacing = [q * b for q, b in zip(work.spacing_mm, step, strict=True)]
+    done = [v / b**2 + _block_variance(b) for v, b in zip(done, step, strict=True)]
+    coarse = scale_space(block_mean(work.voxels, step), spacing, coarse_sigmas, done)
+    coarse_mask = block_mean(work.mask, step) > 0.5
+    found = [_octave(fine, work.mask, range(FINE_SCALES - 1), (1, 1, 1))]
+    if coarse_mask.any():
+        found.append(_octave(coarse, coarse_mask, range(1, COARSE_SCALES - 1), step))
+    return tuple(found)
+
+
+def _block_variance(size: int) -> float:
+    """Variance in px^2 (of the averaged pixel) of a mean over ``size`` pixels, beyond that of the pixel itself."""
+    return (1 - 1 / size**2) / 12
+
+
+def _octave(space: ScaleSpace, mask: BoolArray, own: range, block: tuple[int, int, int]) -> Octave:
+    return Octave(space=space, mask=mask, spread=_spread(space, mask), own=own, block=block)
+
+
+def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
+    """Robust standard deviation of each scale's response in the brain (1.4826 MAD about 0), from some of its slices."""
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    planes = filled[:: max(1, len(filled) // SAMPLE_PLANES)]
+    out, scratch = np.empty_like(space.gaussians[0][0]), np.empty_like(space.gaussians[0][0])
+    spread = []
+    for scale in range(len(space.sigmas_mm)):
+        values = []
+        for z in planes:
+            space.plane(scale, int(z), out, scratch)
+            values.append(np.abs(out[mask[z]]))
+        sample = np.concatenate(values)
+        mad = float(np.median(sample))
+        # A sparse or flat image has a median of 0; its own largest response then sets the measure.
+        spread.append(max(1.4826 * mad, 1e-3 * float(sample.max()), 1e-6))
+    return tuple(spread)
+
+
+def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:
+    """Maxima over the 26 neighbours and both neighbouring scales, inside the mask, with their sub-voxel place.
+
+    Parameters
+    ----------
+    octave
+        Grid to search.
+    sign
+        1 for blobs brighter than their surroundings, -1 for darker ones.
+    floor_mads
+        Least response in units of the scale's spread.
+    """
+    space = octave.space
+    floors = [floor_mads * spread for spread in octave.spread]
+    scale, voxel = maxima(space, sign, floors, octave.own, octave.mask)
+    ratio = eigen_ratio(space, scale, voxel, sign)
+    keep = ratio > EIGEN_RATIO_FLOOR
+    scale, voxel, ratio = scale[keep], voxel[keep], ratio[keep]
+    index, sigma, response = refine(space, scale, voxel, sign)
+    return Blobs(scale=scale, voxel=voxel, index=index, sigma_mm=sigma, response=response, eigen_ratio=ratio)
+
+
+def maxima(
+    space: ScaleSpace, sign: int, floors: Sequence[float], own: range, mask: BoolArray | None = None
+) -> tuple[IntArray, IntArray]:
+    """Scale (n,) and voxel (n, 3) of maxima of the Laplacian over space and scale above each scale's floor.
+
+    One sweep over slices; of the Laplacian only three planes per scale exist at a time.
+    """
+    found: dict[int, list[NDArray[np.intp]]] = {}
+
+    def work(first: int, stop: int) -> None:
+        sweep, rows = _Sweep(space, sign), []
+        for z in range(first, stop):
+            if mask is None or mask[z].any():
+                sweep.move_to(z)
+                rows += [sweep.peaks(z, scale, floors[scale], mask) for scale in own]
+        found[first] = rows
+
+    over_slices(work, len(space.gaussians[0]))
+    parts = [part for first in sorted(found) for part in found[first]]
+    table = np.concatenate(parts) if parts else np.zeros((0, 4), dtype=np.intp)
+    return table[:, 0], table[:, 1:]
+
+
+class _Sweep:
+    """Three planes of the Laplacian per scale, moving through a range of slices."""
+
+    def __init__(self, space: ScaleSpace, sign: int) -> None:
+        self.space, self.sign = space, sign
+        self.last = len(space.gaussians[0]) - 1
+        shape = space.gaussians[0][0].shape
+        scales = range(len(space.sigmas_mm))
+        self.ring = [[np.empty(shape, np.float32) for _ in scales] for _ in range(3)]
+        self.held = [-1, -1, -1]
+        self.tall = [np.empty(shape, np.float32) for _ in scales]
+        self.scratch, self.best = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self.hit, self.above = np.empty(shape, bool), np.empty(shape, bool)
+
+    def move_to(self, z: int) -> None:
+        """Hold the planes of slices z - 1, z and z + 1, and their maximum per scale."""
+        for slice_ in {max(z - 1, 0), z, min(z + 1, self.last)} - set(self.held):
+            self.held[slice_ % 3] = slice_
+            for scale, plane in enumerate(self.ring[slice_ % 3]):
+                self.space.plane(scale, slice_, plane, self.scratch)
+                if self.sign < 0:
+                    np.negative(plane, out=plane)
+        below, here, above = (self.ring[n % 3] for n in (max(z - 1, 0), z, min(z + 1, self.last)))
+        for scale, tall in enumerate(self.tall):
+            np.maximum(below[scale], above[scale], out=tall)
+            np.maximum(tall, here[scale], out=tall)
+
+    def peaks(self, z: int, scale: int, floor: float, mask: BoolArray | None) -> NDArray[np.intp]:
+        """Maxima of one slice and scale as rows (scale, slice, row, column)."""
+        neighbours = self.tall[max(scale - 1, 0)], self.tall[min(scale + 1, len(self.tall) - 1)]
+        np.maximum(*neighbours, out=self.best)
+        np.maximum(self.best, self.tall[scale], out=self.best)
+        _dilate(self.best, self.scratch)
+        plane = self.ring[z % 3][scale]
+        np.greater_equal(plane, self.best, out=self.hit)
+        np.greater(plane, floor, out=self.above)
+        self.hit &= self.above
+        if mask is not None:
+            self.hit &= mask[z]
+        y, x = np.nonzero(self.hit)
+        return np.column_stack([np.full(len(y), scale), np.full(len(y), z), y, x])
+
+
+def _dilate(plane: Float32Array, scratch: Float32Array) -> None:
+    """3 x 3 maximum in place; the border is continued by its last pixel."""
+    scratch[...] = plane
+    np.maximum(plane[1:], plane[:-1], out=scratch[1:])
+    np.maximum(scratch[:-1], plane[1:], out=scratch[:-1])
+    plane[...] = scratch
+    np.maximum(scratch[:, 1:], scratch[:, :-1], out=plane[:, 1:])
+    np.maximum(plane[:, :-1], scratch[:, 1:], out=plane[:, :-1])
+
+
+def response_at(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64Array:
+    """-sigma^2 Laplacian at single voxels (n, 3) of single scales (n,); places beyond the border are moved onto it."""
+    shape = space.gaussians[0].shape
+    result = np.zeros(len(scale))
+    for level in np.unique(scale):
+        chosen = scale == level
+        g, weights, place = space.gaussians[level], space.weights(int(level)), voxel[chosen]
+        total = np.zeros(len(place))
+        centre = _gather(g, place, shape)
+        for axis, weight in enumerate(weights):
+            step = np.eye(3, dtype=np.intp)[axis]
+            total += weight * (2 * centre - _gather(g, place + step, shape) - _gather(g, place - step, shape))
+        result[chosen] = total
+    return result
+
+
+def _gather(array: Float32Array, voxel: IntArray, shape: tuple[int, ...]) -> Float64Array:
+    z, y, x = (np.clip(voxel[:, a], 0, shape[a] - 1) for a in range(3))
+    return array[z, y, x].astype(np.float64)
+
+
+def refine(
+    space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Sub-voxel index (n, 3), width in mm (n,) and response (n,) of maxima, by a parabola along each axis and scale."""
+    top = len(space.sigmas_mm) - 1
+    limit = np.array(space.gaussians[0].shape) - 1
+    peak = sign * response_at(space, scale, voxel)
+    index = voxel.astype(np.float64)
+    for axis in range(3):
+        step = np.eye(3, dtype=np.intp)[axis]
+        low = sign * response_at(space, scale, np.maximum(voxel - step, 0))
+        high = sign * response_at(space, scale, np.minimum(voxel + step, limit))
+        index[:, axis] += _vertex(low, peak, high)
+    low = sign * response_at(space, np.maximum(scale - 1, 0), voxel)
+    high = sign * response_at(space, np.minimum(scale + 1, top), voxel)
+    shift = np.where((scale == 0) | (scale == top), 0.0, _vertex(low, peak, high))
+    log_sigma = np.interp(scale + shift, np.arange(top + 1), np.log(space.sigmas_mm))
+    return index, np.exp(log_sigma), peak
+
+
+def _vertex(low: Float64Array, peak: Float64Array, high: Float64Array) -> Float64Array:
+    """Where the parabola through three values has its top, in steps from the middle, at most half a step."""
+    curvature = low - 2 * peak + high
+    safe = np.where(curvature < -1e-12, curvature, -1.0)
+    return np.where(curvature < -1e-12, np.clip((low - high) / (2 * safe), -0.5, 0.5), 0.0)
+
+
+def eigen_ratio(space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int) -> Float64Array:
+    """Smallest over largest curvature at maxima, -1 to 1: 1 for a ball, 0 for a line; in the plane for thick slices."""
+    shape = space.gaussians[0].shape
+    axes = (1, 2) if is_thick(space.spacing_mm, shape[0]) else (0, 1, 2)
+    hessian = np.zeros((len(scale), len(axes), len(axes)))
+    eye = np.eye(3, dtype=np.intp)
+    for level in np.unique(scale):
+        chosen = np.flatnonzero(scale == level)
+        g, place = space.gaussians[level], voxel[chosen]
+        centre = _gather(g, place, shape)
+        for row, a in enumerate(axes):
+            for column, b in enumerate(axes[: row + 1]):
+                size = space.spacing_mm[a] * space.spacing_mm[b]
+                if a == b:
+                    second = _gather(g, place + eye[a], shape) + _gather(g, place - eye[a], shape) - 2 * centre
+                else:
+                    plus, minus = eye[a] + eye[b], eye[a] - eye[b]
+                    second = _gather(g, place + plus, shape) + _gather(g, place - plus, shape)
+                    second = (second - _gather(g, place + minus, shape) - _gather(g, place - minus, shape)) / 4
+                hessian[chosen, row, column] = hessian[chosen, column, row] = -sign * second / size
+    values = np.linalg.eigvalsh(hessian)
+    ratio: Float64Array = np.clip(values[:, 0] / np.maximum(values[:, -1], 1e-12), -1, 1)
+    return ratio
+
+
+def radius_mm(sigma_mm: Float64Array, thick: bool) -> Float64Array:
+    """Radius of the ball that answers most at a width: sqrt(3) sigma in 3-D, sqrt(2) sigma in the plane (Lindeberg)."""
+    return sigma_mm * math.sqrt(2 if thick else 3)

@@ -1,0 +1,145 @@
+"""Which voxels belong to each lesion, on the input's own pixels, touching lesions split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from miliary_seg.detect.candidates import THICK_MM
+from miliary_seg.detect.scale_space import Spacing
+
+Float64Array = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+
+LEVEL = 0.4
+"""A voxel belongs to a lesion above this fraction of its peak contrast (docs/detection.md, delineation)."""
+CAP_RADII = 1.25
+"""... and within this many radii of its centre: an uncapped region leaks along vessels."""
+PSF_MM = 0.45
+"""Least blur of a scan (standard deviation); half an in-plane pixel where that is more."""
+LEAST_SHRINK = 0.6
+"""The blur never takes more than this off a radius."""
+BACKGROUND_SHELL = (1.0, 2.5)
+"""The background is the median between 1.3 radii plus these two distances in mm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seeds:
+    """Lesions to delineate, the surest first (n of them).
+
+    ``index`` is the fractional position (n, 3) on the array to be labelled; ``sign`` is 1 for bright, -1 for dark.
+    """
+
+    index: Float64Array
+    radius_mm: Float64Array
+    sign: NDArray[np.int_]
+
+    def __len__(self) -> int:
+        return len(self.radius_mm)
+
+
+def true_radius_mm(radius_mm: Float64Array, pixel_mm: float) -> Float64Array:
+    """Radius without the blur of the scan: r^2 - 2 psf^2, checked on phantoms (docs/detection.md, sizes)."""
+    psf = max(PSF_MM, 0.5 * pixel_mm)
+    floor = (LEAST_SHRINK * radius_mm) ** 2
+    result: Float64Array = np.sqrt(np.maximum(radius_mm**2 - 2 * psf**2, floor))
+    return result
+
+
+def label_lesions(values: NDArray[np.generic], spacing_mm: Spacing, seeds: Seeds, labels: Int32Array) -> None:
+    """Write each lesion's number (1, 2 ...) into ``labels``, in place.
+
+    A lesion is the 6-connected region around its seed above ``LEVEL`` of its contrast, within ``CAP_RADII``. A voxel
+    that two lesions claim goes to the one whose ball it lies deeper in (power distance).
+
+    Parameters
+    ----------
+    values
+        Grey values (slice, row, column) at the input's pixels.
+    spacing_mm
+        Their spacing.
+    seeds
+        Lesions.
+    labels
+        Zeros of the same shape.
+    """
+    size = np.array(spacing_mm)
+    radius = true_radius_mm(seeds.radius_mm, spacing_mm[1])
+    power = np.concatenate([[0.0], radius**2])
+    centres = np.concatenate([np.zeros((1, 3)), seeds.index])
+    for n in range(len(seeds)):
+        box, patch, offset = _box(values, size, seeds, n)
+        squared = _squared_mm(offset, size)
+        region = _region(patch, squared, offset, (size, float(seeds.radius_mm[n]), float(radius[n])))
+        owner = labels[box]
+        z, y, x = np.nonzero(region & (owner > 0))
+        if len(z):
+            other = owner[z, y, x]
+            place = np.column_stack([z, y, x]) + [s.start for s in box]
+            theirs = (((place - centres[other]) * size) ** 2).sum(axis=1) - power[other]
+            region[z, y, x] = squared[z, y, x] - power[n + 1] < theirs
+        owner[region] = n + 1
+    _keep_seeds(labels, seeds)
+
+
+def _keep_seeds(labels: Int32Array, seeds: Seeds) -> None:
+    """A lesion that others have taken over keeps its own voxel, unless that is the seed of a surer one."""
+    place = np.clip(np.rint(seeds.index).astype(int), 0, np.array(labels.shape) - 1)
+    present = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
+    for n in range(len(seeds) - 1, -1, -1):
+        if present[n + 1] == 0:
+            labels[tuple(place[n])] = n + 1
+
+
+def _box(
+    values: NDArray[np.generic], size: Float64Array, seeds: Seeds, n: int
+) -> tuple[tuple[slice, ...], Float64Array, list[Float64Array]]:
+    """Slices of a box around a seed, its smoothed signed values, offsets from the seed along each axis in voxels."""
+    thick = bool(size[0] > THICK_MM)
+    reach = 1.3 * seeds.radius_mm[n] + BACKGROUND_SHELL[1] + (size[0] / 2 if thick else 0)
+    low = np.maximum(0, np.floor(seeds.index[n] - reach / size)).astype(int)
+    high = np.minimum(values.shape, np.ceil(seeds.index[n] + reach / size).astype(int) + 1)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    patch = seeds.sign[n] * np.asarray(values[box], dtype=np.float64)
+    finite = np.isfinite(patch)
+    if not finite.all():
+        patch[~finite] = np.median(patch[finite]) if finite.any() else 0.0
+    blur = [0.0 if thick else 0.5 * size.min() / size[0], 0.5, 0.5]
+    patch = ndi.gaussian_filter(patch, blur, truncate=2, mode="nearest")
+    offset = [np.arange(a, b) - c for a, b, c in zip(low, high, seeds.index[n], strict=True)]
+    return box, patch, offset
+
+
+def _squared_mm(offset: list[Float64Array], size: Float64Array) -> Float64Array:
+    z, y, x = ((o * mm) ** 2 for o, mm in zip(offset, size, strict=True))
+    total: Float64Array = z[:, None, None] + y[None, :, None] + x[None, None, :]
+    return total
+
+
+def _region(
+    patch: Float64Array, squared: Float64Array, offset: list[Float64Array], sizes: tuple[Float64Array, float, float]
+) -> NDArray[np.bool_]:
+    """Capped half-maximum region of one lesion in its box; never empty."""
+    size, seen, radius = sizes
+    thick = bool(size[0] > THICK_MM)
+    seed = tuple(int(np.argmin(np.abs(o))) for o in offset)
+    inner, outer = (1.3 * seen + mm for mm in BACKGROUND_SHELL)
+    shell = (squared > inner**2) & (squared <= outer**2)
+    if thick:
+        shell[: seed[0]] = shell[seed[0] + 1 :] = False
+    background = float(np.median(patch[shell])) if shell.any() else float(np.median(patch))
+    core = squared <= max(0.5 * seen, 0.6 * size[1]) ** 2
+    core[seed] = True
+    peak = float(patch[core].max())
+    cap = max(CAP_RADII * radius, 0.9 * size[1]) + (size[0] / 2 if thick else 0.0)
+    region = (patch > background + LEVEL * (peak - background)) & (squared <= cap**2)
+    if region.any():
+        seed = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.where(region, squared, np.inf))), region.shape))
+    else:
+        region[seed] = True
+    parts, _ = ndi.label(region)
+    result: NDArray[np.bool_] = parts == parts[seed]
+    return result

@@ -1,0 +1,184 @@
+"""From stored voxels to a clean work array: finite, unit-free, with a known noise, and no edge at the mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from miliary_seg.detect.work_grid import WorkGrid, block_mean
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.volume import BoolArray, Float32Array
+
+CLIP_SPANS = 20.0
+"""Voxels further than this many brain spans (1st to 99th percentile) from the median are spikes and are clipped."""
+NOISE_FLOOR_SPANS = 0.004
+"""Noise is never taken below this fraction of the brain's span: denoised scans (docs/detection.md, noise)."""
+SATURATED_FRACTION = 0.02
+"""More brain voxels than this on the very largest value: the scan is saturated and bright lesions may be flat."""
+NOISY_SPANS = 0.15
+"""Noise above this fraction of the brain's span hides 3 mm lesions (docs/detection.md, noise)."""
+FILL_MM = 2.0
+"""Pitch of the grid on which the outside of the mask is filled."""
+FILL_STEPS = 4
+"""Growth steps of the filling, about 2 mm each: as far as the kernels of the fine scales reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WorkVolume:
+    """A scan, ready for detection.
+
+    ``voxels`` are in brain spans from the brain's median: dimensionless, finite, smooth across the mask's edge.
+    """
+
+    voxels: Float32Array
+    mask: BoolArray
+    grid: WorkGrid
+    noise: float
+    """Standard deviation of the noise in the unit of ``voxels``."""
+    unit: float
+    """The brain's span (1st to 99th percentile) in the scan's own unit."""
+    doubts: tuple[Reason, ...] = ()
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of the work arrays in mm."""
+        return self.grid.spacing_mm
+
+
+def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume | Reason:
+    """Sanitise, normalise, resample and fill; a reason where nothing can be detected.
+
+    Parameters
+    ----------
+    voxels, mask
+        On the input's grid (i, j, k); the mask is not empty.
+    grid
+        Work frame over the mask.
+    """
+    values = np.array(grid.cropped(voxels), dtype=np.float32, order="C")
+    inside = np.array(grid.cropped(mask), dtype=bool, order="C")
+    finite = np.isfinite(values)
+    inside &= finite
+    if not inside.any():
+        return Reason(code="no_finite_voxels", text="no voxel inside the brain mask has a finite value")
+    median, unit = brain_span(values[inside])
+    if unit == 0:
+        return Reason(code="no_contrast", text="all voxels inside the brain mask have the same value")
+    doubts = _saturation(values[inside])
+    step = quantisation_step(values[inside]) / unit
+    normalised = normalise(values, finite, median, unit)
+    fraction = block_mean(inside, grid.block)
+    work_mask = fraction > 0.5
+    work = _masked_block_mean(normalised, inside, fraction, grid)
+    if not work_mask.any():
+        return Reason(code="empty_mask", text="the brain mask is smaller than one work voxel")
+    measured = noise_sigma(work, work_mask)
+    noise = max(measured, NOISE_FLOOR_SPANS, step / np.sqrt(12.0))
+    if noise > NOISY_SPANS:
+        text = f"noise is {noise:.0%} of the brain's grey-value range: small lesions cannot be told from it"
+        doubts = (*doubts, Reason(code="noise", text=text))
+    fill_outside(work, work_mask, grid.spacing_mm)
+    return WorkVolume(voxels=work, mask=work_mask, grid=grid, noise=float(noise), unit=unit, doubts=doubts)
+
+
+def brain_span(values: Float32Array) -> tuple[float, float]:
+    """Median, and the range that holds 98 % of the brain (the full range where that is 0), in float64."""
+    sample = values[:: max(1, values.size // 500_000)].astype(np.float64)
+    low, median, high = np.percentile(sample, [1, 50, 99])
+    span = high - low
+    if span == 0:
+        span = float(values.max()) - float(values.min())
+    return float(median), float(span)
+
+
+def normalise(values: Float32Array, finite: BoolArray, median: float, unit: float) -> Float32Array:
+    """Brain spans from the median, clipped; what is not finite becomes the median."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if 1e-20 < unit < 1e20 and abs(median) < 1e4 * unit:
+            result = values - np.float32(median)
+            result /= np.float32(unit)
+        else:  # float32 would overflow, or lose the contrast beside the offset
+            result = ((values.astype(np.float64) - median) / unit).astype(np.float32)
+    result[~finite] = 0
+    return np.clip(result, -CLIP_SPANS, CLIP_SPANS, out=result)
+
+
+def _masked_block_mean(values: Float32Array, inside: BoolArray, fraction: Float32Array, grid: WorkGrid) -> Float32Array:
+    """Mean of the voxels inside the mask, so that bone beside the brain does not leak into work pixels at its edge."""
+    if grid.block == (1, 1, 1):
+        return values
+    mean = block_mean(np.where(inside, values, np.float32(0)), grid.block)
+    return np.divide(mean, fraction, out=mean, where=fraction > 0)
+
+
+def quantisation_step(values: Float32Array) -> float:
+    """Grey-value step of integer data, 0 for data that are not integers."""
+    sample = values[:: max(1, values.size // 20_000)]
+    if not np.array_equal(sample, np.rint(sample)):
+        return 0.0
+    steps = np.diff(np.unique(sample.astype(np.float64)))
+    return float(steps.min()) if steps.size else 0.0
+
+
+def _saturation(values: Float32Array) -> tuple[Reason, ...]:
+    top = values.max()
+    share = float(np.count_nonzero(values == top)) / values.size
+    if share <= SATURATED_FRACTION or top == values.min():
+        return ()
+    text = f"{share:.0%} of the brain has the largest value of the scan: bright lesions may be cut off"
+    return (Reason(code="saturated", text=text),)
+
+
+def noise_sigma(work: Float32Array, mask: BoolArray) -> float:
+    """Noise standard deviation from the in-plane mixed second difference, which is blind to slopes and straight edges.
+
+    The difference has gain 2 for white noise. The median absolute deviation ignores the folds; over about 40 slices.
+    """
+    if min(work.shape[1:]) < 2:
+        return 0.0
+    every = max(1, work.shape[0] // 40)
+    x, m = work[::every], mask[::every]
+    mixed = x[:, 1:, 1:] - x[:, 1:, :-1] - x[:, :-1, 1:] + x[:, :-1, :-1]
+    values = mixed[m[:, 1:, 1:] & m[:, :-1, :-1] & m[:, 1:, :-1] & m[:, :-1, 1:]]
+    if values.size == 0:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(values - np.median(values))) / 2)
+
+
+def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, float, float]) -> None:
+    """Replace what lies outside of the mask by a smooth continuation of the inside (normalised convolution), in place.
+
+    Without it the edge of the mask, or a bright skull, would answer like a blob.
+    """
+    if mask.all():
+        return
+    block = tuple(max(1, round(FILL_MM / q)) for q in spacing_mm)
+    weight = _block_sum(mask.astype(np.float32), block)
+    total = _block_sum(np.where(mask, work, np.float32(0)), block)
+    fill = np.full(weight.shape, np.float32(total.sum() / weight.sum()))
+    done = np.zeros(weight.shape, dtype=bool)
+    for _ in range(FILL_STEPS):
+        for axis, (size, mm) in enumerate(zip(block, spacing_mm, strict=True)):
+            if size * mm < 2 * FILL_MM:
+                total, weight = _three_sum(total, axis), _three_sum(weight, axis)
+        new = (weight > 1e-3 * np.prod(block)) & ~done
+        fill[new] = total[new] / weight[new]
+        done |= new
+    for z in range(work.shape[0]):
+        plane = fill[z // block[0]].repeat(block[1], 0)[: work.shape[1]].repeat(block[2], 1)[:, : work.shape[2]]
+        np.copyto(work[z], plane, where=~mask[z])
+
+
+def _block_sum(array: Float32Array, block: tuple[int, ...]) -> Float32Array:
+    """Sum over blocks; the last block of an axis may be incomplete."""
+    for axis, size in enumerate(block):
+        array = np.add.reduceat(array, np.arange(0, array.shape[axis], size), axis=axis)
+    return array
+
+
+def _three_sum(array: Float32Array, axis: int) -> Float32Array:
+    """Running sum over three neighbours; beyond the border counts as the border."""
+    moved = np.moveaxis(array, axis, 0)
+    padded = np.concatenate([moved[:1], moved, moved[-1:]])
+    return np.moveaxis(padded[:-2] + padded[1:-1] + padded[2:], 0, axis)

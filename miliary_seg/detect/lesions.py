@@ -1,0 +1,255 @@
+"""The story of detection in one scan: prepare, search, measure, judge, separate, delineate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from miliary_seg.detect.candidates import THICK_MM, find_maxima, is_thick, octaves, radius_mm
+from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
+from miliary_seg.detect.features import Features, edge_distance_mm, measure_features
+from miliary_seg.detect.intensity import WorkVolume, prepare
+from miliary_seg.detect.measure import Size, measure_labels
+from miliary_seg.detect.reject import operating_point, probability
+from miliary_seg.detect.work_grid import work_grid
+from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.result import Detection, OperatingPoint
+from miliary_seg.domain.sequence import Polarity, Sequence
+from miliary_seg.domain.volume import BoolArray, LabelMap, Volume
+from miliary_seg.errors import GeometryError
+from miliary_seg.settings import DetectSettings
+
+Float64Array = NDArray[np.float64]
+
+DARK_SEQUENCES = frozenset({Sequence.SWI, Sequence.T2STAR, Sequence.ADC})
+"""Lesions are dark here (R11 in docs/criteria.md: microbleeds and haemorrhagic foci; restricted diffusion)."""
+CONTRAST_FLOOR = 2.0
+"""Fainter blobs, in noise standard deviations, are not kept as candidates."""
+CONTRAST_LEAST = 3.5
+"""Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
+OVERLAP_RADII = 0.7
+"""Of two candidates closer than this times the larger radius, the less probable one is the same object."""
+OVERLAP_MM = 1.0
+"""... and always when closer than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """Candidates of all octaves and polarities as columns, on the work grid."""
+
+    index: Float64Array
+    radius_mm: Float64Array
+    sign: NDArray[np.int_]
+    features: Features
+    probability: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.radius_mm)
+
+
+def find(volume: Volume, mask: BoolArray, settings: DetectSettings) -> Detection:
+    """Find lesions in one scan.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    mask
+        Brain, on the volume's grid (i, j, k).
+    settings
+        Operating point and polarity.
+
+    Returns
+    -------
+    Detection
+        Also where nothing can be found; ``doubts`` then say why.
+
+    Raises
+    ------
+    GeometryError
+        If the mask does not lie on the volume's grid.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    if mask.shape != volume.grid.shape:
+        raise GeometryError(f"the brain mask is {mask.shape}, the scan is {volume.grid.shape}", where=volume.id)
+    polarity = lesion_polarity(volume, settings)
+    if not mask.any():
+        return _nothing(volume, polarity, settings, Reason(code="empty_mask", text="the brain mask is empty"))
+    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    if isinstance(work, Reason):
+        return _nothing(volume, polarity, settings, work)
+    thick = is_thick(work.spacing_mm, work.voxels.shape[0])
+    found = search(work, polarity)
+    point = operating_point(settings.sensitivity, thick)
+    return _judge(volume, work, found, (polarity, point))
+
+
+def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
+    """Which way lesions stand out: as set, else by sequence; bright where the sequence is unknown."""
+    if settings.polarity != "auto":
+        return Polarity(settings.polarity)
+    return Polarity.DARK if volume.sequence.sequence in DARK_SEQUENCES else Polarity.BRIGHT
+
+
+def search(work: WorkVolume, polarity: Polarity) -> Found:
+    """All candidates of a scan with features and probability, in order of falling probability."""
+    thick = is_thick(work.spacing_mm, work.voxels.shape[0])
+    signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
+    index, radius, sign, columns = [], [], [], []
+    for octave in octaves(work):
+        block = np.array(octave.block)
+        for s in signs:
+            blobs = find_maxima(octave, s)
+            features = measure_features(octave, blobs, work, s)
+            index.append(blobs.index * block + (block - 1) / 2)
+            radius.append(radius_mm(blobs.sigma_mm, thick))
+            sign.append(np.full(len(blobs), s))
+            columns.append(features)
+    features = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    place, size, signs_found = np.concatenate(index), np.concatenate(radius), np.concatenate(sign)
+    features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, place)
+    keep = features["contrast_to_noise"] > CONTRAST_FLOOR
+    features = {name: values[keep] for name, values in features.items()}
+    chance = probability(features, thick)
+    order = np.lexsort((*place[keep].T, -chance))
+    return Found(
+        index=place[keep][order],
+        radius_mm=size[keep][order],
+        sign=signs_found[keep][order],
+        features={name: values[order] for name, values in features.items()},
+        probability=chance[order],
+    )
+
+
+def overlapped(index_mm: Float64Array, radius: Float64Array) -> NDArray[np.bool_]:
+    """Candidates (the more probable first) that are the same object as a more probable one."""
+    hidden = np.zeros(len(radius), dtype=bool)
+    if len(radius) < 2:
+        return hidden
+    reach = np.maximum(OVERLAP_MM, OVERLAP_RADII * radius)
+    pairs = cKDTree(index_mm).query_pairs(float(reach.max()), output_type="ndarray")
+    apart = np.linalg.norm(index_mm[pairs[:, 0]] - index_mm[pairs[:, 1]], axis=1)
+    pairs = pairs[apart < np.maximum(reach[pairs[:, 0]], reach[pairs[:, 1]])]
+    for surer, other in pairs[np.lexsort(pairs.T[::-1])]:
+        if not hidden[surer]:
+            hidden[other] = True
+    return hidden
+
+
+def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarity, OperatingPoint]) -> Detection:
+    """Accept, reject with a rule, delineate and measure."""
+    polarity, point = choice
+    candidates = _candidates(volume, work, found)
+    clear = found.features["contrast_to_noise"] >= CONTRAST_LEAST
+    likely = np.flatnonzero((found.probability >= point.probability_threshold) & clear)
+    hidden = overlapped(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])
+    accepted = likely[~hidden]
+    below = f"probability below {point.probability_threshold:g}, the threshold of the operating point {point.name!r}"
+    rejections = [
+        Rejection(candidate=candidates[n], rule="overlap", reason="the same object as a more probable candidate")
+        for n in likely[hidden]
+    ]
+    faint = f"contrast below {CONTRAST_LEAST:g} standard deviations of the noise"
+    for candidate, is_clear in zip(candidates, clear.tolist(), strict=True):
+        if not is_clear:
+            rejections.append(Rejection(candidate=candidate, rule="contrast", reason=faint))
+        elif candidate.probability < point.probability_threshold:
+            rejections.append(Rejection(candidate=candidate, rule="probability", reason=below))
+    labels, sizes = _delineate(volume, work, found, accepted)
+    lesions: list[Lesion] = []
+    for n, size in zip(accepted, sizes, strict=True):
+        if size is None:
+            shared = "shares its only voxel with a more probable lesion"
+            rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=shared))
+        else:
+            lesions.append(_lesion(candidates[n], size, len(lesions) + 1))
+    labels = _renumbered(labels, sizes)
+    return Detection(
+        candidates=tuple(candidates),
+        rejections=tuple(rejections),
+        lesions=tuple(lesions),
+        lesion_labels=LabelMap(labels=labels, grid=volume.grid),
+        polarity=polarity,
+        noise_sigma=work.noise * work.unit,
+        operating_point=point,
+        doubts=work.doubts,
+    )
+
+
+def _delineate(
+    volume: Volume, work: WorkVolume, found: Found, accepted: NDArray[np.intp]
+) -> tuple[NDArray[np.int32], list[Size | None]]:
+    labels = np.zeros(volume.grid.shape, dtype=np.int32)
+    seeds = Seeds(
+        index=work.grid.to_cropped(found.index[accepted]),
+        radius_mm=found.radius_mm[accepted],
+        sign=found.sign[accepted],
+    )
+    label_lesions(work.grid.cropped(volume.voxels), work.grid.input_spacing_mm, seeds, work.grid.cropped(labels))
+    return labels, measure_labels(labels, volume, len(accepted))
+
+
+def _renumbered(labels: NDArray[np.int32], sizes: list[Size | None]) -> NDArray[np.int32]:
+    """Close the gaps that lesions without a voxel leave in the numbering."""
+    if all(size is not None for size in sizes):
+        return labels
+    present = np.array([size is not None for size in sizes])
+    table = np.concatenate([[0], np.where(present, np.cumsum(present), 0)]).astype(np.int32)
+    renumbered: NDArray[np.int32] = table[labels]
+    return renumbered
+
+
+def _candidates(volume: Volume, work: WorkVolume, found: Found) -> list[Candidate]:
+    ijk = work.grid.to_ijk(found.index)
+    ras = volume.grid.to_ras_mm(ijk)
+    diameter = 2 * true_radius_mm(found.radius_mm, work.spacing_mm[1])
+    names = list(found.features)
+    table = np.column_stack([found.features[name] for name in names]).tolist()
+    columns = (ijk.tolist(), ras.tolist(), diameter.tolist(), found.sign.tolist(), found.probability.tolist(), table)
+    return [
+        Candidate(
+            id=n,
+            centroid_ijk=(i, j, k),
+            centroid_ras_mm=(x, y, z),
+            diameter_mm=size,
+            polarity=Polarity.BRIGHT if sign > 0 else Polarity.DARK,
+            contrast=row[names.index("contrast_to_noise")],
+            probability=chance,
+            features=dict(zip(names, row, strict=True)),
+        )
+        for n, ((i, j, k), (x, y, z), size, sign, chance, row) in enumerate(zip(*columns, strict=True), start=1)
+    ]
+
+
+def _lesion(candidate: Candidate, size: Size, number: int) -> Lesion:
+    return Lesion(
+        id=number,
+        centroid_ras_mm=candidate.centroid_ras_mm,
+        centroid_ijk=candidate.centroid_ijk,
+        volume_mm3=size.volume_mm3,
+        equivalent_diameter_mm=size.equivalent_diameter_mm,
+        contrast=candidate.contrast,
+        probability=candidate.probability,
+        polarity=candidate.polarity,
+        slices=size.slices,
+        max_diameter_mm=size.max_diameter_mm,
+        candidate_id=candidate.id,
+    )
+
+
+def _nothing(volume: Volume, polarity: Polarity, settings: DetectSettings, doubt: Reason) -> Detection:
+    """A scan in which nothing can be found, with the reason as a doubt."""
+    return Detection(
+        candidates=(),
+        rejections=(),
+        lesions=(),
+        lesion_labels=LabelMap(labels=np.zeros(volume.grid.shape, dtype=np.int32), grid=volume.grid),
+        polarity=polarity,
+        noise_sigma=0.0,
+        operating_point=operating_point(settings.sensitivity, volume.slice_spacing_mm > THICK_MM),
+        doubts=(doubt,),
+    )

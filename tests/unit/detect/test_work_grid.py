@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from miliary_seg.detect.intensity import fill_outside, noise_sigma, quantisation_step
+from miliary_seg.detect.work_grid import block_mean, work_grid
+from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.volume import Volume
+
+
+def test_an_index_leads_back_to_its_voxel():
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(size=(20, 30, 12)).astype(np.float32)
+    affine = np.array([[0, 0.0, -1.0, 9], [-0.3, 0, 0, 4], [0, 0.3, 0, 1], [0, 0, 0, 1.0]])
+    volume = Volume(voxels=voxels, grid=Grid(shape=voxels.shape, affine=affine), slice_axis=2)
+    mask = np.zeros(voxels.shape, bool)
+    mask[4:16, 3:28, 2:10] = True
+    grid = work_grid(volume, mask)
+    assert grid.block == (1, 2, 2)
+    cropped = grid.cropped(voxels)
+    work = block_mean(cropped, grid.block)
+    for index in ((0, 0, 0), (3, 4, 5), tuple(n - 1 for n in work.shape)):
+        ijk = grid.to_ijk(np.array([index], float))[0]
+        corners = [np.unique([np.floor(v), np.ceil(v)]).astype(int) for v in ijk]
+        assert work[index] == pytest.approx(voxels[np.ix_(*corners)].mean(), abs=1e-5)
+
+
+def test_blocks_average_and_leave_out_the_rest():
+    array = np.arange(2 * 5 * 4).reshape(2, 5, 4)
+    mean = block_mean(array, (1, 2, 2))
+    assert mean.shape == (2, 2, 2)
+    assert mean[1, 1, 0] == pytest.approx(array[1, 2:4, 0:2].mean())
+    assert block_mean(array > 3, (1, 5, 4))[0, 0, 0] == pytest.approx(16 / 20)
+
+
+def test_noise_is_measured_on_a_slope_with_an_edge():
+    y, x = np.mgrid[:128, :128]
+    field = np.broadcast_to(3.0 * x + 2.0 * y + 500 * (x > 64), (12, 128, 128))
+    noisy = (field + np.random.default_rng(0).normal(0, 7.0, field.shape)).astype(np.float32)
+    assert noise_sigma(noisy, np.ones(noisy.shape, bool)) == pytest.approx(7.0, rel=0.05)
+    assert noise_sigma(noisy[:, :1], np.ones((12, 1, 128), bool)) == 0
+    assert noise_sigma(noisy, np.zeros(noisy.shape, bool)) == 0
+
+
+def test_quantisation_step():
+    assert quantisation_step(np.array([0, 4, 8, 20], np.float32)) == 4
+    assert quantisation_step(np.array([0.5, 4.0], np.float32)) == 0
+    assert quantisation_step(np.array([3, 3], np.float32)) == 0
+
+
+def test_filling_keeps_the_inside_and_continues_it():
+    x, y, z = np.mgrid[:40, :40, :40].astype(np.float32)
+    mask = (x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2 < 14**2
+    values = np.where(mask, 100 + x, 5000).astype(np.float32)
+    filled = values.copy()
+    fill_outside(filled, mask, (1.0, 1.0, 1.0))
+    assert np.array_equal(filled[mask], values[mask])
+    assert filled.max() < 140
+    near = ~mask & ((x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2 < 16**2)
+    assert np.abs(filled[near] - (100 + x[near])).max() < 6
