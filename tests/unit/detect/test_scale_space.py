@@ -33,7 +33,7 @@ def test_agrees_with_the_continuous_laplacian_of_gaussian(spacing):
         order[axis] = 2
         reference -= sigma**2 * ndi.gaussian_filter(array, widths, order=order) / q**2
     inner = (slice(12, -12),) * 3
-    assert np.corrcoef(ours[inner].ravel(), reference[inner].ravel())[0, 1] > 0.999
+    assert np.corrcoef(ours[inner].ravel(), reference[inner].ravel())[0, 1] > 0.998
     # Of three axes only the one that is differentiated is blurred by its difference (1/6 px^2): a few per cent.
     assert np.polyfit(reference[inner].ravel(), ours[inner].ravel(), 1)[0] == pytest.approx(1.0, abs=0.05)
 
