@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from miliary_seg.decide.gates import Gates
 from miliary_seg.decide.reasons import reason, unique
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions
-from miliary_seg.domain.decision import CriterionResult, Verdict
+from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, Verdict
 from miliary_seg.domain.reason import Reason
 
 CITATION = "Bashour SI et al. Br J Cancer 2020;123:1417-1423. doi:10.1038/s41416-020-1008-2"
@@ -21,6 +21,9 @@ COUNT_STATEMENT = (
 )
 BILATERAL_STATEMENT = "bilateral lesions"
 LEVELS_STATEMENT = "lesions located in both the supratentorial and the infratentorial compartment"
+
+N_EXAMPLES = 5
+"""Lesions named as examples for each region."""
 
 Answer = tuple[Verdict, tuple[Reason, ...]]
 
@@ -36,7 +39,9 @@ class CountEvidence:
     images: str = "slice"
 
 
-def count_criterion(seen: CountEvidence | None, gates: Gates) -> CriterionResult:
+def count_criterion(
+    seen: CountEvidence | None, gates: Gates, evidence: tuple[EvidenceSlice, ...] = ()
+) -> CriterionResult:
     """At least the threshold on two non-contiguous images.
 
     Parameters
@@ -45,6 +50,8 @@ def count_criterion(seen: CountEvidence | None, gates: Gates) -> CriterionResult
         The count; None where there are no images to count on under this reading.
     gates
         What the scan can prove.
+    evidence
+        The slices that carry the count.
     """
     if seen is None:
         answer, observed, threshold = (Verdict.INDETERMINATE, gates.plane), "not counted", ""
@@ -52,20 +59,23 @@ def count_criterion(seen: CountEvidence | None, gates: Gates) -> CriterionResult
         answer = _count_answer(seen, gates)
         observed = f"second-best admissible {seen.images} {seen.deciding}, best {seen.best}"
         threshold = f">= {seen.threshold} on two non-contiguous images"
-    return _result("count", COUNT_STATEMENT, observed, threshold, answer)
+    shown = tuple(f"{item.image} {item.index}: {item.n_lesions} lesions" for item in evidence)
+    return _result("count", COUNT_STATEMENT, (observed, threshold), answer, shown)
 
 
 def bilateral_criterion(regions: Regions, gates: Gates, fewest: int, by_quadrant: bool) -> CriterionResult:
     """Lesions on both sides; with ``by_quadrant`` on both sides of each level."""
     names, code = (QUADRANTS, "quadrant_empty") if by_quadrant else (SIDES, "one_sided")
     answer = _regions_answer(regions, names, fewest, (gates.sides, gates.absence), code)
-    return _result("bilateral", BILATERAL_STATEMENT, _tally(regions, names), f">= {fewest} in each", answer)
+    seen = (_tally(regions, names), f">= {fewest} in each")
+    return _result("bilateral", BILATERAL_STATEMENT, seen, answer, _examples(regions, names))
 
 
 def both_levels_criterion(regions: Regions, gates: Gates, fewest: int) -> CriterionResult:
     """Lesions above and below the tentorium."""
     answer = _regions_answer(regions, LEVELS, fewest, (gates.levels, gates.absence), "one_level")
-    return _result("both_levels", LEVELS_STATEMENT, _tally(regions, LEVELS), f">= {fewest} in each", answer)
+    seen = (_tally(regions, LEVELS), f">= {fewest} in each")
+    return _result("both_levels", LEVELS_STATEMENT, seen, answer, _examples(regions, LEVELS))
 
 
 def _count_answer(seen: CountEvidence, gates: Gates) -> Answer:
@@ -118,13 +128,26 @@ def _tally(regions: Regions, names: tuple[str, ...]) -> str:
     return ", ".join(parts)
 
 
-def _result(name: str, statement: str, observed: str, threshold: str, answer: Answer) -> CriterionResult:
+def _examples(regions: Regions, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids of the lesions that are evidence for each region, the first few of them."""
+    lines = []
+    for name in names:
+        ids = regions.sure_ids(name)
+        more = " ..." if len(ids) > N_EXAMPLES else ""
+        lines.append(f"{name.replace('_', ' ')}: lesions {', '.join(map(str, ids[:N_EXAMPLES])) or 'none'}{more}")
+    return tuple(lines)
+
+
+def _result(
+    name: str, statement: str, seen: tuple[str, str], answer: Answer, evidence: tuple[str, ...]
+) -> CriterionResult:
     return CriterionResult(
         name=name,
         statement=statement,
         citation=CITATION,
-        observed=observed,
-        threshold=threshold,
+        observed=seen[0],
+        threshold=seen[1],
         verdict=answer[0],
+        evidence=evidence,
         reasons=answer[1],
     )

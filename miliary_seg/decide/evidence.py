@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.gates import Gates, gates_of
-from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, slab_stack
+from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, is_axial, slab_stack
 from miliary_seg.decide.probability import Worlds, worlds_of
 from miliary_seg.decide.readings import Reading
 from miliary_seg.decide.regions import Regions, regions_of
@@ -20,6 +21,8 @@ from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFact
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.settings import DecideSettings
+
+T = TypeVar("T")
 
 IMAGE_NAMES = {
     ("acquired", "native"): "slice",
@@ -43,8 +46,8 @@ class Evidence:
     """p(1 - p) of each lesion, shape (lesions,)."""
     stacks: Mapping[tuple[str, str], Stack | None]
     """(plane, slice) -> the images of that reading; None where they are unknown."""
-    _world_counts: dict[tuple[str, str], IntVector] = field(default_factory=dict)
-    _deciding: dict[tuple[str, str, str], IntVector] = field(default_factory=dict)
+    _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    """Intermediate results that several readings share."""
 
     @classmethod
     def of(
@@ -62,7 +65,11 @@ class Evidence:
             If lesions and facts do not fit.
         """
         acquired = acquired_stack(lesions, facts)
-        axial = axial_stack(lesions, facts, settings.axial_spacing_mm)
+        slabs = slab_stack(acquired, settings.slab_mm)
+        axial, axial_slabs = acquired if is_axial(facts) else None, slabs if is_axial(facts) else None
+        if is_axial(facts) is False:
+            axial = axial_stack(lesions, settings.axial_spacing_mm)
+            axial_slabs = slab_stack(axial, settings.slab_mm)
         on_ct = facts.modality is Modality.CT
         chances = np.array([lesion.probability for lesion in lesions], dtype=np.float64)
         return cls(
@@ -75,9 +82,9 @@ class Evidence:
             spreads=chances * (1 - chances),
             stacks={
                 ("acquired", "native"): acquired,
-                ("acquired", "slab"): slab_stack(acquired, settings.slab_mm),
+                ("acquired", "slab"): slabs,
                 ("axial", "native"): axial,
-                ("axial", "slab"): None if axial is None else slab_stack(axial, settings.slab_mm),
+                ("axial", "slab"): axial_slabs,
             },
         )
 
@@ -85,7 +92,7 @@ class Evidence:
         """Answer each criterion under one reading."""
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         return (
-            count_criterion(self.count(reading), self.gates),
+            count_criterion(self.count(reading), self.gates, self.evidence_slices(reading)),
             bilateral_criterion(self.regions, self.gates, fewest, by_quadrant),
             both_levels_criterion(self.regions, self.gates, fewest),
         )
@@ -96,8 +103,9 @@ class Evidence:
         if stack is None:
             return None
         counts = stack.counts
+        apart = self._apart(reading)
         return CountEvidence(
-            deciding=int(second_best(counts[None], stack, self._apart(reading))[0]),
+            deciding=self._once(("seen", id(stack), apart), lambda: int(second_best(counts[:, None], stack, apart)[0])),
             best=int(counts.max(initial=0)),
             threshold=self.threshold,
             images=IMAGE_NAMES[reading.plane, reading.slice],
@@ -119,6 +127,10 @@ class Evidence:
 
     def evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
         """Slices to look at, with their place in the world."""
+        key = ("slices", reading.plane, reading.slice, reading.non_contiguous)
+        return self._once(key, lambda: self._evidence_slices(reading))
+
+    def _evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
         stack = self.stacks[reading.plane, reading.slice]
         if stack is None:
             return ()
@@ -143,7 +155,10 @@ class Evidence:
         deciding = self._deciding_in_worlds(reading)
         if deciding is None or self.gates.sides:
             return None
-        placed = self.worlds.regions_met(self.regions, reading.min_per_region, reading.bilateral == "quadrants")
+        fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
+        placed = self._once(
+            ("placed", fewest, by_quadrant), lambda: self.worlds.regions_met(self.regions, fewest, by_quadrant)
+        )
         return self.worlds.chance((deciding >= self.threshold) & placed)
 
     def count_distribution(self, reading: Reading) -> tuple[tuple[int, float], ...]:
@@ -163,13 +178,14 @@ class Evidence:
         return Apart(kind=reading.non_contiguous, separation_mm=self.settings.separation_mm, threshold=self.threshold)
 
     def _deciding_in_worlds(self, reading: Reading) -> IntVector | None:
-        images = (reading.plane, reading.slice)
-        stack = self.stacks[images]
+        stack, apart = self.stacks[reading.plane, reading.slice], self._apart(reading)
         if stack is None:
             return None
-        if images not in self._world_counts:
-            self._world_counts[images] = self.worlds.counts(stack)
-        key = (*images, reading.non_contiguous)
-        if key not in self._deciding:
-            self._deciding[key] = second_best(self._world_counts[images], stack, self._apart(reading))
-        return self._deciding[key]
+        counts = self._once(("counts", id(stack)), lambda: self.worlds.counts(stack))
+        return self._once(("deciding", id(stack), apart), lambda: second_best(counts, stack, apart))
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made

@@ -127,17 +127,12 @@ def is_axial(facts: ScanFacts) -> bool | None:
     return bool(np.argmax(across) == 2)
 
 
-def axial_stack(lesions: Sequence[Lesion], facts: ScanFacts, step_mm: float) -> Stack | None:
-    """Return axial planes ``step_mm`` apart, from the lesions' centres and equivalent diameters; None if unknown.
+def axial_stack(lesions: Sequence[Lesion], step_mm: float) -> Stack:
+    """Return the axial planes, ``step_mm`` apart, of a scan that was not acquired in axial slices.
 
-    Axial acquisitions are their own axial reformat. In any other a lesion shows on the planes that cut the sphere of
-    its volume around its centre, and on the nearest plane where it falls between two.
+    A lesion shows on the planes that cut the sphere of its volume around its centre, and on the nearest plane where it
+    falls between two: an approximation, since no voxel is seen here.
     """
-    axial = is_axial(facts)
-    if axial is None:
-        return None
-    if axial:
-        return acquired_stack(lesions, facts)
     height = np.array([lesion.centroid_ras_mm[2] for lesion in lesions]).reshape(-1, 1)
     radius = np.array([lesion.equivalent_diameter_mm / 2 for lesion in lesions]).reshape(-1, 1)
     nearest = np.rint(height / step_mm)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from miliary_seg.decide.images import FloatVector, Stack
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, REGIONS, SIDES, Regions
-from miliary_seg.decide.separation import Apart, second_best
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
 
@@ -50,14 +49,10 @@ class Worlds:
         enough: BoolMatrix = np.asarray(np.all(held >= fewest, axis=1))
         return enough
 
-    def counts(self, stack: Stack) -> NDArray[np.int64]:
-        """Lesions per image in each world, shape (worlds, images)."""
-        shown = self.present.astype(np.float32) @ stack.shows.T.astype(np.float32)
-        return np.rint(shown).astype(np.int64)
-
-    def second_best(self, stack: Stack, apart: Apart) -> NDArray[np.int64]:
-        """Count of the deciding image in each world, shape (worlds,)."""
-        return second_best(self.counts(stack), stack, apart)
+    def counts(self, stack: Stack) -> NDArray[np.int16]:
+        """Lesions per image in each world, shape (images, worlds)."""
+        shown = stack.shows.astype(np.float32) @ self.present.T.astype(np.float32)
+        return np.rint(np.minimum(shown, np.iinfo(np.int16).max)).astype(np.int16)
 
     def chance(self, met: BoolMatrix) -> float:
         """Weight of the worlds in which something holds."""

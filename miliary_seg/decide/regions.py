@@ -35,6 +35,8 @@ False positives are taken to spread evenly over the brain."""
 class Regions:
     """Evidence per region; matrices are (lesions, regions) in the order of ``REGIONS``."""
 
+    ids: tuple[int, ...]
+    """Ids of the lesions, in the order of the rows."""
     sure: BoolMatrix
     """Lies there, outside the uncertainty band."""
     likely: BoolMatrix
@@ -43,6 +45,10 @@ class Regions:
     """Could lie there: its side or level is not known."""
     error_limit: Mapping[str, int]
     """Most lesions of each region that the detector's false positives alone explain; 0 where not measured."""
+
+    def sure_ids(self, region: str) -> tuple[int, ...]:
+        """Lesions that are evidence for a region, ascending."""
+        return tuple(sorted(self.ids[row] for row in np.flatnonzero(self.sure[:, REGIONS.index(region)])))
 
     def n_sure(self, region: str) -> int:
         """Lesions that are evidence for a region."""
@@ -91,7 +97,8 @@ def regions_of(
             sure[row, column] = fits and (surely_side or not in_side) and (surely_level or not in_level)
             possible = (side is None or in_side in (None, side)) and (level is None or in_level in (None, level))
             unknown[row, column] = possible and not fits
-    return Regions(sure=sure, likely=likely, unknown=unknown, error_limit=_error_limits(facts, settings))
+    ids = tuple(lesion.id for lesion in lesions)
+    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=_error_limits(facts, settings))
 
 
 def _error_limits(facts: ScanFacts, settings: DecideSettings) -> dict[str, int]:
