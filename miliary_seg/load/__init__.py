@@ -1,1 +1,176 @@
-"""Placeholder until its stage lands in this session."""
+"""Files become volumes: walk, tell what each file is, group, place, choose, decode.
+
+::
+
+    find_cases(paths)   every study, file or BIDS session below some paths is a case     (headers only)
+    inspect(paths)      the same as data to show: what is there, what is used, and why   (headers only)
+    load_case(found)    the volumes of one case, the preferred one first
+    load_study(path)    the one case of a path
+    read_array(path)    its preferred volume as (voxels, affine)
+
+The loader is never silently wrong: what it cannot place, decode or tell apart it refuses, naming the file and what
+to do. The rules, and what was measured on them, are in docs/loading.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.volume import Study, Volume
+from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, NoImageError
+from miliary_seg.load.cases import find_in_paths
+from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
+from miliary_seg.load.inventory import Inventory
+from miliary_seg.settings import Settings
+
+__all__ = [
+    "FoundCase",
+    "FoundCases",
+    "FoundSeries",
+    "Inventory",
+    "LedgerEntry",
+    "Problem",
+    "find_cases",
+    "inspect",
+    "load_case",
+    "load_study",
+    "read_array",
+]
+
+
+def find_cases(
+    paths: Iterable[str | Path], settings: Settings | None = None, *, progress: Callable[[int], None] | None = None
+) -> FoundCases:
+    """Find every case below some files and folders, reading headers only.
+
+    Parameters
+    ----------
+    paths
+        Files or folders: DICOM, NIfTI, mixed, nested.
+    settings
+        ``settings.load`` chooses series, sequence and volume.
+    progress
+        Called after each file with the number of files seen so far.
+
+    Returns
+    -------
+    FoundCases
+        Cases with safe unique ids; problems (path, error) beside them, so that one bad file hides nothing and stops
+        nothing; and the ledger of all files.
+    """
+    return find_in_paths(paths, (settings or Settings()).load, progress)
+
+
+def inspect(paths: Iterable[str | Path], settings: Settings | None = None) -> Inventory:
+    """What is below some paths, which series would be used, and why. Reads headers, writes nothing."""
+    return Inventory(found=find_cases(paths, settings))
+
+
+def load_case(found: FoundCase, settings: Settings | None = None) -> Study:
+    """Load every eligible series of a case, the preferred one first.
+
+    A series that fails while its pixels are decoded becomes a caveat of the study, unless none is left.
+
+    Raises
+    ------
+    MiliaryError
+        If no series of the case can be analysed; the error of the first one that should have been.
+    """
+    settings = settings or Settings()
+    volumes: list[Volume] = []
+    errors: list[MiliaryError] = []
+    caveats = list(found.caveats)
+    for series in found.eligible:
+        try:
+            volumes.append(_load_series(series, settings))
+        except MiliaryError as error:
+            errors.append(error)
+            text = f"Series {series.id} is not analysed: {error.what}."
+            caveats.append(Reason(code="series_not_readable", text=text))
+    if not volumes:
+        raise _why_none(found, errors)
+    return Study(case=found.id, volumes=tuple(volumes), caveats=tuple(caveats))
+
+
+def load_study(path: str | Path, *, settings: Settings | None = None, case: str = "") -> Study:
+    """Load the one case of a path.
+
+    Raises
+    ------
+    MiliaryError
+        If nothing can be read; AmbiguousInputError with the list if the path holds several cases.
+    """
+    settings = settings or Settings()
+    study = load_case(_the_case(path, settings), settings)
+    return replace(study, case=case) if case else study
+
+
+def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The one volume that would be analysed.
+
+    Returns
+    -------
+    tuple
+        Voxels (i, j, k) as float32; 4 x 4 affine, voxel index to RAS+ mm.
+
+    Raises
+    ------
+    MiliaryError
+        If there is none, several cases, no stated orientation, or a series that would be preferred cannot be read.
+    """
+    settings = settings or Settings()
+    case = _the_case(path, settings)
+    series = case.eligible[:1]
+    broken = next((s.error for s in case.series if s.error), None)
+    if not series or broken is not None:
+        raise broken or _why_none(case, [])
+    volume = _load_series(series[0], settings)
+    if not volume.orientation_known:
+        raise GeometryError(
+            "the file states no orientation: left and right are unknown",
+            where=path,
+            todo="state it with load.assume_orientation",
+        )
+    return volume.voxels, volume.grid.affine
+
+
+def _load_series(series: FoundSeries, settings: Settings) -> Volume:
+    if series.format == "DICOM":
+        from miliary_seg.load.dicom_volume import load_dicom
+
+        return load_dicom(series, settings.load)
+    from miliary_seg.load.nifti import load_nifti
+
+    return load_nifti(series, settings.load)
+
+
+def _the_case(path: str | Path, settings: Settings) -> FoundCase:
+    found = find_cases([path], settings)
+    if len(found.cases) == 1:
+        ambiguous = [p.error for p in found.problems if isinstance(p.error, AmbiguousInputError)]
+        if ambiguous:
+            raise ambiguous[0]
+        return found.cases[0]
+    if found.cases:
+        listed = ", ".join(case.id for case in found.cases[:10])
+        raise AmbiguousInputError(
+            f"{len(found.cases)} cases ({listed}{', ...' if len(found.cases) > 10 else ''})",
+            where=path,
+            todo="give the path of one of them",
+        )
+    raise found.problems[0].error if found.problems else NoImageError("nothing to analyse", where=path)
+
+
+def _why_none(case: FoundCase, errors: list[MiliaryError]) -> MiliaryError:
+    """The error that stands against the best series; else the list of reasons."""
+    errors = errors or [series.error for series in case.series if series.error]
+    if errors:
+        return errors[0]
+    reasons = "; ".join(f"{series.id}: {series.why}" for series in case.series[:5])
+    return NoImageError(f"no series to analyse ({reasons})", where=case.path, todo="see `miliary-seg inspect`")

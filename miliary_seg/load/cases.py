@@ -1,0 +1,242 @@
+"""Paths into cases: a DICOM study, a NIfTI file or a BIDS session each. Headers only, no voxels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from miliary_seg.domain.reason import Reason
+from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
+from miliary_seg.load.choose import choose
+from miliary_seg.load.dicom import find_series
+from miliary_seg.load.dicom_series import DicomImage, NotAnImage, read_image
+from miliary_seg.load.discover import sniff, walk
+from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem, safe_name, unique_names
+from miliary_seg.load.label_maps import stem
+from miliary_seg.load.naming import dicom_names
+from miliary_seg.load.nifti_series import bids_case, find_nifti
+from miliary_seg.settings import LoadSettings
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class _Pile:
+    """What has been read below one path, sorted by what it is."""
+
+    root: Path
+    images: list[DicomImage] = field(default_factory=list)
+    nifti: list[FoundSeries] = field(default_factory=list)
+    blocked: dict[Path, MiliaryError] = field(default_factory=dict)
+    empty: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    ledger: list[LedgerEntry] = field(default_factory=list)
+
+    def fail(self, path: Path, error: MiliaryError) -> None:
+        self.problems.append(Problem(path=path, error=error))
+        self.ledger.append(LedgerEntry(path=path, status="failed", reason=error.what))
+
+    def skip(self, path: Path, reason: str) -> None:
+        self.ledger.append(LedgerEntry(path=path, status="skipped", reason=reason))
+
+
+def find_in_paths(paths: Iterable[str | Path], settings: LoadSettings, progress: Progress | None = None) -> FoundCases:
+    """Every case below the paths, problems beside them, and the ledger of all files."""
+    cases: list[FoundCase] = []
+    problems: list[Problem] = []
+    ledger: list[LedgerEntry] = []
+    n_files = 0
+    for path in dict.fromkeys(Path(p) for p in paths):
+        pile = _Pile(root=path)
+        try:
+            for file in walk(path, pile.ledger):
+                _add(pile, file, settings)
+                n_files += 1
+                if progress is not None:
+                    progress(n_files)
+        except MiliaryError as error:
+            pile.problems.append(Problem(path=path, error=error))
+        found = _cases(pile, settings)
+        if not found and not pile.problems:
+            pile.problems.append(Problem(path=path, error=_nothing(pile)))
+        cases += found
+        problems += pile.problems
+        ledger += _final_ledger(pile, found)
+    names = unique_names([case.id for case in cases])
+    named = tuple(replace(case, id=name) for case, name in zip(cases, names, strict=True))
+    return FoundCases(cases=named, problems=tuple(problems), ledger=tuple(ledger))
+
+
+def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
+    """Read the header of one file onto the pile; nothing that goes wrong with it may stop the others."""
+    kind, reason = sniff(path)
+    named_by_user = path == pile.root
+    try:
+        if kind == "nifti":
+            pile.nifti.append(find_nifti(path, settings, named_by_user=named_by_user))
+        elif kind == "dicom":
+            _add_dicom(pile, path)
+        elif named_by_user:
+            what = f"not a scan: {reason}" if kind == "other" else "the file is empty"
+            raise UnreadableFileError(what, where=path, todo="give a DICOM or NIfTI file or a folder")
+        else:
+            pile.skip(path, reason)
+            if kind == "empty":
+                pile.empty.append(path)
+    except MiliaryError as error:
+        pile.fail(path, error)
+        if kind == "dicom":
+            pile.blocked.setdefault(path.parent, error)
+
+
+def _add_dicom(pile: _Pile, path: Path) -> None:
+    image = read_image(path)
+    if isinstance(image, NotAnImage):
+        pile.skip(path, image.reason)
+    else:
+        pile.images.append(image)
+
+
+def _nothing(pile: _Pile) -> MiliaryError:
+    """Why nothing was found, with what was seen."""
+    seen = Counter(entry.reason for entry in pile.ledger)
+    if not seen:
+        return NoImageError("the folder is empty", where=pile.root, todo="give a folder with DICOM or NIfTI files")
+    listed = "; ".join(f"{count} x {reason}" for reason, count in seen.most_common(4))
+    return NoImageError(f"no scan to analyse ({listed})", where=pile.root, todo="give a folder with MR or CT images")
+
+
+def _cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
+    cases = _dicom_cases(pile, settings) + _nifti_cases(pile, settings)
+    kept = []
+    for case in cases:
+        try:
+            series = choose(case.series, settings)
+        except MiliaryError as error:
+            pile.problems.append(Problem(path=case.path, error=error))
+            continue
+        kept.append(replace(case, series=series, caveats=(*case.caveats, *_caveats(series))))
+    return kept
+
+
+def _caveats(series: Sequence[FoundSeries]) -> tuple[Reason, ...]:
+    """A series that should have been analysed but cannot be is a caveat of the whole case."""
+    broken = [s for s in series if s.error]
+    return tuple(
+        Reason(code="series_not_readable", text=f"Series {s.id} is not analysed: {s.error.what if s.error else ''}.")
+        for s in broken
+    )
+
+
+def _dicom_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
+    images = _one_patient_a_folder(pile)
+    _block_by_empty_files(pile, images)
+    studies: dict[str, list[DicomImage]] = defaultdict(list)
+    for image in images:
+        studies[image.study_uid or f"folder {image.path.parent}"].append(image)
+    studies = _one_study_a_series(pile, studies)
+    names = dicom_names(pile.root, list(studies.values()))
+    cases = []
+    for (uid, members), name in zip(studies.items(), names, strict=True):
+        series = tuple(find_series(members, pile.blocked, settings))
+        uid = "" if uid.startswith("folder ") else uid
+        cases.append(FoundCase(id=name, path=pile.root, series=series, study_instance_uid=uid))
+    return cases
+
+
+def _one_patient_a_folder(pile: _Pile) -> list[DicomImage]:
+    """Images of folders and studies that hold one patient; the others become problems."""
+    by_folder: dict[Path, set[str]] = defaultdict(set)
+    by_study: dict[str, set[str]] = defaultdict(set)
+    for image in pile.images:
+        by_folder[image.path.parent].add(image.patient)
+        by_study[image.study_uid].add(image.patient)
+    mixed = {folder for folder, patients in by_folder.items() if len(patients) > 1}
+    mixed |= {i.path.parent for i in pile.images if i.study_uid and len(by_study[i.study_uid]) > 1}
+    for folder in sorted(mixed):
+        n_patients = max(len(by_folder[folder]), 2)
+        error = AmbiguousInputError(
+            f"images of {n_patients} patients (by PatientID) in one folder or study",
+            where=folder,
+            todo="give each patient an own folder",
+        )
+        pile.problems.append(Problem(path=folder, error=error))
+    for image in pile.images:
+        if image.path.parent in mixed:
+            pile.ledger.append(LedgerEntry(path=image.path, status="failed", reason="several patients in one folder"))
+    return [image for image in pile.images if image.path.parent not in mixed]
+
+
+def _one_study_a_series(pile: _Pile, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:
+    """A SeriesInstanceUID that occurs in two studies means that UIDs were damaged: then nothing can be told apart."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for uid, members in studies.items():
+        for image in members:
+            if image.series_uid:
+                owners[image.series_uid].add(uid)
+    damaged = {uid for studies_of in owners.values() if len(studies_of) > 1 for uid in studies_of}
+    if damaged:
+        error = AmbiguousInputError(
+            f"one SeriesInstanceUID in {len(damaged)} studies",
+            where=pile.root,
+            todo="the UIDs were damaged; export again",
+        )
+        pile.problems.append(Problem(path=pile.root, error=error))
+    return {uid: members for uid, members in studies.items() if uid not in damaged}
+
+
+def _block_by_empty_files(pile: _Pile, images: list[DicomImage]) -> None:
+    """An empty file that is named like the images of its folder was one of them."""
+    endings: dict[Path, set[str]] = defaultdict(set)
+    for image in images:
+        endings[image.path.parent].add(image.path.suffix.lower())
+    for path in pile.empty:
+        if path.suffix.lower() in endings.get(path.parent, ()) and not path.name.startswith("."):
+            error = UnreadableFileError("the file is empty: a slice that was lost?", where=path, todo="copy it again")
+            pile.blocked.setdefault(path.parent, error)
+            pile.problems.append(Problem(path=path, error=error))
+
+
+def _nifti_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
+    groups: dict[tuple[Path | None, str], list[FoundSeries]] = defaultdict(list)
+    for series in pile.nifti:
+        path = series.paths[0]
+        session = bids_case(path)
+        groups[(None, session) if session else (path, safe_name(stem(path)))].append(series)
+    repeated = Counter(name for _, name in groups)
+    cases = []
+    for (path, name), members in groups.items():
+        if not any(series.eligible for series in members) and _all_skipped(pile, members):
+            continue
+        case = f"{safe_name(path.parent.name)}-{name}" if path is not None and repeated[name] > 1 else name
+        ids = unique_names([series.id for series in members])
+        numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
+        cases.append(FoundCase(id=case, path=path or pile.root, series=numbered))
+    return cases
+
+
+def _all_skipped(pile: _Pile, members: list[FoundSeries]) -> bool:
+    """Files of which none can be a case: masks are entered in the ledger, errors among the problems."""
+    for series in members:
+        if series.error:
+            pile.fail(series.paths[0], series.error)
+        else:
+            pile.skip(series.paths[0], series.why)
+    return True
+
+
+def _final_ledger(pile: _Pile, cases: list[FoundCase]) -> list[LedgerEntry]:
+    """Every file once: used, skipped or failed."""
+    entered = {entry.path for entry in pile.ledger}
+    entries = list(pile.ledger)
+    for case in cases:
+        for series in case.series:
+            status = "used" if series.eligible else "failed" if series.error else "skipped"
+            reason = "" if series.eligible else series.why
+            for path in series.paths:
+                if path not in entered:
+                    entered.add(path)
+                    entries.append(LedgerEntry(path=path, status=status, reason=reason))
+    return sorted(entries, key=lambda entry: str(entry.path))

@@ -1,0 +1,48 @@
+"""Names of DICOM cases: from the path, never from the patient.
+
+The user's own folder names are kept, except where one holds the patient's name or number as the header states them:
+then the case is named by a digest of its StudyInstanceUID, which is the same in every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from miliary_seg.load.dicom_series import DicomImage
+from miliary_seg.load.found import safe_name
+from miliary_seg.load.label_maps import stem
+
+
+def dicom_names(root: Path, studies: list[list[DicomImage]]) -> list[str]:
+    """One safe name a study (they may repeat)."""
+    base = safe_name(stem(root) if root.is_file() else root.resolve().name)
+    if len(studies) == 1:
+        return [base]
+    folders = [_folder(root, images) for images in studies]
+    return [
+        safe_name(folder) if folder and folders.count(folder) == 1 and not _identifies(folder, images) else
+        f"{base}-{_digest(images)}"
+        for folder, images in zip(folders, studies, strict=True)
+    ]  # fmt: skip
+
+
+def _folder(root: Path, images: list[DicomImage]) -> str:
+    """The folders between the root and the study's files, as far as all its files share them."""
+    common = Path(os.path.commonpath([image.path.parent for image in images]))
+    try:
+        parts = common.relative_to(root).parts
+    except ValueError:
+        return ""
+    return "-".join(parts)
+
+
+def _identifies(folder: str, images: list[DicomImage]) -> bool:
+    plain = "".join(c for c in folder.lower() if c.isalnum())
+    return any(word in plain for word in images[0].identity)
+
+
+def _digest(images: list[DicomImage]) -> str:
+    uid = images[0].study_uid or str(images[0].path.parent)
+    return hashlib.sha256(uid.encode()).hexdigest()[:8]

@@ -1,0 +1,195 @@
+"""NIfTI files into series: header, BIDS name, sidecar and file name; why a file is used or not."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import Modality, Sequence
+from miliary_seg.errors import MiliaryError, UnsuitableImageError
+from miliary_seg.load.found import FoundSeries, safe_name
+from miliary_seg.load.label_maps import label_reason, stem
+from miliary_seg.load.nifti import read_nifti_header
+from miliary_seg.load.nifti_header import NiftiHeader
+from miliary_seg.load.orientation import slice_axis_of
+from miliary_seg.load.sequence import Clues, identify
+from miliary_seg.settings import LoadSettings
+
+_BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_([A-Za-z0-9]+)$")
+_SUFFIXES: dict[str, Sequence | None] = {
+    "T1w": Sequence.T1, "T2w": Sequence.T2, "FLAIR": Sequence.FLAIR, "PDw": Sequence.PD, "T2starw": Sequence.T2STAR,
+    "dwi": Sequence.DWI, "swi": Sequence.SWI, "SWI": Sequence.SWI, "ct": Sequence.CT, "CT": Sequence.CT, "ADC": Sequence.ADC,
+    "trace": Sequence.DWI, "T1c": Sequence.T1, "ceT1w": Sequence.T1,
+}  # fmt: skip
+_CT_WORDS = re.compile(r"(?<![a-z])(?:s?cct|s?ct|ncct|cta|cect|ctp?head|head ?ct)(?![a-z])")
+
+
+def bids_case(path: Path) -> str:
+    """``sub-X`` or ``sub-X_ses-Y`` of a BIDS file name; '' for any other name.
+
+    Examples
+    --------
+    >>> bids_case(Path("sub-01_ses-2_ce-GADOLINIUM_T1w.nii.gz"))
+    'sub-01_ses-2'
+    """
+    match = _BIDS.match(stem(path))
+    return "_".join(part for part in match.groups()[:2] if part) if match else ""
+
+
+def find_nifti(path: Path, settings: LoadSettings, *, named_by_user: bool) -> FoundSeries:
+    """Describe one file.
+
+    Raises
+    ------
+    MiliaryError
+        If the file cannot be used at all (unreadable, colour, contradictory geometry).
+    """
+    header = read_nifti_header(path, settings.max_voxels)
+    clues, thickness = _clues(path)
+    error = _error(header, settings)
+    choice = "" if named_by_user or error else label_reason(header)
+    sequence = identify(clues)
+    if not choice and sequence.sequence is Sequence.ADC and settings.sequence != "adc":
+        choice = "an ADC map: analysed only where load.sequence asks for it"
+    grid = Grid(shape=header.shape, affine=header.affine)
+    axis, how = slice_axis_of(header)
+    shape = (*header.shape, header.n_volumes) if header.n_volumes > 1 else header.shape
+    return FoundSeries(
+        id=safe_name(stem(path), "volume"),
+        format="NIfTI",
+        modality=clues.modality or Modality.MR,
+        sequence=sequence,
+        eligible=not choice and error is None,
+        why=choice or (error.what if error else "can be analysed"),
+        shape=shape,
+        spacing_mm=grid.spacing_mm,
+        orientation=grid.orientation if header.orientation_source != "none" else "unknown",
+        plane=("sagittal", "coronal", "axial")[grid.world_axes[axis]],
+        slice_axis=axis,
+        slice_thickness_mm=thickness,
+        n_files=1,
+        warnings=(*_warnings(header, how), *_modality_warning(clues)),
+        error=error,
+        paths=(path,),
+        source=header,
+    )
+
+
+def _error(header: NiftiHeader, settings: LoadSettings) -> MiliaryError | None:
+    axis = slice_axis_of(header)[0]
+    if header.n_volumes > 1 and settings.volume < 0:
+        return UnsuitableImageError(
+            f"4-D: {header.n_volumes} volumes", where=header.path, todo="choose one with load.volume (from 0)"
+        )
+    if settings.volume >= header.n_volumes and header.n_volumes > 1:
+        return UnsuitableImageError(
+            f"there is no volume {settings.volume}: the file has {header.n_volumes}", where=header.path, todo="from 0"
+        )
+    if header.shape[axis] < settings.min_slices:
+        return UnsuitableImageError(
+            f"{header.shape[axis]} slices, fewer than {settings.min_slices}", where=header.path, todo="give a 3-D scan"
+        )
+    return None
+
+
+def _warnings(header: NiftiHeader, how: str) -> tuple[Reason, ...]:
+    notes = [Reason(code=code, text=text) for code, text in header.notes]
+    if header.orientation_source == "none":
+        text = "The file states no orientation: left and right are unknown (load.assume_orientation states it)."
+        notes.append(Reason(code="orientation_unknown", text=text))
+    if how.startswith("spacing"):
+        notes.append(Reason(code="slice_axis_assumed", text=f"Slices: {how}."))
+    return tuple(notes)
+
+
+def _modality_warning(clues: Clues) -> tuple[Reason, ...]:
+    if clues.modality is not None:
+        return ()
+    return (Reason(code="modality_assumed", text="Nothing says whether this is MR or CT; MR is taken."),)
+
+
+def _clues(path: Path) -> tuple[Clues, float | None]:
+    """What the name and the BIDS sidecar say, and the slice thickness of the sidecar."""
+    name = stem(path)
+    sidecar = _sidecar(path)
+    match = _BIDS.match(name)
+    suffix = match.group(3) if match else ""
+    # The words of a BIDS name are its entities and suffix: a subject label says nothing of the sequence.
+    words = re.sub(r"^sub-[A-Za-z0-9]+(_ses-[A-Za-z0-9]+)?", "", name) if match else name
+    stated = _SUFFIXES.get(suffix)
+    contrast = True if re.search(r"_ce-[A-Za-z0-9]+", name) or suffix in ("T1c", "ceT1w") else None
+    source = "the BIDS entity ce-"
+    if contrast is None and _text(sidecar, "ContrastBolusIngredient"):
+        contrast, source = True, "ContrastBolusIngredient"
+    modality = _modality(sidecar, stated, f"{name} {path.parent.name if match else ''}")
+    clues = Clues(
+        modality=modality,
+        words=" | ".join(
+            [words, *(_text(sidecar, key) for key in ("SeriesDescription", "ProtocolName", "SequenceName"))]
+        ),
+        weak_words="" if match else path.parent.name,
+        contrast_agent=contrast,
+        contrast_source=source,
+        image_type=tuple(str(part).upper() for part in _list(sidecar.get("ImageType"))),
+        scanning_sequence=tuple(_text(sidecar, "ScanningSequence").upper().replace("_", "\\").split("\\")),
+        repetition_time_ms=_milliseconds(sidecar, "RepetitionTime"),
+        echo_time_ms=_milliseconds(sidecar, "EchoTime"),
+        inversion_time_ms=_milliseconds(sidecar, "InversionTime"),
+        flip_angle_deg=_number(sidecar, "FlipAngle"),
+        stated=None if modality is Modality.CT else stated,
+    )
+    return clues, _number(sidecar, "SliceThickness")
+
+
+def _modality(sidecar: dict[str, Any], stated: Sequence | None, words: str) -> Modality | None:
+    said = _text(sidecar, "Modality").upper()
+    if said in ("MR", "CT"):
+        return Modality(said)
+    if stated is not None:
+        return Modality.CT if stated is Sequence.CT else Modality.MR
+    plain = re.sub(r"[^a-z0-9]+", " ", words.lower())
+    if _CT_WORDS.search(plain):
+        return Modality.CT
+    return Modality.MR if identify(Clues(modality=None, words=words)).sequence is not Sequence.UNKNOWN else None
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """The JSON file of the same name, where there is one of sane size."""
+    file = path.with_name(stem(path) + ".json")
+    try:
+        if file.is_file() and file.stat().st_size < 1 << 20:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            return data if isinstance(data, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {}
+
+
+def _text(sidecar: dict[str, Any], key: str) -> str:
+    value = sidecar.get(key)
+    return value if isinstance(value, str) else "\\".join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(sidecar: dict[str, Any], key: str) -> float | None:
+    value = sidecar.get(key)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+
+
+def _milliseconds(sidecar: dict[str, Any], key: str) -> float | None:
+    """BIDS states times in seconds."""
+    value = _number(sidecar, key)
+    return None if value is None else value * 1000
+
+
+def without_choice(series: FoundSeries, why: str) -> FoundSeries:
+    """The same series, not to be analysed."""
+    return replace(series, eligible=False, why=why)

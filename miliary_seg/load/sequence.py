@@ -1,0 +1,189 @@
+"""Which sequence a series is: evidence from standard attributes, names and parameters; never a silent guess.
+
+Three witnesses are heard: standard attributes (contrast agent, AcquisitionContrast, BIDS entities), the words of
+descriptions and file names, and the acquisition parameters. Where they contradict each other, or none speaks, the
+answer is ``UNKNOWN`` with the reason. docs/loading.md has the rules and the measured accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
+from miliary_seg.load.words import contrast_words, sequence_words
+
+S = Sequence
+
+ACQUISITION_CONTRAST = {
+    "T1": S.T1,
+    "T2": S.T2,
+    "T2_STAR": S.T2STAR,
+    "PROTON_DENSITY": S.PD,
+    "FLUID_ATTENUATED": S.FLAIR,
+    "DIFFUSION": S.DWI,
+}
+"""PS3.3 C.8.13.3.1.2, AcquisitionContrast (0008,9209)."""
+
+PREFERENCE = (S.T1C, S.FLAIR, S.DWI, S.SWI, S.T2STAR, S.T2, S.T1, S.PD, S.CTC, S.CT, S.ADC, S.UNKNOWN)
+"""Order of the series of a study: those on which metastases are best seen first (docs/loading.md)."""
+
+_COMPATIBLE = {frozenset(pair) for pair in ((S.SWI, S.T2STAR), (S.DWI, S.ADC), (S.T1, S.T1C), (S.CT, S.CTC))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clues:
+    """What the headers and names of one series say. Free text stays in here: it never reaches a message."""
+
+    modality: Modality | None
+    words: str = ""
+    """Descriptions, protocol and sequence names, or the file name."""
+    weak_words: str = ""
+    """The name of the folder: heard only where nothing else speaks."""
+    contrast_agent: bool | None = None
+    """True: stated as given. None: nothing said (an absent or empty attribute says nothing)."""
+    contrast_source: str = "ContrastBolusAgent"
+    acquisition_contrast: str = ""
+    image_type: tuple[str, ...] = ()
+    scanning_sequence: tuple[str, ...] = ()
+    repetition_time_ms: float | None = None
+    echo_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    flip_angle_deg: float | None = None
+    b_value: float | None = None
+    stated: Sequence | None = None
+    """From a BIDS suffix: a standard's own word."""
+
+
+def identify(clues: Clues) -> SequenceEvidence:
+    """Sequence, confidence and evidence of one series.
+
+    Examples
+    --------
+    >>> identify(Clues(modality=Modality.MR, words="t1_mprage_post_gd")).sequence
+    <Sequence.T1C: 't1c'>
+    >>> identify(Clues(modality=Modality.MR, words="series 5")).sequence
+    <Sequence.UNKNOWN: 'unknown'>
+    """
+    if clues.modality is Modality.CT:
+        return _ct(clues)
+    votes = _votes(clues)
+    if not votes:
+        why = "no standard attribute, name or parameter says which sequence this is"
+        return SequenceEvidence(evidence=(why,))
+    found = {sequence for sequence, _, _ in votes}
+    said = tuple(sentence for _, _, sentence in votes)
+    if Sequence.UNKNOWN in found:
+        return SequenceEvidence(evidence=said)
+    if not _agree(found):
+        return SequenceEvidence(evidence=(*said, "the witnesses contradict each other"))
+    sequence, weight, _ = votes[0]
+    if len({source for _, source, _ in votes}) > 1 and weight == "medium":
+        said = (*said, "words and parameters agree")
+    if sequence is S.T1:
+        return _t1(clues, weight, said)
+    return SequenceEvidence(sequence=sequence, confidence=weight, evidence=said)
+
+
+def user_choice(choice: str) -> SequenceEvidence:
+    """The sequence as stated by the user."""
+    return SequenceEvidence(sequence=Sequence(choice), confidence="user", evidence=("stated by the user",))
+
+
+def _agree(found: set[Sequence]) -> bool:
+    return len(found) == 1 or frozenset(found) in _COMPATIBLE
+
+
+def _votes(clues: Clues) -> list[tuple[Sequence, str, str]]:
+    """(sequence, confidence, sentence) of every witness, the strongest first."""
+    votes: list[tuple[Sequence, str, str]] = []
+    if clues.stated:
+        votes.append((clues.stated, "high", f"the BIDS suffix says {clues.stated}"))
+    if "ADC" in clues.image_type or "ADC" in clues.acquisition_contrast:
+        votes.append((S.ADC, "high", "ImageType says ADC"))
+    attribute = ACQUISITION_CONTRAST.get(clues.acquisition_contrast)
+    if attribute and not votes:
+        votes.append((attribute, "high", f"AcquisitionContrast says {clues.acquisition_contrast}"))
+    inversion = clues.inversion_time_ms
+    word = sequence_words(clues.words, long_inversion=inversion is None or inversion > 1500)
+    if word:
+        votes.append((word[0], "medium", f"the description or name has the word {word[1]!r}"))
+    parameters = _by_parameters(clues)
+    if parameters and not (word and word[0] in (S.UNKNOWN, S.ADC)):
+        votes.append((parameters[0], "medium", parameters[1]))
+    if not votes:
+        folder = sequence_words(clues.weak_words, long_inversion=True)
+        if folder:
+            votes.append((folder[0], "low", f"the folder's name has the word {folder[1]!r}"))
+    return votes
+
+
+def _by_parameters(clues: Clues) -> tuple[Sequence, str] | None:
+    """Sequence by its timing; bounds are the usual ones for 1.5 T and 3 T brain protocols (docs/loading.md)."""
+    kinds, tr, te = set(clues.scanning_sequence), clues.repetition_time_ms, clues.echo_time_ms
+    if clues.b_value is not None and clues.b_value >= 500:
+        return S.DWI, f"a b-value of {clues.b_value:g} s/mm2"
+    if tr is None or te is None or "EP" in kinds or not kinds:
+        return None
+    timing = f"timing: TR {tr:g} ms, TE {te:g} ms"
+    if clues.inversion_time_ms:
+        timing += f", TI {clues.inversion_time_ms:g} ms"
+    sequence = _gradient_echo(clues, te) if "GR" in kinds else _spin_echo(clues, tr, te)
+    return (sequence, timing) if sequence else None
+
+
+def _gradient_echo(clues: Clues, te: float) -> Sequence | None:
+    inversion, flip = clues.inversion_time_ms or 0.0, clues.flip_angle_deg or 0.0
+    if te < 10 and (300 <= inversion <= 1400 or flip >= 12):
+        return S.T1
+    return S.T2STAR if te >= 15 and flip < 40 else None
+
+
+def _spin_echo(clues: Clues, tr: float, te: float) -> Sequence | None:
+    inversion = clues.inversion_time_ms or 0.0
+    if inversion > 1500 and te > 60:
+        return S.FLAIR
+    if tr < 1200 and te < 35:
+        return S.T1
+    if tr > 1800 and inversion == 0:
+        return S.T2 if te >= 65 else S.PD if te <= 40 else None
+    return None
+
+
+def _t1(clues: Clues, weight: str, said: tuple[str, ...]) -> SequenceEvidence:
+    """T1: with or without contrast agent."""
+    given = clues.contrast_agent
+    word = contrast_words(clues.words)
+    if given and word and not word[0]:
+        doubt = f"{clues.contrast_source} is stated, but the description says {word[1]!r}"
+        return SequenceEvidence(evidence=(*said, doubt))
+    if given:
+        reason = f"{clues.contrast_source} is stated"
+        return SequenceEvidence(sequence=S.T1C, confidence=_least(weight, "high"), evidence=(*said, reason))
+    if word and word[0]:
+        reason = f"the description or name says contrast: {word[1]!r}"
+        return SequenceEvidence(sequence=S.T1C, confidence=_least(weight, "medium"), evidence=(*said, reason))
+    reason = f"the description or name says {word[1]!r}" if word else "nothing speaks of a contrast agent"
+    return SequenceEvidence(sequence=S.T1, confidence=weight, evidence=(*said, reason))
+
+
+def _ct(clues: Clues) -> SequenceEvidence:
+    """CT: with or without contrast agent."""
+    word = contrast_words(clues.words)
+    base = "the modality is CT"
+    if clues.contrast_agent and word and not word[0]:
+        doubt = f"{clues.contrast_source} is stated, but the description says {word[1]!r}"
+        return SequenceEvidence(evidence=(base, doubt))
+    if clues.contrast_agent:
+        return SequenceEvidence(
+            sequence=S.CTC, confidence="high", evidence=(base, f"{clues.contrast_source} is stated")
+        )
+    if word and word[0]:
+        return SequenceEvidence(
+            sequence=S.CTC, confidence="medium", evidence=(base, f"the description or name says {word[1]!r}")
+        )
+    reason = f"the description or name says {word[1]!r}" if word else "nothing speaks of a contrast agent"
+    return SequenceEvidence(sequence=S.CT, confidence="high" if word else "medium", evidence=(base, reason))
+
+
+def _least(*weights: str) -> str:
+    return min(weights, key=("none", "low", "medium", "high", "user").index)
