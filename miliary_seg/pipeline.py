@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesRes
 from miliary_seg.domain.volume import BoolArray, Study, Volume
 from miliary_seg.errors import InputError, MiliaryError, NoBrainError, NoImageError
 from miliary_seg.settings import Settings
+
+if TYPE_CHECKING:
+    from miliary_seg.phantom import Phantom, PhantomSpec
 
 T = TypeVar("T")
 
@@ -120,6 +123,30 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         lesion_sensitivity=detection.operating_point.measured_recall,
         false_positives_per_slice=detection.operating_point.measured_false_positives_per_slice,
     )
+
+
+def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> Phantom:
+    """Make a phantom on the shipped template, or put its lesions into a scan of the user's own.
+
+    On a user's scan the voxels and the grid stay as they are (it has noise of its own); brain and compartments come
+    from the registration, so sides and levels of the truth are as good as that.
+
+    Raises
+    ------
+    MiliaryError
+        If the scan cannot be read, shows no brain, or the lesions cannot be placed as wanted.
+    """
+    from miliary_seg.load import load_study
+    from miliary_seg.locate import locate
+    from miliary_seg.phantom import ScannerSpec, head_from_volume, make
+
+    if host is None:
+        return make(spec, seed=seed)
+    settings = Settings()
+    volume = load_study(host, settings=settings).volumes[0]
+    place = locate(volume, settings.locate)
+    head = head_from_volume(volume, place.brain_mask, compartments=place.compartments)
+    return make(replace(spec, scanner=ScannerSpec(on_host_grid=True, noise=0.0, bias=0.0)), head, seed)
 
 
 def software() -> dict[str, str]:

@@ -60,13 +60,7 @@ def run_cases(cases: Sequence[FoundCase], plan: RunPlan, jobs: int = 1) -> Itera
         Output folder and settings.
     jobs
         Worker processes; 1 runs in this process.
-
-    Raises
-    ------
-    OutputError
-        Before any work, if the output folder cannot be made or written.
     """
-    require_writable(plan.output)
     if jobs <= 1 or len(cases) <= 1:
         yield from (run_case(case, plan) for case in cases)
         return

@@ -1,0 +1,48 @@
+"""Command line: one module a verb; options become calls and errors become exit codes. No science.
+
+Exit codes: 0 done, whatever the verdict; 1 some cases failed, the others are done; 2 usage; 3 unreadable or unsuitable
+input; 4 geometry; 5 settings; 6 output. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from miliary_seg import __version__
+from miliary_seg.cli import demo, inspect, phantom, run, settings
+from miliary_seg.cli.options import say
+from miliary_seg.errors import MiliaryError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Finds small brain lesions on MRI and CT, locates them, and tests the pattern against the proposed criteria "
+    "of miliary brain metastasis (Bashour 2020). Research use only.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(f"miliary-seg {__version__}")
+        raise typer.Exit
+
+
+for verb in (run.run, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Entry point: expected errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except MiliaryError as error:
+        say(error)
+        sys.exit(error.exit_code)

@@ -1,0 +1,38 @@
+"""Options that several verbs share, and how an error is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from miliary_seg.errors import MiliaryError
+
+if TYPE_CHECKING:
+    from miliary_seg.settings import Settings
+
+Inputs = Annotated[list[Path], typer.Argument(help="Files or folders: DICOM, NIfTI, or mixed and nested.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+Config = Annotated[Path | None, typer.Option(help="Settings as a TOML file.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may repeat.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing results.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+
+
+def resolved(config: Path | None, changes: Sequence[str] | None, options: dict[str, str] | None = None) -> Settings:
+    """Settings from a file, then ``--set``, then options of their own (empty ones and ``auto`` change nothing)."""
+    from miliary_seg.settings import Settings
+
+    base = Settings.from_toml(config) if config else Settings()
+    chosen = {key: value for key, value in (options or {}).items() if value not in ("", "auto")}
+    return base.with_options(changes or []).updated(chosen)
+
+
+def say(error: MiliaryError) -> None:
+    """One line on stderr: code, then what, where and what to do; control characters are made harmless."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    typer.echo(f"miliary-seg: {error.code}: {line}", err=True)

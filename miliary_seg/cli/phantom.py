@@ -1,0 +1,96 @@
+"""``miliary-seg phantom``: make a head with known lesions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from miliary_seg.cli.options import Force, Output
+
+if TYPE_CHECKING:
+    from miliary_seg.phantom import Phantom, PhantomSpec
+
+Pair = tuple[float, float]
+
+
+def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
+    output: Output,
+    preset: Annotated[
+        str, typer.Option(help="miliary, normal, one-sided, supratentorial-only, few-large ...")
+    ] = "miliary",
+    host: Annotated[
+        Path | None, typer.Option(help="A scan to put the lesions into; else the shipped template.")
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="nifti or dicom.")] = "nifti",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal phantoms.")] = 0,
+    count: Annotated[int | None, typer.Option(min=0, help="Number of lesions.")] = None,
+    diameter_mm: Annotated[Pair | None, typer.Option(help="Smallest and largest diameter in mm.")] = None,
+    contrast: Annotated[Pair | None, typer.Option(help="Lowest and highest contrast, in --contrast-unit.")] = None,
+    contrast_unit: Annotated[str | None, typer.Option(help="noise (of the scan) or local (around the lesion).")] = None,
+    side: Annotated[str | None, typer.Option(help="left, right or both.")] = None,
+    level: Annotated[str | None, typer.Option(help="supratentorial, infratentorial or both.")] = None,
+    thickness_mm: Annotated[float | None, typer.Option(help="Slice thickness (template only).")] = None,
+    force: Force = False,
+) -> None:
+    """Make a head with known lesions: the scan, truth.json, lesions.csv, slices.csv and the label map."""
+    from miliary_seg.phantom import preset as preset_named
+    from miliary_seg.pipeline import make_phantom
+
+    wanted = {
+        "count": count,
+        "diameter_mm": diameter_mm,
+        "contrast": contrast,
+        "contrast_unit": contrast_unit,
+        "side": side,
+        "level": level,
+    }
+    spec = _changed(preset_named(preset), {k: v for k, v in wanted.items() if v is not None}, thickness_mm)
+    made = make_phantom(spec, host, seed)
+    folder = _written(made, output, _format(file_format), force)
+    typer.echo(f"{preset}: {len(made.truth.lesions)} lesions, at most {max(made.truth.slice_counts)} a slice  {folder}")
+
+
+def _changed(spec: PhantomSpec, lesions: dict[str, Any], thickness_mm: float | None) -> PhantomSpec:
+    changed = replace(spec, lesions=replace(spec.lesions, **lesions))
+    if thickness_mm is not None:
+        changed = replace(changed, scanner=replace(changed.scanner, thickness_mm=thickness_mm))
+    return changed
+
+
+def _format(text: str) -> Literal["nifti", "dicom"]:
+    from miliary_seg.errors import UsageError
+
+    if text not in ("nifti", "dicom"):
+        raise UsageError(f"--format cannot be {text!r}", todo="nifti or dicom")
+    return "dicom" if text == "dicom" else "nifti"
+
+
+def _written(made: Phantom, folder: Path, file_format: Literal["nifti", "dicom"], force: bool) -> Path:
+    from miliary_seg.report.dicom_series import write_series
+    from miliary_seg.report.volume_files import write_bytes, write_nifti, write_sidecar
+
+    if file_format == "dicom":
+        write_series(made.volume, folder / "dicom", force=force)
+    else:
+        write_nifti(made.volume, folder / "scan.nii.gz", force=force)
+        write_sidecar(made.volume, folder / "scan.json", force=force)
+    write_nifti(made.labels, folder / "lesions_truth.nii.gz", force=force)
+    truth = json.dumps(made.truth.as_dict(), indent=2) + "\n"
+    write_bytes(folder / "truth.json", truth.encode(), force=force)
+    for name, rows in (("lesions", made.truth.lesion_rows()), ("slices", made.truth.slice_rows())):
+        write_bytes(folder / f"{name}_truth.csv", _csv(rows), force=force)
+    return folder
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["id"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
