@@ -112,7 +112,7 @@ def load_study(path: str | Path, *, settings: Settings | None = None, case: str 
 
 
 def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The one volume that would be analysed.
+    """The one volume that would be analysed; where a lone series is not for analysis (phase, ADC, derived), that one.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDAr
     """
     settings = settings or Settings()
     case = _the_case(path, settings)
-    series = case.eligible[:1]
+    series = case.eligible[:1] or _the_only_one(case)
     broken = next((s.error for s in case.series if s.error), None)
     if not series or broken is not None:
         raise broken or _why_none(case, [])
@@ -165,6 +165,12 @@ def _the_case(path: str | Path, settings: Settings) -> FoundCase:
             todo="give the path of one of them",
         )
     raise found.problems[0].error if found.problems else NoImageError("nothing to analyse", where=path)
+
+
+def _the_only_one(case: FoundCase) -> tuple[FoundSeries, ...]:
+    """A series that is not for analysis (phase, ADC, derived) but all there is: its array can be read."""
+    readable = tuple(series for series in case.series if series.source is not None and not series.error)
+    return readable if len(case.series) == 1 else ()
 
 
 def _why_none(case: FoundCase, errors: list[MiliaryError]) -> MiliaryError:

@@ -141,8 +141,8 @@ def _dicom_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
     cases = []
     for (uid, members), name in zip(studies.items(), names, strict=True):
         series = tuple(find_series(members, pile.blocked, settings))
-        uid = "" if uid.startswith("folder ") else uid
-        cases.append(FoundCase(id=name, path=pile.root, series=series, study_instance_uid=uid))
+        stated = "" if uid.startswith("folder ") else uid
+        cases.append(FoundCase(id=name, path=pile.root, series=series, study_instance_uid=stated))
     return cases
 
 
@@ -207,24 +207,24 @@ def _nifti_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
         groups[(None, session) if session else (path, safe_name(stem(path)))].append(series)
     repeated = Counter(name for _, name in groups)
     cases = []
-    for (path, name), members in groups.items():
-        if not any(series.eligible for series in members) and _all_skipped(pile, members):
+    for (file, name), members in groups.items():
+        if not any(series.eligible for series in members):
+            _enter_unused(pile, members)
             continue
-        case = f"{safe_name(path.parent.name)}-{name}" if path is not None and repeated[name] > 1 else name
+        case = f"{safe_name(file.parent.name)}-{name}" if file is not None and repeated[name] > 1 else name
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        cases.append(FoundCase(id=case, path=path or pile.root, series=numbered))
+        cases.append(FoundCase(id=case, path=file or pile.root, series=numbered))
     return cases
 
 
-def _all_skipped(pile: _Pile, members: list[FoundSeries]) -> bool:
+def _enter_unused(pile: _Pile, members: list[FoundSeries]) -> None:
     """Files of which none can be a case: masks are entered in the ledger, errors among the problems."""
     for series in members:
         if series.error:
             pile.fail(series.paths[0], series.error)
         else:
             pile.skip(series.paths[0], series.why)
-    return True
 
 
 def _final_ledger(pile: _Pile, cases: list[FoundCase]) -> list[LedgerEntry]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import UID
 
 from miliary_seg.errors import UnreadableFileError
 from miliary_seg.load.dicom_file import PixelLayout, quiet_pydicom
@@ -129,13 +130,14 @@ def decode_frame(stream: bytes, layout: PixelLayout, facts: StreamFacts, scratch
     """Decode one code stream with SimpleITK; returns (rows, columns) of the stream's own samples."""
     import SimpleITK
 
+    toolkit: Any = SimpleITK
     bits = 8 if facts.precision <= 8 and layout.bits_allocated == 8 else 16 if layout.bits_allocated <= 16 else 32
     _write_minimal(scratch, stream, layout, facts, bits)
-    reader = SimpleITK.ImageFileReader()
+    reader = toolkit.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(scratch))
     image = reader.Execute()
-    values = np.asarray(SimpleITK.GetArrayViewFromImage(image))
+    values = np.asarray(toolkit.GetArrayViewFromImage(image))
     if values.size != layout.rows * layout.columns or values.dtype.kind not in "ui":
         raise _bad(layout, "the decoder returned another shape")
     return values.reshape(layout.rows, layout.columns).copy()
@@ -144,9 +146,9 @@ def decode_frame(stream: bytes, layout: PixelLayout, facts: StreamFacts, scratch
 def _write_minimal(path: Path, stream: bytes, layout: PixelLayout, facts: StreamFacts, bits: int) -> None:
     """A file with nothing but what decoding needs: no rescaling, no geometry, no patient."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    meta.MediaStorageSOPInstanceUID = "2.25.1"
-    meta.TransferSyntaxUID = layout.transfer_syntax
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.4")
+    meta.MediaStorageSOPInstanceUID = UID("2.25.1")
+    meta.TransferSyntaxUID = UID(layout.transfer_syntax)
     with quiet_pydicom():
         dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
         dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "2.25.1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,27 +11,16 @@ import numpy as np
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Sequence
-from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, UnsuitableImageError
+from miliary_seg.errors import AmbiguousInputError, MiliaryError, UnsuitableImageError
+from miliary_seg.load.dicom_reasons import LOCALIZER, is_reformatted, not_chosen, parts_error, placement_error
 from miliary_seg.load.dicom_series import DicomImage
 from miliary_seg.load.found import FoundSeries, safe_name, unique_names
 from miliary_seg.load.geometry import Placement, in_order, place
 from miliary_seg.load.pixels import read_stored
 from miliary_seg.load.planes import Plane
-from miliary_seg.load.sequence import identify
+from miliary_seg.load.sequence import Clues, identify
 from miliary_seg.load.stacks import Stack, places_of, stacks_of
 from miliary_seg.settings import LoadSettings
-
-_LOCALIZER = re.compile(
-    r"(?<![a-z])(?:locali[sz]er|loc|scout|survey|pilot|smartbrain|topogram|surview|(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
-)
-_DERIVED = {
-    "PROJECTION IMAGE", "MIP", "MINIP", "MNIP", "MAX_IP", "MIN_IP", "FA", "COLFA", "TENSOR", "EADC", "RELCBF", "RELCBV", "RELMTT",
-    "CBF", "CBV", "MTT", "TTP", "T1 MAP", "T2 MAP", "T1_MAP", "T2_MAP", "T2_STAR MAP", "R2_MAP", "R2 STAR MAP", "SUBTRACT", "SUBTRACTION",
-    "SUB", "CALIBRATION", "SCREENSAVE", "SCREEN SAVE", "DOSE", "FIELD_MAP", "FIELD MAP", "PERFUSION_MAP", "CSA MIP", "VOLUME_RENDER", "VRT",
-    "CSA 3D EDITOR", "CSA RESAMPLED", "PASTED", "MEAN", "STDDEV", "ECC_FA", "DIFFUSION MAP",
-}  # fmt: skip
-"""ImageType values of images computed from others: lesions were not seen by the scanner as they show here."""
-_REFORMATTED = {"MPR", "CSA MPR", "REFORMATTED", "MPR THICK", "CURVED MPR", "AVERAGE", "MEAN_IP"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +41,22 @@ def find_series(
     ``blocked`` maps a folder to the error of a file in it that looks like DICOM but could not be read: the file may
     belong to any series of that folder, so it stands against all of them.
     """
-    by_series: dict[str, list[DicomImage]] = defaultdict(list)
+    by_series: dict[tuple[str, str], list[DicomImage]] = defaultdict(list)
     for image in images:
-        by_series[image.series_uid].append(image)
+        by_series[image.series_uid, not_chosen(image)].append(image)
     found = []
-    for members in by_series.values():
+    for (_, choice), members in by_series.items():
         error = next((image.error for image in members if image.error), None)
         error = error or next((blocked[image.path.parent] for image in members if image.path.parent in blocked), None)
-        found += _series(members, error, settings)
+        found += _series(members, None if choice.startswith(LOCALIZER) else error, choice, settings)
     names = unique_names([series.id for series in found])
     return [replace(series, id=name) for series, name in zip(found, names, strict=True)]
 
 
-def _series(images: list[DicomImage], error: MiliaryError | None, settings: LoadSettings) -> list[FoundSeries]:
-    choice = _not_chosen(images)
+def _series(
+    images: list[DicomImage], error: MiliaryError | None, choice: str, settings: LoadSettings
+) -> list[FoundSeries]:
+    """The stacks of one series; ``choice`` says why its images are not for analysis."""
     if error is None and not choice:
         try:
             images = _without_copies(images)
@@ -74,13 +64,13 @@ def _series(images: list[DicomImage], error: MiliaryError | None, settings: Load
             error = conflict
     planes = [plane for image in images for plane in image.planes]
     if error or not planes:
-        error = error or UnsuitableImageError("no image planes", where=images[0].path)
+        error = error or (None if choice else UnsuitableImageError("no image planes", where=images[0].path))
         return [_described(images, None, error=error, choice=choice)]
     frames = {id(plane.layout): image.frame_of_reference_uid for image in images for plane in image.planes}
     stacks, n_directions = stacks_of(planes, frames)
     if n_directions >= 3 and not choice:
-        choice = "a localizer: sliced in three directions"
-    error = _parts_error(stacks, images[0].path.parent)
+        choice = f"{LOCALIZER}: sliced in three directions"
+    error = parts_error(stacks, images[0].path.parent)
     return [_stack(images, stack, error=error, choice=choice, settings=settings) for stack in stacks]
 
 
@@ -114,41 +104,13 @@ def _same_image(a: DicomImage, b: DicomImage) -> bool:
     return bool(np.array_equal(read_stored(a.planes[0].layout)[0], read_stored(b.planes[0].layout)[0]))
 
 
-def _parts_error(stacks: list[Stack], where: Path) -> MiliaryError | None:
-    """Stacks of one kind and direction at different positions are one volume with files that do not fit it."""
-    for n, a in enumerate(stacks):
-        for b in stacks[:n]:
-            if a.kind == b.kind and _parallel(a, b) and not _share_places(a, b):
-                return AmbiguousInputError(
-                    f"the series falls into {len(stacks)} parts that differ in matrix, spacing, orientation or frame of "
-                    f"reference ({', '.join(str(len(stack.planes)) for stack in stacks)} slices)",
-                    where=where,
-                    todo="give a folder with the files of one part only",
-                )
-    return None
-
-
-def _normal(plane: Plane) -> np.ndarray:
-    return np.cross(plane.orientation[:3], plane.orientation[3:])
-
-
-def _parallel(a: Stack, b: Stack) -> bool:
-    return bool(abs(float(_normal(a.planes[0]) @ _normal(b.planes[0]))) > np.cos(np.radians(30)))
-
-
-def _share_places(a: Stack, b: Stack) -> bool:
-    """Whether most places of the smaller stack are those of the larger one (echoes, magnitude and phase)."""
-    both = [*a.planes, *b.planes]
-    places = places_of(both)
-    first, second = set(places[: len(a.planes)]), set(places[len(a.planes) :])
-    return len(first & second) >= 0.5 * min(len(first), len(second)) and min(len(first), len(second)) > 1
-
-
 def _stack(
     images: list[DicomImage], stack: Stack, *, error: MiliaryError | None, choice: str, settings: LoadSettings
 ) -> FoundSeries:
     where = images[0].path.parent
     placement: Placement | None = None
+    if choice.startswith(LOCALIZER):
+        return _described(images, stack, error=None, choice=choice)
     if stack.kind in ("phase", "imaginary"):
         choice = choice or f"a {stack.kind} image"
     try:
@@ -156,7 +118,7 @@ def _stack(
         ordered = in_order(list(volume))
         single = _one_a_place(ordered) if stack.conflicting else ordered
         placement = place(single)
-        error = error or _placement_error(placement, len(single), stack, where, settings)
+        error = error or placement_error(placement, len(single), stack, where, settings)
     except MiliaryError as problem:
         error = error or problem
     found = _described(images, stack, error=error, choice=choice, placement=placement)
@@ -172,55 +134,6 @@ def _stack(
 def _one_a_place(ordered: list[Plane]) -> list[Plane]:
     places = places_of(ordered)
     return [plane for k, plane in enumerate(ordered) if k == 0 or places[k] != places[k - 1]]
-
-
-def _placement_error(
-    placement: Placement, n_planes: int, stack: Stack, where: Path, settings: LoadSettings
-) -> MiliaryError | None:
-    if n_planes < settings.min_slices:
-        return UnsuitableImageError(
-            f"{n_planes} slices, fewer than {settings.min_slices}", where=where, todo="give the whole series"
-        )
-    if stack.volumes and settings.volume < 0:
-        return UnsuitableImageError(
-            f"4-D: {len(stack.volumes)} volumes at the same positions, told apart by {stack.repeated_by}",
-            where=where,
-            todo="choose one with load.volume (from 0)",
-        )
-    if stack.volumes and settings.volume >= len(stack.volumes):
-        return UnsuitableImageError(
-            f"there is no volume {settings.volume}: the series has {len(stack.volumes)}", where=where, todo="from 0"
-        )
-    if placement.missing and not settings.resample:
-        listed = ", ".join(str(k) for k in placement.missing[:10])
-        return GeometryError(
-            f"slices are missing at index {listed} (of {placement.n_slices}, counted along the normal)",
-            where=where,
-            todo="complete the series, or set load.resample to fill the gap",
-        )
-    if placement.uneven_positions_mm and not settings.resample:
-        gaps = np.diff(placement.uneven_positions_mm)
-        return GeometryError(
-            f"uneven slices: {gaps.min():.3f} to {gaps.max():.3f} mm apart",
-            where=where,
-            todo="set load.resample to put them on an even grid",
-        )
-    voxels = stack.planes[0].rows * stack.planes[0].columns * placement.n_slices
-    if voxels > settings.max_voxels:
-        return UnsuitableImageError(f"{voxels} voxels, more than load.max_voxels", where=where)
-    return None
-
-
-def _not_chosen(images: list[DicomImage]) -> str:
-    """Why a series is not for analysis though it can be read; '' where it is."""
-    types = set(images[0].image_type)
-    words = images[0].clues.words.lower().replace("_", " ")
-    if types & {"LOCALIZER", "SCOUT"} or _LOCALIZER.search(words):
-        return "a localizer"
-    computed = sorted(types & _DERIVED)
-    if computed:
-        return f"derived: ImageType says {computed[0]}"
-    return ""
 
 
 def _described(
@@ -247,7 +160,7 @@ def _described(
         n_files=len({plane.layout.path for plane in stack.planes}) if stack else len(images),
         warnings=_warnings(images, placement),
         error=error,
-        derived=first.image_type[:1] == ("DERIVED",) and bool(set(first.image_type) & (_REFORMATTED | {"SECONDARY"})),
+        derived=is_reformatted(first),
         series_instance_uid=first.series_uid,
         series_number=first.series_number,
         paths=tuple(dict.fromkeys(p.layout.path for p in stack.planes)) if stack else tuple(i.path for i in images),
@@ -255,21 +168,22 @@ def _described(
     return _with_geometry(found, stack, placement) if stack and placement else found
 
 
-def _stack_clues(image: DicomImage, stack: Stack | None):  # type: ignore[no-untyped-def]
+def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
     """The clues of the series, with what this stack's own planes say of echo and diffusion."""
-    if stack is None or not stack.planes:
+    if stack is None:
         return image.clues
-    traits = stack.planes[0].traits
-    changes = {}
-    for name, field in (
-        ("EchoTime", "echo_time_ms"),
-        ("DiffusionBValue", "b_value"),
-        ("InversionTime", "inversion_time_ms"),
-    ):
-        value = traits.get(name)
-        if isinstance(value, float):
-            changes[field] = value
-    return replace(image.clues, **changes)  # type: ignore[arg-type]
+
+    def own(name: str, series_value: float | None) -> float | None:
+        value = stack.planes[0].traits.get(name)
+        return value if isinstance(value, float) else series_value
+
+    clues = image.clues
+    return replace(
+        clues,
+        echo_time_ms=own("EchoTime", clues.echo_time_ms),
+        b_value=own("DiffusionBValue", clues.b_value),
+        inversion_time_ms=own("InversionTime", clues.inversion_time_ms),
+    )
 
 
 def _with_geometry(found: FoundSeries, stack: Stack, placement: Placement) -> FoundSeries:

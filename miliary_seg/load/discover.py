@@ -34,23 +34,24 @@ def walk(root: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
     inside = root.resolve()
     folders = [root]
     while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            raise UnreadableFileError("the folder may not be read", where=folder, todo="check permissions") from error
         below = []
-        for entry in entries:
-            path = folder / entry.name
+        for entry in _listing(folders.pop()):
+            path = Path(entry.path)
             if entry.is_symlink():
                 yield from _linked(path, inside, skipped)
-            elif entry.is_dir(follow_symlinks=False):
-                if entry.name not in _NOT_ENTERED:
-                    below.append(path)
             elif entry.is_file(follow_symlinks=False):
                 yield path
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in _NOT_ENTERED:
+                below.append(path)
         folders += reversed(below)
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UnreadableFileError("the folder may not be read", where=folder, todo="check permissions") from error
 
 
 def _linked(path: Path, inside: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
@@ -77,7 +78,8 @@ def sniff(path: Path) -> tuple[str, str]:
     except OSError:
         return "other", "the file may not be read"
     named = path.name.lower().endswith(NIFTI_SUFFIXES)
-    if named or (is_nifti(start) and path.suffix.lower() != ".img"):
+    has_preamble = start[128:132] == b"DICM"
+    if named or (is_nifti(start) and path.suffix.lower() != ".img" and not has_preamble):
         return "nifti", ""
     if not start:
         return "empty", "an empty file"

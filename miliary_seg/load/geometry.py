@@ -21,6 +21,8 @@ SPACING_TOLERANCE_FRACTION = 0.01
 """A slice may lie off the straight, even line by the larger of the two: DICOM's decimal strings round in the fifth
 digit, a missing slice is off by half a step (docs/loading.md)."""
 TILT_DEG = 0.1
+MAX_TILT_DEG = 45.0
+"""CT gantries tilt by up to 30 degrees; slices displaced further sideways are not one acquisition."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Float64Array = NDArray[np.float64]
@@ -86,6 +88,12 @@ def place(planes: list[Plane]) -> Placement:
         )
     drift = step - normal * float(step @ normal)
     tilt = float(np.degrees(np.arctan2(np.linalg.norm(drift), spacing)))
+    if tilt > MAX_TILT_DEG:
+        raise GeometryError(
+            f"each slice is displaced sideways ({tilt:.0f} degrees)",
+            where=first.layout.path.parent,
+            todo="the series mixes acquisitions; give one of them",
+        )
     return Placement(
         affine=_affine(planes, origin, step),
         slice_index=tuple(int(k) for k in index) if index is not None else tuple(range(len(planes))),

@@ -181,21 +181,15 @@ def _plain_chunks(file: BinaryIO, path: Path, digest: Any = None) -> Iterator[by
 
 def _gzip_chunks(file: BinaryIO, path: Path, digest: Any) -> Iterator[bytes]:
     inflater = zlib.decompressobj(31)
-    pending = b""
     try:
-        while True:
-            packed = pending or file.read(_CHUNK)
-            if not packed:
-                break
-            if not pending and digest is not None:
+        while packed := file.read(_CHUNK):
+            if digest is not None:
                 digest.update(packed)
-            if inflater.eof:
-                if not packed.startswith(b"\x1f\x8b"):  # padding after the last member
-                    pending = b""
-                    continue
-                inflater = zlib.decompressobj(31)
-            yield inflater.decompress(packed, _CHUNK)
-            pending = inflater.unconsumed_tail or inflater.unused_data
+            while packed:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(31)
+                yield inflater.decompress(packed, _CHUNK)
+                packed = inflater.unconsumed_tail or _next_member(inflater.unused_data)
         while not inflater.eof and (rest := inflater.decompress(b"", _CHUNK)):
             yield rest
     except zlib.error as error:
@@ -204,6 +198,11 @@ def _gzip_chunks(file: BinaryIO, path: Path, digest: Any) -> Iterator[bytes]:
         ) from error
     if not inflater.eof:
         raise UnreadableFileError("truncated: the gzip stream has no end", where=path, todo="copy it again")
+
+
+def _next_member(data: bytes) -> bytes:
+    """What follows a member: another member, or padding, which says nothing."""
+    return data if data.startswith(b"\x1f\x8b") else b""
 
 
 def _scaled(raw: NDArray[Any], header: NiftiHeader, caveats: list[Reason]) -> Float32Array:

@@ -1,4 +1,4 @@
-"""The header of a NIfTI-1 or -2 file: fields, orientation rule, and every reason to refuse, before any voxel is read."""
+"""The header of a NIfTI-1 or -2 file: fields, orientation rule, and every reason to refuse, before voxels are read."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def _fields(start: bytes, path: Path) -> Any:
     size, order = (struct.unpack("<i", start[:4])[0], "<")
     if size not in (348, 540):
         size, order = struct.unpack(">i", start[:4])[0], ">"
+    kind: Any
     kind, length = (Nifti1Header, 348) if size == 348 else (Nifti2Header, 540)
     if len(start) < length:
         raise UnreadableFileError("truncated within its header", where=path, todo="copy it again")
@@ -164,7 +165,7 @@ def _scaling(header: Any, path: Path) -> tuple[float, float]:
 
 
 def orientation(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float64Array, str, list[tuple[str, str]]]:
-    """sform if its code is set, else qform, else ``none``; both only where they agree, at least on handedness.
+    """The sform if its code is set, else qform, else ``none``; both only where they agree, at least on handedness.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from miliary_seg.settings import LoadSettings
 _BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_([A-Za-z0-9]+)$")
 _SUFFIXES: dict[str, Sequence | None] = {
     "T1w": Sequence.T1, "T2w": Sequence.T2, "FLAIR": Sequence.FLAIR, "PDw": Sequence.PD, "T2starw": Sequence.T2STAR,
-    "dwi": Sequence.DWI, "swi": Sequence.SWI, "SWI": Sequence.SWI, "ct": Sequence.CT, "CT": Sequence.CT, "ADC": Sequence.ADC,
-    "trace": Sequence.DWI, "T1c": Sequence.T1, "ceT1w": Sequence.T1,
+    "dwi": Sequence.DWI, "swi": Sequence.SWI, "SWI": Sequence.SWI, "ct": Sequence.CT, "CT": Sequence.CT,
+    "ADC": Sequence.ADC, "trace": Sequence.DWI, "T1c": Sequence.T1, "ceT1w": Sequence.T1,
 }  # fmt: skip
 _CT_WORDS = re.compile(r"(?<![a-z])(?:s?cct|s?ct|ncct|cta|cect|ctp?head|head ?ct)(?![a-z])")
 
@@ -188,8 +187,3 @@ def _milliseconds(sidecar: dict[str, Any], key: str) -> float | None:
     """BIDS states times in seconds."""
     value = _number(sidecar, key)
     return None if value is None else value * 1000
-
-
-def without_choice(series: FoundSeries, why: str) -> FoundSeries:
-    """The same series, not to be analysed."""
-    return replace(series, eligible=False, why=why)

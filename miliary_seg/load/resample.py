@@ -14,7 +14,9 @@ Float32Array = NDArray[np.float32]
 
 def fill_missing(voxels: Float32Array, placement: Placement) -> tuple[Float32Array, Placement]:
     """Interpolate the slices (slice, row, column) that are missing on the even line."""
-    filled = _interpolated(voxels, np.array(placement.slice_index, dtype=np.float64), np.arange(placement.n_slices))
+    filled = _interpolated(
+        voxels, np.array(placement.slice_index, dtype=np.float64), np.arange(placement.n_slices, dtype=np.float64)
+    )
     return filled, replace(placement, slice_index=tuple(range(placement.n_slices)))
 
 

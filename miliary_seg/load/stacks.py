@@ -120,10 +120,15 @@ def _split(planes: list[Plane]) -> list[Stack]:
 
 def _repeats(planes: list[Plane]) -> Stack:
     for names in (*((name,) for name in REPEATS), REPEATS[:-1]):
-        parts = _parted(planes, lambda plane, names=names: tuple(map(plane_trait(plane), names)))  # type: ignore[misc]
+        parts = _parted(planes, _by(names))
         if len(parts) > 1 and all(_unique(part) for part in parts) and len({len(part) for part in parts}) == 1:
             return Stack(planes=tuple(planes), volumes=tuple(map(tuple, parts)), repeated_by=" and ".join(names))
     return Stack(planes=tuple(planes), conflicting=True)
+
+
+def _by(names: tuple[str, ...]) -> Callable[[Plane], Hashable]:
+    """Key of a plane: its traits of these names."""
+    return lambda plane: tuple(map(plane_trait(plane), names))
 
 
 def plane_trait(plane: Plane) -> Callable[[str], Hashable]:
@@ -143,7 +148,7 @@ def _by_attributes(planes: list[Plane], names: tuple[str, ...]) -> list[tuple[st
     for name in names:
         split: list[tuple[str, list[Plane]]] = []
         for label, members in parts:
-            pieces = [] if _unique(members) else _parted(members, lambda plane, name=name: plane_trait(plane)(name))
+            pieces = [] if _unique(members) else _parted(members, _by((name,)))
             if len(pieces) > 1 and _each_covers(pieces):
                 for piece in pieces:
                     value = plane_trait(piece[0])(name)

@@ -36,7 +36,8 @@ _GIVEN = (
 )
 _NOT_GIVEN = (
     rf"{_START}(?:pre(?: ?contrast| ?gad\w*| ?gd| ?km)?|precontrast|without(?: contrast)?|w/?o(?: contrast| c)?|wo|"
-    rf"non ?(?:con\w*|enh\w*)|no contrast|unenhanced|nativ\w*|ohne km|ohne|plain|nect|ncct|t1n|sans (?:iv|contraste)){_END}"
+    rf"non ?(?:con\w*|enh\w*)|no contrast|unenhanced|nativ\w*|ohne km|ohne|plain|nect|ncct|t1n|"
+    rf"sans (?:iv|contraste)){_END}"
 )
 
 
