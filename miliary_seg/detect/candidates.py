@@ -65,7 +65,7 @@ class Blobs:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def where(self, keep: NDArray[np.bool_]) -> Blobs:
+    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Blobs:
         """Some of them."""
         return Blobs(**{name: getattr(self, name)[keep] for name in self.__slots__})
 

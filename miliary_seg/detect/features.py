@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,25 +14,29 @@ from scipy.spatial import cKDTree
 
 from miliary_seg.detect.candidates import Blobs, Octave, is_thick, radius_mm
 from miliary_seg.detect.intensity import WorkVolume
-from miliary_seg.detect.scale_space import Float32Array, Spacing
+from miliary_seg.detect.scale_space import Float32Array, Spacing, threads
 from miliary_seg.domain.volume import BoolArray
 
 Float64Array = NDArray[np.float64]
 Features = dict[str, Float64Array]
 
-SHELL_MM = 1.0
-"""The shell lies this far outside of the blob's radius: beyond the blur of a lesion, before the next structure."""
-WIDE_SHELL_MM = 3.0
-"""A second, wider shell: the wider surroundings."""
+SHELLS = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 2.0), (1.0, 3.0), (1.0, 4.0))
+"""Shells on which a blob is sampled: radius of each = factor x blob radius + mm. The third is the one of the isolation:
+beyond the blur of a lesion, before the next structure."""
+HALF, RIM, NEAR, MIDDLE, FAR, LAST = range(6)
 DIRECTIONS_3D = 42
 DIRECTIONS_2D = 16
 BEND_DEG = 50.0
 """A vessel that bends by up to this angle is still a tube."""
 BEND_2D_DEG = 35.0
 SHARPER_SCALES = 2
-"""The blob and its shell are sampled this many scales finer than it was found, so that the blur does not join them."""
+"""The blob and its shells are sampled this many scales finer than it was found, so that the blur does not join them."""
 EDGE_LIMIT_MM = 20.0
 """Distances to the mask edge are not followed further."""
+CHUNK = 1024
+"""Blobs sampled at a time: their samples stay in cache, and memory does not grow with their number."""
+SLICE_REACH_MM = 3.0
+"""Persistence is looked for in the next slice, or this far away where slices are closer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,38 +51,112 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
     {
         "isolation": Feature(
             unit="1",
-            meaning="(centre - brightest shell sample) / (centre - median of the shell), -2 to 1; the shell lies 1 mm "
-            "outside of the blob. 1: stands alone; 0 or less: something as bright touches it",
+            meaning="(centre - brightest sample of the shell) / (centre - median of the shell), -2 to 1; the "
+            "shell lies 1 mm outside of the blob. 1: stands alone; 0 or less: something as bright "
+            "touches it",
         ),
         "tube_isolation": Feature(
             unit="1",
-            meaning="the same against the best pair of roughly opposite shell samples: low for a vessel that passes "
+            meaning="the same against the best pair of roughly opposite samples: low for a vessel that passes "
             "through, also where it bends by up to 50 degrees",
         ),
-        "eigen_ratio": Feature(unit="1", meaning="smallest / largest curvature: 1 for a ball, 0 for a line or sheet"),
-        "log_radius": Feature(unit="ln mm", meaning="natural logarithm of the radius that answers most strongly"),
-        "contrast_to_noise": Feature(unit="noise sd", meaning="(centre - median of the shell) / noise"),
+        "eigen_ratio": Feature(
+            unit="1",
+            meaning="smallest / largest curvature: 1 for a ball, 0 for a line or sheet",
+        ),
+        "log_radius": Feature(
+            unit="ln mm",
+            meaning="natural logarithm of the radius that answers most strongly",
+        ),
+        "contrast_to_noise": Feature(
+            unit="noise sd",
+            meaning="(centre - median of the shell) / noise",
+        ),
+        "contrast": Feature(
+            unit="brain spans",
+            meaning="centre - median of the shell, in units of the 1-99 % range of the brain's grey values",
+        ),
         "response_mads": Feature(
-            unit="1", meaning="Laplacian response / spread of that scale's responses in this brain"
+            unit="1",
+            meaning="Laplacian response / spread of that scale's responses in this brain",
         ),
-        "wide_isolation": Feature(unit="1", meaning="isolation against a shell 3 mm outside of the blob"),
-        "wide_tube_isolation": Feature(unit="1", meaning="tube isolation against a shell 3 mm outside of the blob"),
-        "shell_spread": Feature(unit="1", meaning="standard deviation over the shell / (centre - median of the shell)"),
-        "wide_spread": Feature(unit="1", meaning="standard deviation over the wide shell / (centre - its median)"),
-        "centre_value": Feature(
-            unit="brain spans", meaning="grey value at the centre from the brain's median, in units of its 1-99 % range"
+        "soft_isolation": Feature(
+            unit="1",
+            meaning="isolation with the 90th percentile of the shell in place of its brightest sample",
         ),
-        "surround_value": Feature(unit="brain spans", meaning="median grey value of the shell, likewise"),
+        "middle_isolation": Feature(
+            unit="1",
+            meaning="isolation against a shell 2 mm outside of the blob",
+        ),
+        "far_isolation": Feature(
+            unit="1",
+            meaning="isolation against a shell 3 mm outside of the blob",
+        ),
+        "far_tube_isolation": Feature(
+            unit="1",
+            meaning="tube isolation against a shell 3 mm outside of the blob",
+        ),
+        "shell_spread": Feature(
+            unit="1",
+            meaning="standard deviation over the shell / (centre - median of the shell)",
+        ),
+        "far_spread": Feature(
+            unit="1",
+            meaning="standard deviation over the shell 4 mm outside / (centre - median of the shell)",
+        ),
+        "rim_spread": Feature(
+            unit="1",
+            meaning="standard deviation over the sphere of the blob's own radius / (centre - median of the "
+            "shell): uneven shape",
+        ),
+        "profile_half": Feature(
+            unit="1",
+            meaning="radial profile at half the radius: (median there - median of the shell) / (centre - "
+            "median of the shell)",
+        ),
+        "profile_rim": Feature(
+            unit="1",
+            meaning="radial profile at the radius, likewise",
+        ),
+        "profile_far": Feature(
+            unit="1",
+            meaning="radial profile 4 mm outside, likewise: below 0 where the blob lies on a ridge",
+        ),
+        "leak": Feature(
+            unit="1",
+            meaning="fraction of directions in which the grey value stays above half of the contrast as far "
+            "as 2 mm outside",
+        ),
+        "elongation": Feature(
+            unit="1",
+            meaning="ratio of the 90th percentile to the median of the distances at which it falls below half",
+        ),
         "darkest_surround": Feature(
-            unit="brain spans", meaning="least (dark lesions: largest) value of the wide shell"
+            unit="1",
+            meaning="(centre - darkest sample 3 mm outside) / (centre - median of the shell): large beside "
+            "fluid or fat",
         ),
-        "edge_mm": Feature(unit="mm", meaning="distance from the centre to the edge of the brain mask, at most 20"),
+        "centre_value": Feature(
+            unit="brain spans",
+            meaning="grey value at the centre from the brain's median (dark lesions: sign turned)",
+        ),
+        "surround_value": Feature(
+            unit="brain spans",
+            meaning="median grey value of the shell from the brain's median (dark lesions: sign turned)",
+        ),
         "persistence": Feature(
             unit="1",
-            meaning="persistence into the neighbouring slice where it is stronger: (largest value within 2 mm there - "
-            "median of the shell) / (centre - median of the shell)",
+            meaning="how much of the contrast is still there in the next slice (at least 3 mm away) on the "
+            "side where it is stronger",
         ),
-        "through": Feature(unit="1", meaning="the same in the neighbouring slice where it is weaker: high for vessels"),
+        "through": Feature(
+            unit="1",
+            meaning="the same on the side where it is weaker: high for vessels across slices",
+        ),
+        "edge_mm": Feature(
+            unit="mm",
+            meaning="distance from the centre to the edge of the brain mask, at most 20",
+        ),
     }
 )
 
@@ -118,92 +197,133 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
     """
     space = octave.space
     thick = is_thick(space.spacing_mm, len(space.gaussians[0]))
-    radius = radius_mm(blobs.sigma_mm, thick)
-    directions = _circle(DIRECTIONS_2D) if thick else _sphere(DIRECTIONS_3D)
     out: Features = {name: np.zeros(len(blobs)) for name in FEATURES}
     out["eigen_ratio"] = blobs.eigen_ratio
-    out["log_radius"] = np.log(radius)
+    out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, thick))
     out["response_mads"] = blobs.response / np.array(octave.spread)[blobs.scale]
     sharper = np.maximum(blobs.scale - SHARPER_SCALES, 0)
-    for level in np.unique(sharper):
-        chosen = np.flatnonzero(sharper == level)
-        grey = space.gaussians[level]
-        some = blobs.where(sharper == level)
-        centre = _centre_value(grey, some, sign)
-        how = (directions, space.spacing_mm, sign, thick)
-        near, opposite = _shell(grey, some.index, radius[chosen] + SHELL_MM, how)
-        far, far_pair = _shell(grey, some.index, radius[chosen] + WIDE_SHELL_MM, how)
-        columns = _shell_features(centre, near, opposite)
-        wide = _shell_features(centre, far, far_pair)
-        columns.update(
-            wide_isolation=wide["isolation"],
-            wide_tube_isolation=wide["tube_isolation"],
-            wide_spread=wide["shell_spread"],
-            centre_value=sign * centre,
-            darkest_surround=sign * far.min(axis=1),
-        )
-        columns["surround_value"] = sign * columns["surround_value"]
-        levels = (centre, np.median(near, axis=1))
-        columns["persistence"], columns["through"] = _continuity(grey, some, levels, space.spacing_mm, sign)
-        columns["contrast_to_noise"] /= work.noise
-        for name, values in columns.items():
+    jobs = [
+        chosen[start : start + CHUNK]
+        for chosen in (np.flatnonzero(sharper == level) for level in np.unique(sharper))
+        for start in range(0, len(chosen), CHUNK)
+    ]
+
+    def measure(chosen: NDArray[np.intp]) -> None:
+        grey = space.gaussians[sharper[chosen[0]]]
+        for name, values in _Shells(grey, blobs.where(chosen), (space.spacing_mm, sign, thick)).features().items():
             out[name][chosen] = values
+
+    with ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(measure, jobs))
+    out["contrast_to_noise"] = out["contrast"] / work.noise
     return out
 
 
-def _centre_value(grey: Float32Array, blobs: Blobs, sign: int) -> Float64Array:
-    """Signed grey value at the blob: the larger of the interpolated and the nearest voxel's."""
-    nearest = sign * grey[tuple(blobs.voxel.T)].astype(np.float64)
-    best: Float64Array = np.maximum(sign * sample(grey, blobs.index), nearest)
-    return best
-
-
-def sample(grey: Float32Array, index: Float64Array) -> Float64Array:
+def sample(grey: Float32Array, index: Float64Array) -> Float32Array:
     """Trilinear values at fractional indices (..., 3); beyond the border counts as the border."""
     flat = index.reshape(-1, 3).T
-    values: Float64Array = ndi.map_coordinates(grey, flat, order=1, mode="nearest", prefilter=False, output=np.float64)
+    values: Float32Array = ndi.map_coordinates(grey, flat, order=1, mode="nearest", prefilter=False, output=np.float32)
     return values.reshape(index.shape[:-1])
 
 
-def _shell(
-    grey: Float32Array, index: Float64Array, radius: Float64Array, how: tuple[Float64Array, Spacing, int, bool]
-) -> tuple[Float64Array, Float64Array]:
-    """Signed samples on a shell (n, directions), and for each the best sample roughly opposite to it."""
-    directions, spacing, sign, thick = how
-    points = index[:, None] + radius[:, None, None] * directions[None] / np.array(spacing)
-    values = sign * sample(grey, points)
-    bend = np.radians(BEND_2D_DEG if thick else BEND_DEG)
-    cone = (directions @ directions.T) < -np.cos(bend)
-    opposite = np.stack([values[:, row].max(axis=1) for row in cone], axis=1)
-    return values, opposite
+class _Shells:
+    """Signed grey values of n blobs: at the centre, on spheres (in thick slices circles) around it, and next door."""
 
+    def __init__(
+        self,
+        grey: Float32Array,
+        blobs: Blobs,
+        how: tuple[Spacing, int, bool],
+        shells: tuple[tuple[float, float], ...] = SHELLS,
+    ) -> None:
+        self.grey, self.index, (self.spacing, self.sign, thick) = grey, blobs.index, how
+        self.directions = _circle(DIRECTIONS_2D) if thick else _sphere(DIRECTIONS_3D)
+        bend = np.radians(BEND_2D_DEG if thick else BEND_DEG)
+        self.cone = (self.directions @ self.directions.T) < -np.cos(bend)
+        radius = radius_mm(blobs.sigma_mm, thick)
+        self.radii = np.stack([factor * radius + mm for factor, mm in shells], axis=1)
+        steps = self.directions / np.array(self.spacing)
+        self.shells = np.stack([self._at(self.radii[:, n, None, None] * steps) for n in range(len(shells))], axis=1)
+        self.ordered = np.sort(self.shells, axis=2)
+        nearest = self.sign * grey[tuple(blobs.voxel.T)]
+        self.centre = np.maximum(self._at(np.zeros((1, 1, 3)))[:, 0], nearest)
+        self.level = self._quantile(0.5)[:, shells.index(SHELLS[NEAR])]
+        self.contrast = np.maximum(self.centre - self.level, 1e-9)
 
-def _shell_features(centre: Float64Array, shell: Float64Array, opposite: Float64Array) -> Features:
-    median = np.median(shell, axis=1)
-    contrast = np.maximum(centre - median, 1e-9)
-    return {
-        "isolation": np.clip((centre - shell.max(axis=1)) / contrast, -2, 1),
-        "tube_isolation": np.clip((centre - np.minimum(shell, opposite).max(axis=1)) / contrast, -2, 1),
-        "shell_spread": np.clip(shell.std(axis=1) / contrast, 0, 5),
-        "surround_value": median,
-        "contrast_to_noise": contrast,
-    }
+    def _at(self, steps: Float64Array) -> Float32Array:
+        """Signed values at steps (n or 1, m, 3) in voxels from each blob."""
+        values: Float32Array = self.sign * sample(self.grey, self.index[:, None] + steps)
+        return values
 
+    def _quantile(self, fraction: float) -> Float32Array:
+        """Quantile of each shell (n, shells): the nearest sample; for the median the mean of the two in the middle."""
+        count = self.ordered.shape[2]
+        if fraction == 0.5:
+            middle: Float32Array = self.ordered[:, :, count // 2 - 1 : count // 2 + 1].mean(axis=2)
+            return middle
+        return self.ordered[:, :, round(fraction * (count - 1))]
 
-def _continuity(
-    grey: Float32Array, blobs: Blobs, level: tuple[Float64Array, Float64Array], spacing: Spacing, sign: int
-) -> tuple[Float64Array, Float64Array]:
-    """How much of the blob's contrast is still there one slice up and down: the stronger and the weaker side."""
-    centre, background = level
-    contrast = np.maximum(centre - background, 1e-9)
-    ring = np.concatenate([np.zeros((1, 3)), _circle(8) * 1.0, _circle(8) * 2.0]) / np.array(spacing)
-    reach = max(1.0, 3.0 / spacing[0])
-    sides = []
-    for step in (-reach, reach):
-        points = blobs.index[:, None] + ring[None] + np.array([step, 0.0, 0.0])
-        sides.append((sign * sample(grey, points)).max(axis=1))
-    values = np.clip((np.array(sides) - background) / contrast, -1, 2)
-    return values.max(axis=0), values.min(axis=0)
+    def isolation(self, shell: int) -> Float32Array:
+        """Height of the centre over the brightest sample of a shell, in units of the contrast."""
+        return self._relative(self.ordered[:, shell, -1])
+
+    def tube_isolation(self, shell: int) -> Float32Array:
+        """... over the brightest sample whose roughly opposite side is as bright."""
+        values = self.shells[:, shell]
+        opposite = np.stack([values[:, row].max(axis=1) for row in self.cone], axis=1)
+        return self._relative(np.minimum(values, opposite).max(axis=1))
+
+    def _relative(self, rival: Float32Array) -> Float32Array:
+        result: Float32Array = np.clip((self.centre - rival) / self.contrast, -2, 1)
+        return result
+
+    def features(self) -> Mapping[str, Float32Array | Float64Array]:
+        """All that is read from the samples."""
+        spread = np.minimum(self.shells.std(axis=2) / self.contrast[:, None], 5)
+        profile = np.clip((self._quantile(0.5) - self.level[:, None]) / self.contrast[:, None], -5, 2)
+        darkest = (self.centre - self.ordered[:, FAR, 0]) / self.contrast
+        leak, elongation = self._half_maximum()
+        through, persistence = self._next_door()
+        return {
+            "isolation": self.isolation(NEAR),
+            "tube_isolation": self.tube_isolation(NEAR),
+            "contrast": self.contrast,
+            "soft_isolation": self._relative(self._quantile(0.9)[:, NEAR]),
+            "middle_isolation": self.isolation(MIDDLE),
+            "far_isolation": self.isolation(FAR),
+            "far_tube_isolation": self.tube_isolation(FAR),
+            "shell_spread": spread[:, NEAR],
+            "far_spread": spread[:, LAST],
+            "rim_spread": spread[:, RIM],
+            "profile_half": profile[:, HALF],
+            "profile_rim": profile[:, RIM],
+            "profile_far": profile[:, LAST],
+            "leak": leak,
+            "elongation": elongation,
+            "darkest_surround": np.minimum(darkest, 20),
+            "centre_value": self.centre,
+            "surround_value": self.level,
+            "persistence": persistence,
+            "through": through,
+        }
+
+    def _half_maximum(self) -> tuple[Float64Array, Float64Array]:
+        """Fraction of directions without a fall to half contrast up to ``MIDDLE``, and how uneven the falls are."""
+        half = (self.level + 0.5 * self.contrast)[:, None, None]
+        below = self.shells < half
+        leak = 1 - below[:, : MIDDLE + 1].any(axis=1).mean(axis=1)
+        first = np.where(below.any(axis=1), below.argmax(axis=1), below.shape[1] - 1)
+        distance = np.sort(np.take_along_axis(self.radii, first, axis=1), axis=1)
+        count = distance.shape[1]
+        return leak, distance[:, round(0.9 * (count - 1))] / distance[:, count // 2]
+
+    def _next_door(self) -> tuple[Float32Array, Float32Array]:
+        """Contrast that is left in the next slice, within 2 mm of the axis: on the weaker and on the stronger side."""
+        ring = np.concatenate([_circle(1) * 0.0, _circle(8) * 1.0, _circle(8) * 2.0]) / np.array(self.spacing)
+        reach = np.array([max(1.0, SLICE_REACH_MM / self.spacing[0]), 0.0, 0.0])
+        sides = np.stack([self._at((ring + step)[None]).max(axis=1) for step in (-reach, reach)])
+        left = np.clip((sides - self.level) / self.contrast, -1, 2)
+        return left.min(axis=0), left.max(axis=0)
 
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:

