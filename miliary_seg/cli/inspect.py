@@ -23,33 +23,56 @@ def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_j
         return
     from rich.console import Console
 
-    Console(soft_wrap=True, highlight=False).print(_tree(inventory))
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=240)
+    console.print(_tree(inventory))
 
 
 def _tree(inventory: dict[str, Any]) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    root = Tree(Text(f"{len(inventory['cases'])} case(s)"))
+    files = ", ".join(f"{count} {status}" for status, count in sorted(inventory["files"].items()))
+    root = Tree(Text(f"{len(inventory['cases'])} case(s); files: {files or 'none'}"))
     for case in inventory["cases"]:
         branch = root.add(Text(str(case["id"]), style="bold"))
         for series in case["series"]:
-            mark, style = ("use ", "green") if series["eligible"] else ("skip", "dim")
-            leaf = branch.add(Text(f"{mark} {series['id']}: {_geometry(series)}", style=style))
-            leaf.add(Text(f"why: {series['why']}"))
-            for sentence in series["sequence"]["evidence"]:
-                leaf.add(Text(f"sequence: {sentence}"))
-            for warning in series["warnings"]:
-                leaf.add(Text(f"warning: {warning['text']}", style="yellow"))
-        for caveat in case.get("caveats", []):
+            _add_series(branch, series)
+        for caveat in case["caveats"]:
             branch.add(Text(f"caveat: {caveat['text']}", style="yellow"))
     for problem in inventory["problems"]:
-        root.add(Text(f"problem: {problem['message']}", style="red"))
+        root.add(Text(f"problem: {problem['path']}: {problem['what']}; {problem['todo']}", style="red"))
+    _add_unused(root, inventory["not_used"])
     return root
+
+
+def _add_series(branch: Tree, series: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    mark, style = ("use ", "green") if series["used"] else ("skip", "dim")
+    leaf = branch.add(Text(f"{mark} {series['id']}: {_geometry(series)}", style=style))
+    leaf.add(Text(f"why: {series['why']}" + (f"; {series['todo']}" if series["todo"] else "")))
+    for sentence in series["evidence"]:
+        leaf.add(Text(f"sequence: {sentence}"))
+    for warning in series["warnings"]:
+        leaf.add(Text(f"warning: {warning['text']}", style="yellow"))
+
+
+def _add_unused(root: Tree, entries: list[dict[str, Any]], most: int = 10) -> None:
+    """Files that take no part, the first few by name (``--json`` lists all)."""
+    from rich.text import Text
+
+    if entries:
+        branch = root.add(Text(f"{len(entries)} file(s) not used", style="dim"))
+        for entry in entries[:most]:
+            branch.add(Text(f"{entry['status']}: {entry['path']}: {entry['reason']}", style="dim"))
+        if len(entries) > most:
+            branch.add(Text(f"... and {len(entries) - most} more (--json lists all)", style="dim"))
 
 
 def _geometry(series: dict[str, Any]) -> str:
     shape = " x ".join(map(str, series["shape"]))
     spacing = " x ".join(f"{mm:.2f}" for mm in series["spacing_mm"])
-    kind = f"{series['modality']} {series['sequence']['sequence']} ({series['sequence']['confidence']} confidence)"
-    return f"{kind}, {series['plane']}, {shape} voxels of {spacing} mm, {series['orientation']}, {series['format']}"
+    kind = f"{series['modality']} {series['sequence']} ({series['confidence']} confidence)"
+    files = f"{series['n_files']} {series['format']} file(s)"
+    return f"{kind}, {series['plane']}, {shape} voxels of {spacing} mm, {series['orientation']}, {files}"

@@ -27,6 +27,7 @@ from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError,
 from miliary_seg.load.cases import find_in_paths
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
 from miliary_seg.load.inventory import Inventory
+from miliary_seg.load.mask_file import read_mask
 from miliary_seg.settings import Settings
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "load_case",
     "load_study",
     "read_array",
+    "read_mask",
 ]
 
 
