@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
+
+from pydicom.tag import BaseTag, Tag
 
 
 def text(dataset: Any, keyword: str) -> str:
@@ -74,10 +77,18 @@ def _each(datasets: list[Any], keyword: str) -> Iterator[list[Any]]:
             yield found
 
 
+@lru_cache(maxsize=256)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def _value(dataset: Any, keyword: str) -> Any:
     """The converted value; conversion of a malformed value may raise anything, and then the value is unusable."""
+    tag = _tag(keyword)
+    if tag not in dataset:
+        return None
     try:
-        return dataset.get(keyword)
+        return dataset[tag].value
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception:
