@@ -19,54 +19,13 @@ _LOCALIZER_WORDS = re.compile(
     r"(?<![a-z])(?:locali[sz]er|loc|scout|survey|pilot|smartbrain|topogram|surview|"
     r"(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
 )
-_DERIVED = frozenset(
-    [
-        "PROJECTION IMAGE",
-        "MIP",
-        "MINIP",
-        "MNIP",
-        "MAX_IP",
-        "MIN_IP",
-        "CSA MIP",
-        "FA",
-        "COLFA",
-        "ECC_FA",
-        "TENSOR",
-        "EADC",
-        "DIFFUSION MAP",
-        "RELCBF",
-        "RELCBV",
-        "RELMTT",
-        "CBF",
-        "CBV",
-        "MTT",
-        "TTP",
-        "PERFUSION_MAP",
-        "T1 MAP",
-        "T2 MAP",
-        "T1_MAP",
-        "T2_MAP",
-        "T2_STAR MAP",
-        "R2_MAP",
-        "R2 STAR MAP",
-        "FIELD_MAP",
-        "FIELD MAP",
-        "SUBTRACT",
-        "SUBTRACTION",
-        "SUB",
-        "MEAN",
-        "STDDEV",
-        "CALIBRATION",
-        "DOSE",
-        "SCREENSAVE",
-        "SCREEN SAVE",
-        "PASTED",
-        "CSA 3D EDITOR",
-        "CSA RESAMPLED",
-        "VOLUME_RENDER",
-        "VRT",
-    ]
-)
+_DERIVED = {
+    "PROJECTION IMAGE", "MIP", "MINIP", "MNIP", "MAX_IP", "MIN_IP", "CSA MIP", "FA", "COLFA", "ECC_FA", "TENSOR",
+    "EADC", "DIFFUSION MAP", "RELCBF", "RELCBV", "RELMTT", "CBF", "CBV", "MTT", "TTP", "PERFUSION_MAP", "T1 MAP",
+    "T2 MAP", "T1_MAP", "T2_MAP", "T2_STAR MAP", "R2_MAP", "R2 STAR MAP", "FIELD_MAP", "FIELD MAP", "SUBTRACT",
+    "SUBTRACTION", "SUB", "MEAN", "STDDEV", "CALIBRATION", "DOSE", "SCREENSAVE", "SCREEN SAVE", "PASTED",
+    "CSA 3D EDITOR", "CSA RESAMPLED", "VOLUME_RENDER", "VRT",
+}  # fmt: skip
 """ImageType values of images computed from others: lesions were not seen by the scanner as they show here."""
 _REFORMATTED = {"SECONDARY", "MPR", "CSA MPR", "REFORMATTED", "MPR THICK", "CURVED MPR", "AVERAGE", "MEAN_IP"}
 
