@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from miliary_seg.errors import InputError, MiliaryError, OutputError
+from miliary_seg.errors import InputError, MiliaryError, NoBrainError, OutputError
 from miliary_seg.settings import Settings
 
 if TYPE_CHECKING:
@@ -137,7 +137,10 @@ def _analyzed_and_written(case: FoundCase, plan: RunPlan) -> tuple[Path, CaseRes
     start = perf_counter()
     study = load_case(case, plan.settings)
     loaded = perf_counter()
-    result = analyze(study, plan.settings, mask=_mask(plan, study))
+    try:
+        result = analyze(study, plan.settings, mask=_mask(plan, study))
+    except NoBrainError as error:
+        raise NoBrainError(error.what, where=case.path, todo=error.todo) from error
     analyzed = perf_counter()
     folder = result.write(plan.output, force=plan.force)
     return folder, result, {"load": loaded - start, **result.timings_s, "report": perf_counter() - analyzed}

@@ -21,7 +21,7 @@ from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.dicom_file import file_boundary
 from miliary_seg.load.found import FoundSeries
 from miliary_seg.load.nifti_header import HEADER_BYTES, NiftiHeader, is_nifti, parse
-from miliary_seg.load.orientation import assumed_affine, slice_axis_of
+from miliary_seg.load.orientation import UNKNOWN_ORIENTATION, assumed_affine, slice_axis_of
 from miliary_seg.settings import LoadSettings
 
 Float32Array = NDArray[np.float32]
@@ -95,7 +95,7 @@ def load_nifti(found: FoundSeries, settings: LoadSettings) -> Volume:
         caveats = list(found.warnings)
         voxels = _scaled(raw, header, caveats)
     affine, source, known = header.affine, header.orientation_source, header.orientation_source != "none"
-    if not known and settings.assume_orientation:
+    if not known and settings.assume_orientation not in ("", UNKNOWN_ORIENTATION):
         affine, source, known = assumed_affine(header, settings.assume_orientation), "stated by the user", True
     return Volume(
         voxels=voxels,

@@ -10,7 +10,7 @@ from typing import Any
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence
-from miliary_seg.errors import MiliaryError, UnsuitableImageError
+from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.found import FoundSeries, safe_name
 from miliary_seg.load.label_maps import label_reason, stem
 from miliary_seg.load.nifti import read_nifti_header
@@ -93,13 +93,19 @@ def _error(header: NiftiHeader, settings: LoadSettings) -> MiliaryError | None:
         return UnsuitableImageError(
             f"{header.shape[axis]} slices, fewer than {settings.min_slices}", where=header.path, todo="give a 3-D scan"
         )
+    if header.orientation_source == "none" and not settings.assume_orientation:
+        return GeometryError(
+            "the file states no orientation: left and right are unknown",
+            where=header.path,
+            todo="state it (--set load.assume_orientation=RAS), or =unknown to analyse without sides",
+        )
     return None
 
 
 def _warnings(header: NiftiHeader, how: str) -> tuple[Reason, ...]:
     notes = [Reason(code=code, text=text) for code, text in header.notes]
     if header.orientation_source == "none":
-        text = "The file states no orientation: left and right are unknown (load.assume_orientation states it)."
+        text = "The file states no orientation; left and right are what the user stated, or unknown."
         notes.append(Reason(code="orientation_unknown", text=text))
     if how.startswith("spacing"):
         notes.append(Reason(code="slice_axis_assumed", text=f"Slices: {how}."))

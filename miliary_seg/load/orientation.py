@@ -8,6 +8,9 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.errors import SettingsError
 from miliary_seg.load.nifti_header import Float64Array, NiftiHeader
 
+UNKNOWN_ORIENTATION = "unknown"
+"""What a user sets to analyse a file that states no orientation, without left and right."""
+
 ISOTROPIC_FRACTION = 0.05
 """Spacings within 5 % count as equal: a 3-D sequence is prescribed with such differences (0.86 and 0.90 mm)."""
 
