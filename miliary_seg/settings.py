@@ -35,7 +35,7 @@ class LoadSettings:
     resample: bool = False
     """Resample unevenly spaced slices onto an even grid (recorded in every output) instead of refusing them."""
     assume_orientation: str = ""
-    """For a file that states no orientation: a code such as ``RAS``; ``unknown`` = analyse without sides; empty = refuse."""
+    """For a file that states no orientation: a code (``RAS``); ``unknown`` = analyse without sides; empty = refuse."""
     min_slices: int = 3
     """Fewer slices than this are refused."""
     max_voxels: int = 1_000_000_000
