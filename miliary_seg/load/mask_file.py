@@ -34,7 +34,7 @@ def read_mask(path: str | Path, grid: Grid) -> BoolArray:
     import nibabel as nib
 
     try:
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         values = np.asanyarray(image.dataobj)
     except Exception as error:
         what = f"cannot read the mask ({type(error).__name__})"
