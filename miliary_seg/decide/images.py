@@ -123,8 +123,8 @@ def is_axial(facts: ScanFacts) -> bool | None:
     """Whether the acquired slices are nearest to the axial plane; None where that is unknown."""
     if len(facts.slice_centres_ras_mm) < 2 or not facts.registration.orientation_known:
         return None
-    across = np.abs(np.subtract(facts.slice_centres_ras_mm[-1], facts.slice_centres_ras_mm[0]))
-    return bool(np.argmax(across) == 2)
+    extent_mm = np.ptp(np.array(facts.slice_centres_ras_mm), axis=0)
+    return bool(np.argmax(extent_mm) == 2) if extent_mm.max() > SAME_PLACE_MM else None
 
 
 def axial_stack(lesions: Sequence[Lesion], step_mm: float) -> Stack:

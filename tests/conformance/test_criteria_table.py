@@ -25,7 +25,8 @@ KEYS = {
     *("settings", "sensitivity", "false_positives_per_slice", "hole_after", "diameter_mm"),
 }
 PLACEMENT = re.compile(
-    r"(?P<n>\d+) (?:unplaced|(?P<side>left|right|sideless)(?P<side_unsure>\??) (?P<level>supra|infra)(?P<level_unsure>\??))"
+    r"(?P<n>\d+) (?:unplaced|"
+    r"(?P<side>left|right|sideless)(?P<side_unsure>\??) (?P<level>supra|infra)(?P<level_unsure>\??))"
     r" on (?P<first>\d+)(?:-(?P<last>\d+))?"
 )
 UNSURE, SURE = 0.8, 1.0
@@ -117,7 +118,9 @@ def test_case_gets_the_stated_answer(case: dict[str, Any]) -> None:
         c.name: c.verdict for c in decision.criteria
     }
     assert decision.margin == case.get("margin", decision.margin)
-    assert [e.index for e in decision.evidence_slices] == case.get("evidence", [e.index for e in decision.evidence_slices])
+    assert [e.index for e in decision.evidence_slices] == case.get(
+        "evidence", [e.index for e in decision.evidence_slices]
+    )
     answers = {reading.name: reading.verdict for reading in decision.readings}
     assert answers | case.get("readings", {}) == answers
     assert ("readings_disagree" in codes) == (len(set(answers.values())) > 1)

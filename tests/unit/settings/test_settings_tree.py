@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from miliary_seg.errors import SettingsError
+from miliary_seg.settings import DecideSettings, Settings, field_docs
+
+
+def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
+    decide = Settings().decide
+    assert (decide.mri_lesions_per_slice, decide.ct_lesions_per_slice) == (20, 10)
+    assert (decide.plane, decide.slice, decide.non_contiguous) == ("acquired", "native", "pairwise")
+    assert (decide.bilateral, decide.min_per_region, decide.max_thickness_mm) == ("independent", 1, 5.0)
+
+
+def test_toml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
+    changed = Settings().updated({"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.dicom": True})
+    path = tmp_path / "s.toml"
+    path.write_text(changed.to_toml(), encoding="utf-8")
+    assert Settings.from_toml(path) == changed
+    assert changed.flat()["decide.slab_mm"] == 4.0
+    assert Settings.from_toml(path).digest == changed.digest != Settings().digest
+
+
+def test_a_file_may_leave_keys_out(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text('[decide]\nbilateral = "quadrants"\n', encoding="utf-8")
+    assert Settings.from_toml(path) == Settings().updated({"decide.bilateral": "quadrants"})
+
+
+@pytest.mark.parametrize("content", [b"[decide", b"\xff\xfe\x00", b"decide = 3\n"])
+def test_unreadable_toml_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError):
+        Settings.from_toml(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot read settings") as caught:
+        Settings.from_toml(tmp_path / "none.toml")
+    assert str(tmp_path) in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value"),
+    [
+        ("decide.bilateral=quadrants", "decide.bilateral", "quadrants"),
+        (" decide.slab_mm = 4 ", "decide.slab_mm", 4.0),
+        ("seed=3", "seed", 3),
+        ("seed=3.0", "seed", 3),
+        ("report.dicom=yes", "report.dicom", True),
+        ("report.dicom=False", "report.dicom", False),
+        ("load.series=a=b", "load.series", "a=b"),
+        ("decide.min_coverage=1e-1", "decide.min_coverage", 0.1),
+    ],
+)
+def test_options_are_converted_to_the_type_of_the_setting(option: str, key: str, value: object) -> None:
+    found = Settings().with_options([option]).flat()[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("decide.bilateral", "expected key=value"),
+        ("decide.bilaterl=quadrants", "did you mean 'decide.bilateral'"),
+        ("xyzzy=1", "miliary-seg settings"),
+        ("decide.bilateral=both", "independent, quadrants"),
+        ("decide.slab_mm=thick", "float"),
+        ("seed=1.5", "int"),
+        ("seed=1e400", "int"),
+        ("report.dicom=maybe", "bool"),
+        ("decide=3", "unknown setting"),
+    ],
+)
+def test_unsuitable_options_say_what_would_suit(option: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        Settings().with_options([option])
+
+
+@pytest.mark.parametrize("value", [[1], True, None])
+def test_values_of_other_kinds_are_refused(value: object) -> None:
+    with pytest.raises(SettingsError, match="seed cannot be"):
+        Settings().updated({"seed": value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mri_lesions_per_slice", 0),
+        ("ct_lesions_per_slice", -1),
+        ("min_per_region", 0),
+        ("slab_mm", 0.0),
+        ("slab_mm", float("nan")),
+        ("slab_mm", float("inf")),
+        ("separation_mm", -1.0),
+        ("min_coverage", 1.01),
+        ("max_gap_mm", -0.1),
+        ("min_assignment_confidence", 0.4),
+        ("region_error_quantile", 1.0),
+        ("axial_spacing_mm", 0.0),
+    ],
+)
+def test_criteria_settings_out_of_range_are_refused(key: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"decide.{key} cannot be"):
+        DecideSettings(**{key: value})  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=f"decide.{key} cannot be"):
+        Settings().updated({f"decide.{key}": value})
+
+
+def test_every_setting_is_documented() -> None:
+    docs = field_docs()
+    assert set(docs) == set(Settings().flat())
+    assert all(text.strip() for text in docs.values())
+
+
+def test_nested_values_follow_the_tree() -> None:
+    assert Settings().as_dict()["decide"]["slab_mm"] == 5.0
+    assert next(iter(Settings().flat())) == "seed"
