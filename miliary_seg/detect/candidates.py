@@ -75,23 +75,28 @@ def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
     return spacing_mm[0] > THICK_MM or n_slices < 3
 
 
-def octaves(work: WorkVolume) -> tuple[Octave, ...]:
-    """Scale spaces for small lesions on the work grid, and for larger masses on a grid about half as fine."""
-    fine_sigmas = [SIGMA_0_MM * 2 ** (i / 2) for i in range(FINE_SCALES)]
-    coarse_sigmas = [SIGMA_0_MM * 2 ** ((COARSE_FIRST + i) / 2) for i in range(COARSE_SCALES)]
+def fine_octave(work: WorkVolume) -> Octave:
+    """The work grid itself: lesions up to about 7 mm."""
+    sigmas = [SIGMA_0_MM * 2 ** (i / 2) for i in range(FINE_SCALES)]
     done = [_block_variance(b) for b in work.grid.block]
-    fine = scale_space(work.voxels, work.spacing_mm, fine_sigmas, done)
+    space = scale_space(work.voxels, work.spacing_mm, sigmas, done)
+    return _octave(space, work.mask, range(FINE_SCALES - 1), (1, 1, 1))
+
+
+def coarse_octave(work: WorkVolume) -> Octave | None:
+    """A grid about half as fine, for larger masses; None where the mask is too small for it."""
     sizes = zip(work.spacing_mm, work.voxels.shape, strict=True)
-    block = tuple(max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
-    step = (block[0], block[1], block[2])
-    spacing = [q * b for q, b in zip(work.spacing_mm, step, strict=True)]
-    done = [v / b**2 + _block_variance(b) for v, b in zip(done, step, strict=True)]
-    coarse = scale_space(block_mean(work.voxels, step), spacing, coarse_sigmas, done)
-    coarse_mask = block_mean(work.mask, step) > 0.5
-    found = [_octave(fine, work.mask, range(FINE_SCALES - 1), (1, 1, 1))]
-    if coarse_mask.any():
-        found.append(_octave(coarse, coarse_mask, range(1, COARSE_SCALES - 1), step))
-    return tuple(found)
+    z, y, x = (max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
+    block = (z, y, x)
+    mask = block_mean(work.mask, block) > 0.5
+    if not mask.any():
+        return None
+    sigmas = [SIGMA_0_MM * 2 ** ((COARSE_FIRST + i) / 2) for i in range(COARSE_SCALES)]
+    spacing = [q * b for q, b in zip(work.spacing_mm, block, strict=True)]
+    inner = [_block_variance(b) for b in work.grid.block]
+    done = [v / b**2 + _block_variance(b) for v, b in zip(inner, block, strict=True)]
+    space = scale_space(block_mean(work.voxels, block), spacing, sigmas, done)
+    return _octave(space, mask, range(1, COARSE_SCALES - 1), block)
 
 
 def _block_variance(size: int) -> float:
@@ -144,16 +149,22 @@ def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MA
 
 
 def maxima(
-    space: ScaleSpace, sign: int, floors: Sequence[float], own: range, mask: BoolArray | None = None
+    space: ScaleSpace,
+    sign: int,
+    floors: Sequence[float],
+    own: range,
+    mask: BoolArray | None = None,
+    in_plane: bool = False,
 ) -> tuple[IntArray, IntArray]:
     """Scale (n,) and voxel (n, 3) of maxima of the Laplacian over space and scale above each scale's floor.
 
-    One sweep over slices; of the Laplacian only three planes per scale exist at a time.
+    One sweep over slices; of the Laplacian only three planes per scale exist at a time. ``in_plane`` asks for maxima of
+    each slice for itself.
     """
     found: dict[int, list[NDArray[np.intp]]] = {}
 
     def work(first: int, stop: int) -> None:
-        sweep, rows = _Sweep(space, sign), []
+        sweep, rows = _Sweep(space, sign, 0 if in_plane else 1), []
         for z in range(first, stop):
             if mask is None or mask[z].any():
                 sweep.move_to(z)
@@ -169,8 +180,8 @@ def maxima(
 class _Sweep:
     """Three planes of the Laplacian per scale, moving through a range of slices."""
 
-    def __init__(self, space: ScaleSpace, sign: int) -> None:
-        self.space, self.sign = space, sign
+    def __init__(self, space: ScaleSpace, sign: int, reach: int) -> None:
+        self.space, self.sign, self.reach = space, sign, reach
         self.last = len(space.gaussians[0]) - 1
         shape = space.gaussians[0][0].shape
         scales = range(len(space.sigmas_mm))
@@ -181,14 +192,15 @@ class _Sweep:
         self.hit, self.above = np.empty(shape, bool), np.empty(shape, bool)
 
     def move_to(self, z: int) -> None:
-        """Hold the planes of slices z - 1, z and z + 1, and their maximum per scale."""
-        for slice_ in {max(z - 1, 0), z, min(z + 1, self.last)} - set(self.held):
+        """Hold the planes of slice z and its neighbours within reach, and their maximum per scale."""
+        low, high = max(z - self.reach, 0), min(z + self.reach, self.last)
+        for slice_ in {low, z, high} - set(self.held):
             self.held[slice_ % 3] = slice_
             for scale, plane in enumerate(self.ring[slice_ % 3]):
                 self.space.plane(scale, slice_, plane, self.scratch)
                 if self.sign < 0:
                     np.negative(plane, out=plane)
-        below, here, above = (self.ring[n % 3] for n in (max(z - 1, 0), z, min(z + 1, self.last)))
+        below, here, above = (self.ring[n % 3] for n in (low, z, high))
         for scale, tall in enumerate(self.tall):
             np.maximum(below[scale], above[scale], out=tall)
             np.maximum(tall, here[scale], out=tall)

@@ -155,7 +155,8 @@ def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, f
         return
     block = tuple(max(1, round(FILL_MM / q)) for q in spacing_mm)
     weight = _block_sum(mask.astype(np.float32), block)
-    total = _block_sum(np.where(mask, work, np.float32(0)), block)
+    work[~mask] = 0
+    total = _block_sum(work, block)
     fill = np.full(weight.shape, np.float32(total.sum() / weight.sum()))
     done = np.zeros(weight.shape, dtype=bool)
     for _ in range(FILL_STEPS):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from miliary_seg.detect.candidates import THICK_MM, find_maxima, is_thick, octaves, radius_mm
+from miliary_seg.detect.candidates import THICK_MM, Octave, coarse_octave, find_maxima, fine_octave, is_thick, radius_mm
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
-from miliary_seg.detect.features import Features, edge_distance_mm, measure_features
+from miliary_seg.detect.features import FEATURES, Features, edge_distance_mm, measure_features
 from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.reject import operating_point, probability
@@ -99,30 +99,34 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     """All candidates of a scan with features and probability, in order of falling probability."""
     thick = is_thick(work.spacing_mm, work.voxels.shape[0])
     signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
-    index, radius, sign, columns = [], [], [], []
-    for octave in octaves(work):
-        block = np.array(octave.block)
-        for s in signs:
-            blobs = find_maxima(octave, s)
-            features = measure_features(octave, blobs, work, s)
-            index.append(blobs.index * block + (block - 1) / 2)
-            radius.append(radius_mm(blobs.sigma_mm, thick))
-            sign.append(np.full(len(blobs), s))
-            columns.append(features)
-    features = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-    place, size, signs_found = np.concatenate(index), np.concatenate(radius), np.concatenate(sign)
-    features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, place)
-    keep = features["contrast_to_noise"] > CONTRAST_FLOOR
-    features = {name: values[keep] for name, values in features.items()}
+    # One grid after the other, so that only one scale space exists at a time.
+    parts = [_search_octave(octave(work), work, sign) for octave in (fine_octave, coarse_octave) for sign in signs]
+    index, radius, sign = (np.concatenate([part[n] for part in parts]) for n in range(3))
+    features = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
+    features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
     chance = probability(features, thick)
-    order = np.lexsort((*place[keep].T, -chance))
+    order = np.lexsort((*index.T, -chance))
+    order = order[features["contrast_to_noise"][order] > CONTRAST_FLOOR]
     return Found(
-        index=place[keep][order],
-        radius_mm=size[keep][order],
-        sign=signs_found[keep][order],
+        index=index[order],
+        radius_mm=radius[order],
+        sign=sign[order],
         features={name: values[order] for name, values in features.items()},
         probability=chance[order],
     )
+
+
+def _search_octave(
+    octave: Octave | None, work: WorkVolume, sign: int
+) -> tuple[Float64Array, Float64Array, NDArray[np.int_], Features]:
+    """Index on the work grid, radius in mm, sign and features of the candidates of one grid and polarity."""
+    if octave is None:
+        return np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=int), {name: np.zeros(0) for name in FEATURES}
+    blobs = find_maxima(octave, sign)
+    block = np.array(octave.block)
+    radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, work.voxels.shape[0]))
+    features = measure_features(octave, blobs, work, sign)
+    return blobs.index * block + (block - 1) / 2, radius, np.full(len(blobs), sign), features
 
 
 def overlapped(index_mm: Float64Array, radius: Float64Array) -> NDArray[np.bool_]:
