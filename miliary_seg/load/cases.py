@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ class _Pile:
     images: list[DicomImage] = field(default_factory=list)
     nifti: list[FoundSeries] = field(default_factory=list)
     blocked: dict[Path, MiliaryError] = field(default_factory=dict)
-    empty: list[Path] = field(default_factory=list)
+    no_image: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     ledger: list[LedgerEntry] = field(default_factory=list)
 
@@ -83,8 +84,7 @@ def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
             raise UnreadableFileError(what, where=path, todo="give a DICOM or NIfTI file or a folder")
         else:
             pile.skip(path, reason)
-            if kind == "empty":
-                pile.empty.append(path)
+            pile.no_image.append(path)
     except MiliaryError as error:
         pile.fail(path, error)
         if kind == "dicom":
@@ -132,7 +132,7 @@ def _caveats(series: Sequence[FoundSeries]) -> tuple[Reason, ...]:
 
 def _dicom_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
     images = _one_patient_a_folder(pile)
-    _block_by_empty_files(pile, images)
+    _block_by_lost_files(pile, images)
     studies: dict[str, list[DicomImage]] = defaultdict(list)
     for image in images:
         studies[image.study_uid or f"folder {image.path.parent}"].append(image)
@@ -187,16 +187,27 @@ def _one_study_a_series(pile: _Pile, studies: dict[str, list[DicomImage]]) -> di
     return {uid: members for uid, members in studies.items() if uid not in damaged}
 
 
-def _block_by_empty_files(pile: _Pile, images: list[DicomImage]) -> None:
-    """An empty file that is named like the images of its folder was one of them."""
-    endings: dict[Path, set[str]] = defaultdict(set)
+def _block_by_lost_files(pile: _Pile, images: list[DicomImage]) -> None:
+    """A file that is named like the images of its folder but is none was one of them: an interrupted copy."""
+    patterns: dict[Path, set[str]] = defaultdict(set)
     for image in images:
-        endings[image.path.parent].add(image.path.suffix.lower())
-    for path in pile.empty:
-        if path.suffix.lower() in endings.get(path.parent, ()) and not path.name.startswith("."):
-            error = UnreadableFileError("the file is empty: a slice that was lost?", where=path, todo="copy it again")
+        patterns[image.path.parent].add(_pattern(image.path))
+    for path in pile.no_image:
+        if _pattern(path) in patterns.get(path.parent, ()):
+            error = UnreadableFileError(
+                "named like the images beside it, but empty or damaged: a slice that was lost?",
+                where=path,
+                todo="copy it again",
+            )
             pile.blocked.setdefault(path.parent, error)
             pile.problems.append(Problem(path=path, error=error))
+
+
+def _pattern(path: Path) -> str:
+    """The ending where it is one of DICOM's, else the name with its digits blotted out."""
+    suffix = path.suffix.lower()
+    hidden = path.name.startswith(".")
+    return suffix if suffix in (".dcm", ".ima", ".dicom") and not hidden else re.sub(r"\d+", "#", path.name)
 
 
 def _nifti_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:

@@ -27,7 +27,7 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 HEADER_CAP_BYTES = 32 << 20
 """Largest inflated header: the largest in the development corpus (an enhanced object of 96 frames) has 0.4 MB."""
-MAX_PIXEL_BYTES = 8 << 30
+MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
@@ -170,7 +170,7 @@ def _header(path: Path, file: BinaryIO, size: int, packing: str) -> Header:
             todo="export it again",
         )
     little, implicit = _encoding(dataset, syntax)
-    tag, offset, length = _pixel_element(file, little=little, implicit=implicit)
+    tag, offset, length = _pixel_element(file, little=little)
     return Header(
         path=path,
         dataset=dataset,
@@ -204,7 +204,7 @@ def _deflated_header(path: Path, data: bytes, size: int) -> Header:
     dataset = read_dataset(
         body, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS
     )
-    tag, offset, length = _pixel_element(body, little=True, implicit=False)
+    tag, offset, length = _pixel_element(body, little=True)
     if not tag and len(body.getvalue()) >= HEADER_CAP_BYTES:
         raise UnsuitableImageError(
             f"the deflated header grows beyond {HEADER_CAP_BYTES >> 20} MB", where=path, todo="export it again"
@@ -230,7 +230,7 @@ def _meta_end(data: bytes, path: Path) -> int:
     return 144 + int(struct.unpack("<I", data[140:144])[0])
 
 
-def _pixel_element(file: BinaryIO, *, little: bool, implicit: bool) -> tuple[int, int, int]:
+def _pixel_element(file: BinaryIO, *, little: bool) -> tuple[int, int, int]:
     """Tag, offset of the value and length of the pixel element at the file's position (zeros: there is none)."""
     order = "<" if little else ">"
     here = file.tell()
@@ -241,10 +241,10 @@ def _pixel_element(file: BinaryIO, *, little: bool, implicit: bool) -> tuple[int
     tag = group << 16 | element
     if tag not in _PIXEL_TAGS:
         return 0, 0, 0
-    if implicit:
-        length, start = struct.unpack(order + "I", head[4:8])[0], here + 8
-    elif head[4:6] in _LONG_VRS and len(head) == 12:
+    # Files exist that are implicit though they say explicit, and the reverse. A length is even, the codes of these
+    # VRs are odd when read as one: the bytes themselves decide.
+    if head[4:6] in _LONG_VRS and head[6:8] == b"\0\0" and len(head) == 12:
         length, start = struct.unpack(order + "I", head[8:12])[0], here + 12
     else:
-        length, start = struct.unpack(order + "H", head[6:8])[0], here + 8
+        length, start = struct.unpack(order + "I", head[4:8])[0], here + 8
     return tag, start, -1 if length == _UNDEFINED else int(length)
