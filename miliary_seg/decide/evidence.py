@@ -44,6 +44,8 @@ class Evidence:
     worlds: Worlds
     spreads: NDArray[np.float64]
     """p(1 - p) of each lesion, shape (lesions,)."""
+    slabs: Stack
+    """Slabs of the acquired slices."""
     stacks: Mapping[tuple[str, str], Stack | None]
     """(plane, slice) -> the images of that reading; None where they are unknown."""
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Evidence:
             regions=regions_of(lesions, assignments, facts, settings),
             worlds=worlds_of(lesions),
             spreads=chances * (1 - chances),
+            slabs=slabs,
             stacks={
                 ("acquired", "native"): acquired,
                 ("acquired", "slab"): slabs,
@@ -169,9 +172,7 @@ class Evidence:
     def slab_counts(self) -> tuple[int, ...]:
         """Lesions that a slab starting at each acquired slice would have shown, in the order of the slice axis."""
         counts = np.zeros(self.facts.n_slices, dtype=np.int64)
-        stack = self.stacks["acquired", "slab"]
-        if stack is not None:
-            counts[stack.indices] = stack.counts
+        counts[self.slabs.indices] = self.slabs.counts
         return tuple(int(n) for n in counts)
 
     def _apart(self, reading: Reading) -> Apart:

@@ -45,14 +45,15 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
     nowhere: tuple[Reason, ...] = () if fit.brain_found else (reason("brain_not_found"),)
     untrusted = () if fit.trusted and fit.brain_found else (reason("registration_untrusted"), *fit.reasons)
     unoriented = () if fit.orientation_known else (reason("orientation_unknown"),)
+    uneven = (reason("interpolated_slices"),) if facts.interpolated else ()
     artefacts = facts.artefact_doubts
     shown = "; ".join(doubt.text for doubt in artefacts)
     covered = untrusted or coverage_reasons(facts.coverage, settings.min_coverage)
     return Gates(
         absence=unique(
-            (*nowhere, *covered, *_geometry(facts, settings), *_sequence(facts), *facts.image_doubts),
+            (*nowhere, *covered, *uneven, *_geometry(facts, settings), *_sequence(facts), *facts.image_doubts),
         ),
-        presence=unique((*nowhere, *((reason("artefact_pattern", shown), *artefacts) if artefacts else ()))),
+        presence=unique((*nowhere, *uneven, *((reason("artefact_pattern", shown), *artefacts) if artefacts else ()))),
         levels=unique((*nowhere, *untrusted)),
         sides=unique((*nowhere, *untrusted, *unoriented)),
         plane=() if is_axial(facts) is not None else (reason("plane_unknown"),),

@@ -40,10 +40,6 @@ class Reading:
         """(open point, reading) pairs."""
         return tuple((f.name, str(getattr(self, f.name))) for f in fields(self))
 
-    def differs_from(self, other: Reading) -> tuple[tuple[str, str], ...]:
-        """The choices of this reading that ``other`` makes differently."""
-        return tuple(mine for mine, theirs in zip(self.choices, other.choices, strict=True) if mine != theirs)
-
 
 def default_reading(settings: DecideSettings) -> Reading:
     """Return the reading that gives the verdict."""

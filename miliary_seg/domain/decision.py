@@ -58,6 +58,9 @@ class ScanFacts:
     missing_slices: tuple[int, ...] = ()
     """Slices that were never acquired. Where the positions are even, these slices stand in for them (interpolated) and
     are never evidence; where they are not, the hole shows in the positions."""
+    interpolated: bool = False
+    """True where uneven slices were resampled onto an even grid: no slice is as acquired, and which of them were
+    neighbours cannot be told. (Filled-in slices alone do not count: ``missing_slices``.)"""
     coverage: Coverage = field(default_factory=Coverage)
     registration: Registration = field(default_factory=lambda: Registration(trusted=True, trust=1.0))
     image_doubts: tuple[Reason, ...] = ()

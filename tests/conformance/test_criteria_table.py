@@ -82,6 +82,7 @@ def facts_of(case: dict[str, Any]) -> ScanFacts:
         sop_instance_uids=tuple(f"1.2.{k}" for k in range(n)),
         thickness_mm=case["thickness_mm"],
         missing_slices=tuple(case["missing_slices"]),
+        interpolated=case["interpolated"],
         coverage=Coverage(
             left_supratentorial=left_supra,
             right_supratentorial=right_supra,
