@@ -110,13 +110,12 @@ def _vessels(
     starts = starts[rng.integers(len(starts), size=spec.vessels)]
     at = head.grid.to_ras_mm(starts + rng.uniform(-0.5, 0.5, starts.shape))
     heading = rng.standard_normal((spec.vessels, 3))
-    slope = np.stack([np.gradient(blurred, axis=a) for a in range(3)], axis=-1) @ np.linalg.inv(
-        head.grid.affine[:3, :3]
-    )
+    slopes = [np.gradient(blurred, axis=a) for a in range(3)]
+    to_world = np.linalg.inv(head.grid.affine[:3, :3])
     track = [at]
     for _ in range(int(VESSEL_LENGTH_MM[1] / STEP_MM)):
         heading = heading / np.linalg.norm(heading, axis=1, keepdims=True)
-        pull = _vectors_at(head, slope, at)
+        pull = np.stack([value_at(head, slope, at) for slope in slopes], axis=1) @ to_world
         outside = ~value_at(head, near, at).astype(bool)
         inward = head.grid.to_ras_mm((np.array(head.grid.shape) - 1) / 2) - at
         inward /= np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9
@@ -134,10 +133,6 @@ def _vessels(
             Mimic(kind="vessel", points_ras_mm=course[:steps], mass_mm3=mass, spread_mm=radius / 2, strength=strength)
         )
     return vessels
-
-
-def _vectors_at(head: Head, field: NDArray[np.floating], points: Float64Array) -> Float64Array:
-    return np.stack([value_at(head, field[..., a], points) for a in range(3)], axis=1).astype(np.float64)
 
 
 def _sheets(
@@ -162,8 +157,7 @@ def _choroid(head: Head, spec: MimicSpec, sequence: Sequence, rng: np.random.Gen
     """Irregular clumps inside the ventricles."""
     if head.fluid is None or not spec.choroid:
         return []
-    depth = ndi.distance_transform_edt(head.brain, sampling=head.grid.spacing_mm)
-    inside = head.grid.to_ras_mm(np.argwhere(head.fluid & (depth > 25)))
+    inside = head.grid.to_ras_mm(_deeper_than(25.0, head, head.fluid))
     clumps = []
     for _ in range(spec.choroid if len(inside) else 0):
         middle = inside[int(rng.integers(len(inside)))]
@@ -175,13 +169,21 @@ def _choroid(head: Head, spec: MimicSpec, sequence: Sequence, rng: np.random.Gen
     return clumps
 
 
+def _deeper_than(depth_mm: float, head: Head, where: BoolArray) -> NDArray[np.int64]:
+    """Indices of every third voxel of ``where`` that lies deeper in the brain, shape (n, 3)."""
+    coarse = (slice(None, None, 3),) * 3
+    depth = ndi.distance_transform_edt(head.brain[coarse], sampling=[3 * s for s in head.grid.spacing_mm])
+    return 3 * np.argwhere(where[coarse] & (depth > depth_mm))
+
+
 def _dots(head: Head, spec: MimicSpec, sequence: Sequence, rng: np.random.Generator) -> list[Mimic]:
     """Short thin straight tubes in white and deep grey matter."""
+    if not spec.dots:
+        return []
     if head.regions is None:
-        deep = ndi.distance_transform_edt(head.brain, sampling=head.grid.spacing_mm) > 15
+        pool = _deeper_than(15.0, head, head.brain)
     else:
-        deep = np.isin(head.regions, [REGIONS.index("white") + 1, REGIONS.index("deep_grey") + 1])
-    pool = np.argwhere(deep)
+        pool = np.argwhere(np.isin(head.regions, [REGIONS.index("white") + 1, REGIONS.index("deep_grey") + 1]))
     dots = []
     for _ in range(spec.dots if len(pool) else 0):
         start = head.grid.to_ras_mm(pool[int(rng.integers(len(pool)))] + rng.uniform(-0.5, 0.5, 3))

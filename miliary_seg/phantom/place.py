@@ -108,6 +108,8 @@ def place(
     UsageError
         If side or level is restricted and the host has no compartments, or if there is no room.
     """
+    if spec.count == 0:
+        return []
     points = [p for p in avoid_ras_mm if len(p)]
     site = _site(head, spec, slices, in_view, rng, cKDTree(np.concatenate(points)) if points else None)
     need = dict(spec.slice_targets)
@@ -118,15 +120,20 @@ def place(
             if len(site.lesions) >= spec.count:
                 raise UsageError("the slice targets need more lesions than count allows", todo="raise lesions.count")
             _add(site, target, need)
-    counts = np.zeros(len(slices.positions_mm), dtype=int)
-    for lesion in site.lesions:
-        counts += slices.shares(lesion) >= HALF
-    closed = set(need)
-    while len(site.lesions) < spec.count:
-        if spec.max_per_slice is not None:
-            closed = set(need) | set(np.flatnonzero(counts >= spec.max_per_slice).tolist())
-        counts += slices.shares(_add(site, None, dict.fromkeys(closed, 0))) >= HALF
+    _fill(site, set(need))
     return site.lesions
+
+
+def _fill(site: _Site, targets: set[int]) -> None:
+    """Place the remaining lesions so that none touches a target slice or one that has its most."""
+    counts = np.zeros(len(site.slices.positions_mm), dtype=int)
+    for lesion in site.lesions:
+        counts += site.slices.shares(lesion) >= HALF
+    closed = set(targets)
+    while len(site.lesions) < site.spec.count:
+        if site.spec.max_per_slice is not None:
+            closed = targets | set(np.flatnonzero(counts >= site.spec.max_per_slice).tolist())
+        counts += site.slices.shares(_add(site, None, dict.fromkeys(closed, 0))) >= HALF
 
 
 def _site(
@@ -138,7 +145,7 @@ def _site(
     avoid: cKDTree | None,
 ) -> _Site:
     allowed = head.brain & in_view & _compartments_allowed(head, spec)
-    depth = ndi.distance_transform_edt(head.brain, sampling=head.grid.spacing_mm).astype(np.float32)
+    depth = _depth_mm(head)
     allowed &= depth >= spec.margin_mm + spec.diameter_mm[0] / 2
     pools = {}
     if head.regions is None:
@@ -148,13 +155,23 @@ def _site(
             if dict(spec.region_weights).get(name, 0) > 0:
                 pools[name] = np.flatnonzero(allowed & (head.regions == code))
     pools = {name: pool for name, pool in pools.items() if pool.size}
-    if not pools and spec.count:
+    if not pools:
         raise UsageError("no voxel of the host is left for lesions", todo="widen side, level, regions or coverage")
     along = {
         name: head.grid.to_ras_mm(np.stack(np.unravel_index(pool, head.grid.shape), axis=1)) @ slices.normal
         for name, pool in pools.items()
     }
     return _Site(head=head, spec=spec, slices=slices, rng=rng, avoid=avoid, depth_mm=depth, pools=pools, along_mm=along)
+
+
+def _depth_mm(head: Head) -> NDArray[np.float32]:
+    """Distance to the surface of the brain, worked out in its bounding box."""
+    box = ndi.find_objects(head.brain.astype(np.uint8))[0]
+    depth = np.zeros(head.grid.shape, dtype=np.float32)
+    rims = [(int(s.start > 0), int(s.stop < n)) for s, n in zip(box, head.grid.shape, strict=True)]
+    found = ndi.distance_transform_edt(np.pad(head.brain[box], rims), sampling=head.grid.spacing_mm)
+    depth[box] = found[tuple(slice(low, low + s.stop - s.start) for (low, _), s in zip(rims, box, strict=True))]
+    return depth
 
 
 def _compartments_allowed(head: Head, spec: LesionSpec) -> BoolArray:

@@ -9,8 +9,10 @@ from scipy.special import erf
 from miliary_seg.domain.grid import Grid
 from miliary_seg.phantom.render import RING_CORE, RING_CORE_SIGNAL, Optics, lesion_patch, splat
 
+STRAIGHT = np.eye(3)
 
-def optics(spacing=(0.8, 0.8, 3.0), thickness=3.0, psf=0.9, profile="box", turn=np.eye(3), n=41, axis=2) -> Optics:
+
+def optics(*, spacing=(0.8, 0.8, 3.0), thickness=3.0, psf=0.9, profile="box", turn=STRAIGHT, n=41, axis=2) -> Optics:
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag(spacing)
     affine[:3, 3] = -affine[:3, :3] @ np.full(3, (n - 1) / 2)

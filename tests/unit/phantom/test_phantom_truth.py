@@ -70,7 +70,7 @@ def test_counts_of_slices():
 
 
 def test_slab_counts_start_at_the_near_edge_of_a_slice():
-    """A 3 mm ball at z = 10 lies wholly in slabs [s - 0.5, s + 4.5] for s = 7 ... 9; half of it for s in 5.5 ... 10.5."""
+    """Half of a 3 mm ball at z = 10 or more lies in the slab [s - 0.5, s + 4.5] for s from 5.5 to 10.5."""
     counts = truth([lesion(z=10.0)]).slab_counts
     assert [s for s, n in enumerate(counts) if n] == [6, 7, 8, 9, 10]
 
