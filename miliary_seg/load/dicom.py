@@ -173,13 +173,18 @@ def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
     if stack is None:
         return image.clues
 
+    traits = stack.planes[0].traits
+
     def own(name: str, series_value: float | None) -> float | None:
-        value = stack.planes[0].traits.get(name)
+        value = traits.get(name)
         return value if isinstance(value, float) else series_value
 
     clues = image.clues
     return replace(
         clues,
+        contrast_agent=traits.get("ContrastBolusAgent") == "given" or None
+        if "ContrastBolusAgent" in traits
+        else clues.contrast_agent,
         echo_time_ms=own("EchoTime", clues.echo_time_ms),
         b_value=own("DiffusionBValue", clues.b_value),
         inversion_time_ms=own("InversionTime", clues.inversion_time_ms),

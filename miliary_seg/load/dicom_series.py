@@ -17,7 +17,7 @@ from miliary_seg.load.attributes import first_item, items, number, text, tokens
 from miliary_seg.load.dicom_file import Header, file_boundary, quiet_pydicom, read_header
 from miliary_seg.load.enhanced import enhanced_planes
 from miliary_seg.load.mosaic import is_mosaic, mosaic_planes
-from miliary_seg.load.planes import Plane, classic_plane, pixel_layout
+from miliary_seg.load.planes import Plane, agent_given, classic_plane, pixel_layout
 from miliary_seg.load.sequence import Clues
 
 _MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -179,7 +179,7 @@ def _clues(dataset: Any, modality: Modality) -> Clues:
     return Clues(
         modality=modality,
         words=" | ".join(text(dataset, k) for k in ("SeriesDescription", "ProtocolName", "SequenceName")),
-        contrast_agent=_contrast_agent(dataset),
+        contrast_agent=agent_given(dataset) or None,
         acquisition_contrast=_acquisition_contrast(dataset, frames),
         image_type=_image_type(dataset),
         scanning_sequence=_scanning_sequence(dataset),
@@ -189,14 +189,6 @@ def _clues(dataset: Any, modality: Modality) -> Clues:
         flip_angle_deg=timing("FlipAngle", timing_sequence),
         b_value=timing("DiffusionBValue", "MRDiffusionSequence"),
     )
-
-
-def _contrast_agent(dataset: Any) -> bool | None:
-    """True where an agent is stated; an empty value, or a word for none, says nothing."""
-    agent = text(dataset, "ContrastBolusAgent").lower()
-    if agent:
-        return None if agent in ("no", "none", "n", "0", "without", "null", "-", "unknown") else True
-    return True if items(dataset, "ContrastBolusAgentSequence") else None
 
 
 def _acquisition_contrast(dataset: Any, frames: list[Any]) -> str:

@@ -166,7 +166,7 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "DiffusionBValue": number(dataset, "DiffusionBValue"),
         "InversionTime": number(dataset, "InversionTime"),
         "FlipAngle": number(dataset, "FlipAngle"),
-        "ContrastBolusAgent": text(dataset, "ContrastBolusAgent"),
+        "ContrastBolusAgent": "given" if agent_given(dataset) else None,
         "ImageType": "\\".join(tokens(dataset, "ImageType")),
         "ConvolutionKernel": text(dataset, "ConvolutionKernel"),
         "TemporalPositionIdentifier": number(dataset, "TemporalPositionIdentifier"),
@@ -174,6 +174,14 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
         "AcquisitionTime": moment,
     }
+
+
+def agent_given(dataset: Any) -> bool:
+    """Whether a contrast agent is stated; an empty value, or a word for none, says nothing."""
+    agent = text(dataset, "ContrastBolusAgent").lower()
+    if agent:
+        return agent not in ("no", "none", "n", "0", "without", "null", "-", "unknown", "n/a", "na")
+    return bool(items(dataset, "ContrastBolusAgentSequence"))
 
 
 def image_kind(dataset: Any) -> str:

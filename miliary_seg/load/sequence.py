@@ -77,7 +77,7 @@ def identify(clues: Clues) -> SequenceEvidence:
     if not _agree(found):
         return SequenceEvidence(evidence=(*said, "the witnesses contradict each other"))
     sequence, weight, _ = votes[0]
-    if len({source for _, source, _ in votes}) > 1 and weight == "medium":
+    if len(votes) > 1 and weight == "medium":
         said = (*said, "words and parameters agree")
     if sequence is S.T1:
         return _t1(clues, weight, said)

@@ -15,7 +15,7 @@ _PATTERNS: tuple[tuple[Sequence, str], ...] = (
     # What the criteria do not speak of comes first: its words win over the weighting it may also name.
     (
         S.UNKNOWN,
-        rf"{_START}(?:fmri|bold|perf(?:usion)?|dsc|pcasl|pasl|asl|pwi|tof|mra|mrv|angio\w*|field ?map\w*|b0 ?map|"
+        rf"{_START}(?:fmri|(?<!ven )bold|perf(?:usion)?|dsc|pcasl|pasl|asl|pwi|tof|mra|mrv|angio\w*|field ?map\w*|b0 ?map|"
         rf"t[12] ?map\w*|t[12]\* ?map|mp2rage|phase|cbf|cbv|mtt|ttp|spectro\w*|epi|ep2d bold){_END}",
     ),
     (S.ADC, rf"{_START}(?:adc|eadc|apparent diffusion){_END}"),

@@ -1,8 +1,7 @@
-"""Small DICOM series and NIfTI files, made here attribute by attribute, so that the truth does not come from the loader."""
+"""Small DICOM series, made attribute by attribute, so that the truth does not come from the loader."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,23 +106,16 @@ def item(**values: Any) -> Any:
     return ds
 
 
-@dataclass(frozen=True)
 class Kit:
     """What the tests build with."""
 
-    Series: type[Series] = Series
-    write: Callable[..., list[Path]] = staticmethod(write)
-    blank: Callable[..., FileDataset] = staticmethod(blank)
-    image: Callable[..., None] = staticmethod(image)
-    item: Callable[..., Any] = staticmethod(item)
-    MR: str = MR
-    CT: str = CT
-    ENHANCED_MR: str = ENHANCED_MR
+    Series, MR, CT, ENHANCED_MR = Series, MR, CT, ENHANCED_MR
+    write, blank, image, item = staticmethod(write), staticmethod(blank), staticmethod(image), staticmethod(item)
 
 
 @pytest.fixture
-def kit() -> Kit:
-    return Kit()
+def kit() -> type[Kit]:
+    return Kit
 
 
 @pytest.fixture
