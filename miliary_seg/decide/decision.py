@@ -140,15 +140,19 @@ def _remarks_on_met(evidence: Evidence, reading: Reading) -> tuple[Reason, ...]:
 
 
 def _disagreement(readings: Sequence[ReadingResult], chosen: Reading, verdict: Verdict) -> tuple[Reason, ...]:
-    """Say how many readings answer otherwise, and which single changes of the default do."""
-    others = [reading for reading in readings if reading.verdict is not verdict]
-    if not others:
+    """Say how many readings answer otherwise, and which smallest changes of the default do."""
+    changes = {
+        tuple(mine for mine, default in zip(reading.choices, chosen.choices, strict=True) if mine != default): reading
+        for reading in readings
+        if reading.verdict is not verdict
+    }
+    if not changes:
         return ()
     tally = [f"{sum(r.verdict is v for r in readings)} {v}" for v in Verdict if any(r.verdict is v for r in readings)]
-    single = []
-    for reading in others:
-        changed = [mine for mine, default in zip(reading.choices, chosen.choices, strict=True) if mine != default]
-        if len(changed) == 1:
-            single.append(f"{changed[0][0]} {changed[0][1]}: {reading.verdict}")
-    alone = "; ".join(single) or "no single change of the default reading does it"
-    return (reason("readings_disagree", f"{', '.join(tally)} of {len(readings)} readings; {alone}"),)
+    least = min(len(changed) for changed in changes)
+    smallest = [
+        f"{' and '.join(f'{point} {choice}' for point, choice in changed)} gives {reading.verdict}"
+        for changed, reading in changes.items()
+        if len(changed) == least
+    ]
+    return (reason("readings_disagree", f"{', '.join(tally)} of {len(readings)} readings; {'; '.join(smallest)}"),)

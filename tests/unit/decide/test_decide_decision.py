@@ -76,7 +76,7 @@ def test_an_axial_reformat_is_counted_for_sagittal_slices(build: Any) -> None:
     assert answers["axial/native/pairwise/independent/1"].verdict is Verdict.MET
     assert answers["axial/native/separate-runs/independent/1"].margin == 0
     told = next(item.text for item in decision.reasons if item.code == "readings_disagree")
-    assert "plane axial: MET" in told
+    assert "plane axial gives MET" in told
     axial = decide(lesions, places, facts, replace(SMALL, plane="axial"))
     assert axial.verdict is Verdict.MET
     assert [(e.image, e.n_lesions) for e in axial.evidence_slices] == [("axial plane", 4)] * 2
@@ -177,18 +177,18 @@ def test_false_positives_are_expected_by_volume(build: Any) -> None:
         assert decide(lesions, places, facts, replace(settings, region_error_quantile=0.0)).verdict is Verdict.MET
 
 
-def test_readings_say_when_no_single_change_decides(build: Any) -> None:
-    """Two short runs of crowded slabs, one lesion each on the right and below: two points must change together."""
+def test_readings_name_the_smallest_changes_that_decide(build: Any) -> None:
+    """Slabs are crowded where slices are not; with five lesions asked for on each side two points must change."""
     settings = DecideSettings(mri_lesions_per_slice=4, slab_mm=2.0, non_contiguous="separate-runs")
     lesions, places = build.crowd({2: 2, 3: 2, 6: 2, 7: 2})
     decision = decide(lesions, places, build.facts(10), settings)
     told = next(item.text for item in decision.reasons if item.code == "readings_disagree")
-    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; slice slab: MET", told)
+    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; slice slab gives MET", told)
     strict = replace(settings, min_per_region=5)
     both = next(
         i.text for i in decide(lesions, places, build.facts(10), strict).reasons if i.code == "readings_disagree"
     )
-    assert "no single change of the default reading does it" in both
+    assert "slice slab and min_per_region 1 gives MET" in both
 
 
 def test_every_combination_is_read_once_and_the_default_is_among_them() -> None:
