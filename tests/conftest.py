@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from miliary_seg.phantom import Phantom
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -59,3 +63,23 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Finished(int(stop.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def small_phantom() -> Phantom:
+    """A coarse head with a few plain lesions: quick to make and to analyse."""
+    from miliary_seg import phantom
+
+    spec = phantom.preset("few-large")
+    lesions = replace(spec.lesions, count=12, diameter_mm=(5.0, 7.0), contrast=(25.0, 30.0), ring_fraction=0.0)
+    scanner = replace(spec.scanner, pixel_mm=1.6, thickness_mm=4.0)
+    mimics = replace(spec.mimics, vessels=0, sheets=0, choroid=0, dots=0, sinuses=False)
+    return phantom.make(replace(spec, scanner=scanner, mimics=mimics, lesions=lesions), seed=5)
+
+
+@pytest.fixture(scope="session")
+def small_scan(small_phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same head as a NIfTI file whose name says that contrast was given."""
+    from miliary_seg.report.volume_files import write_nifti
+
+    return write_nifti(small_phantom.volume, tmp_path_factory.mktemp("scan") / "sub-01_ce-gd_T1w.nii.gz")

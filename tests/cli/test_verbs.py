@@ -1,0 +1,153 @@
+"""Verbs on good input: what they print, what they write, how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+FinishedRun = tuple[Path, subprocess.CompletedProcess]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def finished_run(small_scan: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    output = tmp_path_factory.mktemp("run") / "results"
+    command = [sys.executable, "-m", "miliary_seg.cli", "run", str(small_scan), "-o", str(output), "--case", "first"]
+    return output, subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_run_writes_the_promised_files(finished_run) -> None:
+    output, process = finished_run
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("first: ")
+    series = next(p for p in (output / "first").iterdir() if p.is_dir())
+    names = {p.name for p in series.iterdir()}
+    wanted = {"lesions.nii.gz", "compartments.nii.gz", "lesions.csv", "slices.csv", "candidates.csv"}
+    assert wanted <= names
+    assert {"result.json", "report.html"} <= {p.name for p in (output / "first").iterdir()}
+    rows = rows_of(output / "cases.csv")
+    assert [row["case"] for row in rows] == ["first"]
+
+
+def test_label_maps_lie_on_the_input_grid(finished_run, small_scan: Path) -> None:
+    output, _ = finished_run
+    scan = nib.Nifti1Image.from_filename(small_scan)
+    for name in ("lesions.nii.gz", "compartments.nii.gz"):
+        image = nib.Nifti1Image.from_filename(next((output / "first").rglob(name)))
+        assert image.shape == scan.shape
+        assert np.allclose(image.affine, scan.affine, atol=1e-5)
+
+
+def test_an_existing_result_is_kept_without_force(finished_run, small_scan: Path, cli) -> None:
+    output, _ = finished_run
+    before = (output / "first" / "result.json").read_bytes()
+    finished = cli("run", small_scan, "-o", output, "--case", "first")
+    assert finished.code == 6
+    assert "--force" in finished.err
+    assert (output / "first" / "result.json").read_bytes() == before
+
+
+def test_force_replaces_with_an_equal_result(finished_run, small_scan: Path, cli) -> None:
+    output, _ = finished_run
+    before = (output / "first" / "result.json").read_bytes()
+    assert cli("run", small_scan, "-o", output, "--case", "first", "--force").code == 0
+    assert (output / "first" / "result.json").read_bytes() == before
+
+
+def test_good_and_bad_together_with_json_and_jobs(small_scan: Path, tmp_path: Path, cli) -> None:
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("no image")
+    copies = [tmp_path / f"scan{n}_ce-gd_T1w.nii.gz" for n in (1, 2)]
+    for copy in copies:
+        copy.write_bytes(small_scan.read_bytes())
+    finished = cli("run", *copies, bad, "-o", tmp_path / "out", "--json", "--jobs", 2)
+    assert finished.code == 1
+    document = json.loads(finished.out)
+    assert len(document["cases"]) == 2
+    assert document["cases"][0]["verdict"] == document["cases"][1]["verdict"]
+    assert [failure["code"] for failure in document["failed"]] == ["unreadable_file"]
+
+
+def test_case_names_one_case_only(small_scan: Path, tmp_path: Path, cli) -> None:
+    twin = tmp_path / "twin.nii.gz"
+    twin.write_bytes(small_scan.read_bytes())
+    assert cli("run", small_scan, twin, "-o", tmp_path / "out", "--case", "one").code == 2
+    assert cli("run", small_scan, "-o", tmp_path / "out", "--case", "../escape").code == 2
+    assert not (tmp_path / "escape").exists()
+
+
+def test_a_mask_on_another_grid_is_refused(small_scan: Path, tmp_path: Path, cli) -> None:
+    mask = tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), mask)
+    finished = cli("run", small_scan, "-o", tmp_path / "out", "--mask", mask)
+    assert finished.code == 4
+    assert "mask.nii.gz" in finished.err
+
+
+def test_inspect_shows_and_writes_nothing(small_scan: Path, tmp_path: Path, cli) -> None:
+    before = sorted(small_scan.parent.iterdir())
+    finished = cli("inspect", small_scan, small_scan.parent / "missing.nii.gz")
+    assert finished.code == 0
+    assert "t1c" in finished.out
+    assert "problem" in finished.out
+    assert json.loads(cli("inspect", small_scan, "--json").out)["cases"][0]["series"][0]["used"]
+    assert sorted(small_scan.parent.iterdir()) == before
+
+
+def test_inspect_lists_unused_files_shortly(tmp_path: Path, cli) -> None:
+    for number in range(12):
+        (tmp_path / f"note{number:02d}.txt").write_text("nothing")
+    assert "and 2 more" in cli("inspect", tmp_path).out
+
+
+def test_settings_are_toml_that_is_read_back(tmp_path: Path, cli) -> None:
+    printed = cli("settings", "--set", "decide.bilateral=quadrants").out
+    assert 'bilateral = "quadrants"' in printed
+    file = tmp_path / "settings.toml"
+    file.write_text(printed)
+    assert cli("settings", "--config", file).out == printed
+
+
+def test_version_and_help(cli) -> None:
+    assert cli("--version").out.startswith("miliary-seg ")
+    assert "Research use only" in cli("--help").out
+
+
+@pytest.mark.parametrize("file_format", ["nifti", "dicom"])
+def test_phantom_writes_scan_and_truth(tmp_path: Path, cli, file_format: str) -> None:
+    arguments = ["--preset", "normal", "--count", 3, "--thickness-mm", 6, "--format", file_format, "--seed", 2]
+    finished = cli("phantom", "-o", tmp_path / "phantom", *arguments)
+    assert finished.code == 0, finished.err
+    truth = json.loads((tmp_path / "phantom" / "truth.json").read_text())
+    assert len(truth["lesions"]) == 3
+    assert len(rows_of(tmp_path / "phantom" / "lesions_truth.csv")) == 3
+    scan = "dicom" if file_format == "dicom" else "scan.nii.gz"
+    assert (tmp_path / "phantom" / scan).exists()
+    assert cli("phantom", "-o", tmp_path / "phantom", *arguments).code == 6
+
+
+def test_phantom_in_a_scan_of_the_users_own(small_scan: Path, tmp_path: Path, cli) -> None:
+    options = ["--count", 4, "--diameter-mm", 4, 5, "--contrast", 8, 9, "--contrast-unit", "local", "--side", "left"]
+    assert cli("phantom", "-o", tmp_path / "p", "--host", small_scan, *options).code == 0
+    truth = json.loads((tmp_path / "p" / "truth.json").read_text())
+    assert {lesion["side"] for lesion in truth["lesions"]} == {"left"}
+    written = nib.Nifti1Image.from_filename(tmp_path / "p" / "scan.nii.gz")
+    assert written.shape == nib.Nifti1Image.from_filename(small_scan).shape
+
+
+def test_phantom_options_are_checked(tmp_path: Path, cli) -> None:
+    assert cli("phantom", "-o", tmp_path / "p", "--preset", "nonsense").code == 5
+    assert cli("phantom", "-o", tmp_path / "p", "--format", "bmp").code == 2
+
+
+def test_demo_without_sample_data(tmp_path: Path, cli) -> None:
+    assert cli("demo", "-o", tmp_path / "out", "--sample-data", tmp_path / "missing").code == 3
