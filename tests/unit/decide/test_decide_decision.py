@@ -232,3 +232,10 @@ def test_a_study_of_unlike_reasons_lists_each_once() -> None:
 def test_equal_input_gives_equal_decisions(build: Any) -> None:
     lesions, places = build.crowd({2: 15, 5: 15, 7: 12}, p=0.7)
     assert decide(lesions, places, build.facts(10), SMALL) == decide(lesions, places, build.facts(10), SMALL)
+
+
+@pytest.mark.parametrize(("confidence", "verdict"), [(0.99, Verdict.MET), (0.9899, Verdict.INDETERMINATE)])
+def test_a_lesion_as_sure_as_asked_for_is_evidence(build: Any, confidence: float, verdict: Verdict) -> None:
+    lesions, places = build.crowd({2: 4, 7: 4})
+    unsure = [replace(place, side_confidence=confidence, level_confidence=confidence) for place in places]
+    assert decide(lesions, unsure, build.facts(10), SMALL).verdict is verdict
