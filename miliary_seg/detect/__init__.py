@@ -1,15 +1,15 @@
 """Volume -> lesions: scale-normalised Laplacian of Gaussian in mm, a learned rejector, delineation.
 
 The story, in the order of the modules: ``work_grid`` brings the scan into one frame, ``intensity`` makes it clean and
-unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``candidates`` takes maxima over space and scale,
-``features`` measures each, ``reject`` turns the measures into a probability, ``delineate`` finds the voxels of what is
-accepted, ``measure`` its size and slices. ``lesions.find`` tells that story in one function. docs/detection.md has the
-figures.
+unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``candidates`` takes maxima over space and scale and
+``refine`` places them, ``features`` and ``surroundings`` measure each (``feature_table`` says what the figures mean),
+``reject`` turns the figures into a probability, ``delineate`` finds the voxels of what is accepted, ``measure`` its
+size and slices. ``lesions.find`` tells that story in one function. docs/detection.md has the figures.
 """
 
 from __future__ import annotations
 
-from miliary_seg.detect.features import FEATURES, Feature
+from miliary_seg.detect.feature_table import FEATURES, Feature
 from miliary_seg.detect.lesions import find
 from miliary_seg.detect.scale_space import ScaleSpace, scale_space
 

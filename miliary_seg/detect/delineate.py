@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.candidates import THICK_MM
+from miliary_seg.detect.refine import THICK_MM
 from miliary_seg.detect.scale_space import Spacing
 
 Float64Array = NDArray[np.float64]

@@ -1,21 +1,19 @@
-"""What is measured of each blob: the columns of candidates.csv, with units and meaning."""
+"""What is measured of each blob on spheres around it; ``feature_table`` says what each figure means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.spatial import cKDTree
 
-from miliary_seg.detect.candidates import Blobs, Octave, is_thick, radius_mm
+from miliary_seg.detect.candidates import Blobs, Octave
+from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.intensity import WorkVolume
+from miliary_seg.detect.refine import is_thick, radius_mm
 from miliary_seg.detect.scale_space import Float32Array, Spacing, threads
-from miliary_seg.domain.volume import BoolArray
 
 Float64Array = NDArray[np.float64]
 Features = dict[str, Float64Array]
@@ -31,134 +29,10 @@ BEND_DEG = 50.0
 BEND_2D_DEG = 35.0
 SHARPER_SCALES = 2
 """The blob and its shells are sampled this many scales finer than it was found, so that the blur does not join them."""
-EDGE_LIMIT_MM = 20.0
-"""Distances to the mask edge are not followed further."""
 CHUNK = 1024
 """Blobs sampled at a time: their samples stay in cache, and memory does not grow with their number."""
 SLICE_REACH_MM = 3.0
 """Persistence is looked for in the next slice, or this far away where slices are closer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feature:
-    """One column: its unit and meaning."""
-
-    unit: str
-    meaning: str
-
-
-FEATURES: Mapping[str, Feature] = MappingProxyType(
-    {
-        "isolation": Feature(
-            unit="1",
-            meaning="(centre - brightest sample of the shell) / (centre - median of the shell), -2 to 1; the "
-            "shell lies 1 mm outside of the blob. 1: stands alone; 0 or less: something as bright "
-            "touches it",
-        ),
-        "tube_isolation": Feature(
-            unit="1",
-            meaning="the same against the best pair of roughly opposite samples: low for a vessel that passes "
-            "through, also where it bends by up to 50 degrees",
-        ),
-        "eigen_ratio": Feature(
-            unit="1",
-            meaning="smallest / largest curvature: 1 for a ball, 0 for a line or sheet",
-        ),
-        "log_radius": Feature(
-            unit="ln mm",
-            meaning="natural logarithm of the radius that answers most strongly",
-        ),
-        "contrast_to_noise": Feature(
-            unit="noise sd",
-            meaning="(centre - median of the shell) / noise",
-        ),
-        "contrast": Feature(
-            unit="brain spans",
-            meaning="centre - median of the shell, in units of the 1-99 % range of the brain's grey values",
-        ),
-        "response_mads": Feature(
-            unit="1",
-            meaning="Laplacian response / spread of that scale's responses in this brain",
-        ),
-        "soft_isolation": Feature(
-            unit="1",
-            meaning="isolation with the 90th percentile of the shell in place of its brightest sample",
-        ),
-        "middle_isolation": Feature(
-            unit="1",
-            meaning="isolation against a shell 2 mm outside of the blob",
-        ),
-        "far_isolation": Feature(
-            unit="1",
-            meaning="isolation against a shell 3 mm outside of the blob",
-        ),
-        "far_tube_isolation": Feature(
-            unit="1",
-            meaning="tube isolation against a shell 3 mm outside of the blob",
-        ),
-        "shell_spread": Feature(
-            unit="1",
-            meaning="standard deviation over the shell / (centre - median of the shell)",
-        ),
-        "far_spread": Feature(
-            unit="1",
-            meaning="standard deviation over the shell 4 mm outside / (centre - median of the shell)",
-        ),
-        "rim_spread": Feature(
-            unit="1",
-            meaning="standard deviation over the sphere of the blob's own radius / (centre - median of the "
-            "shell): uneven shape",
-        ),
-        "profile_half": Feature(
-            unit="1",
-            meaning="radial profile at half the radius: (median there - median of the shell) / (centre - "
-            "median of the shell)",
-        ),
-        "profile_rim": Feature(
-            unit="1",
-            meaning="radial profile at the radius, likewise",
-        ),
-        "profile_far": Feature(
-            unit="1",
-            meaning="radial profile 4 mm outside, likewise: below 0 where the blob lies on a ridge",
-        ),
-        "leak": Feature(
-            unit="1",
-            meaning="fraction of directions in which the grey value stays above half of the contrast as far "
-            "as 2 mm outside",
-        ),
-        "elongation": Feature(
-            unit="1",
-            meaning="ratio of the 90th percentile to the median of the distances at which it falls below half",
-        ),
-        "darkest_surround": Feature(
-            unit="1",
-            meaning="(centre - darkest sample 3 mm outside) / (centre - median of the shell): large beside "
-            "fluid or fat",
-        ),
-        "centre_value": Feature(
-            unit="brain spans",
-            meaning="grey value at the centre from the brain's median (dark lesions: sign turned)",
-        ),
-        "surround_value": Feature(
-            unit="brain spans",
-            meaning="median grey value of the shell from the brain's median (dark lesions: sign turned)",
-        ),
-        "persistence": Feature(
-            unit="1",
-            meaning="how much of the contrast is still there in the next slice (at least 3 mm away) on the "
-            "side where it is stronger",
-        ),
-        "through": Feature(
-            unit="1",
-            meaning="the same on the side where it is weaker: high for vessels across slices",
-        ),
-        "edge_mm": Feature(
-            unit="mm",
-            meaning="distance from the centre to the edge of the brain mask, at most 20",
-        ),
-    }
-)
 
 
 def _sphere(count: int) -> Float64Array:
@@ -320,24 +194,11 @@ class _Shells:
     def _next_door(self) -> tuple[Float32Array, Float32Array]:
         """Contrast that is left in the next slice, within 2 mm of the axis: on the weaker and on the stronger side."""
         ring = np.concatenate([_circle(1) * 0.0, _circle(8) * 1.0, _circle(8) * 2.0]) / np.array(self.spacing)
-        reach = np.array([max(1.0, SLICE_REACH_MM / self.spacing[0]), 0.0, 0.0])
-        sides = np.stack([self._at((ring + step)[None]).max(axis=1) for step in (-reach, reach)])
-        left = np.clip((sides - self.level) / self.contrast, -1, 2)
-        return left.min(axis=0), left.max(axis=0)
-
-
-def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
-    """Distance in mm from positions to the edge of the mask; where the scan ends the mask has no edge."""
-    inner = mask.copy()
-    for axis in range(3):
-        ahead: list[slice] = [slice(None)] * 3
-        behind: list[slice] = [slice(None)] * 3
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        inner[tuple(behind)] &= mask[tuple(ahead)]
-        inner[tuple(ahead)] &= mask[tuple(behind)]
-    rim = np.argwhere(mask & ~inner)
-    if len(rim) == 0 or len(index) == 0:
-        return np.full(len(index), EDGE_LIMIT_MM)
-    spacing = np.array(spacing_mm)
-    distance, _ = cKDTree(rim * spacing).query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=-1)
-    return np.minimum(distance, EDGE_LIMIT_MM)
+        reach = max(1.0, SLICE_REACH_MM / self.spacing[0])
+        sides = []
+        for step in (-reach, reach):
+            best = self._at((ring + np.array([step, 0.0, 0.0]))[None]).max(axis=1)
+            place = self.index[:, 0] + step
+            seen = (place > -0.5) & (place < len(self.grey) - 0.5)
+            sides.append(np.where(seen, np.clip((best - self.level) / self.contrast, -1, 2), 0))
+        return np.minimum(*sides), np.maximum(*sides)

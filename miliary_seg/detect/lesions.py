@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from miliary_seg.detect.candidates import THICK_MM, Octave, coarse_octave, find_maxima, fine_octave, is_thick, radius_mm
+from miliary_seg.detect.candidates import Octave, coarse_octave, find_maxima, fine_octave
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
-from miliary_seg.detect.features import FEATURES, Features, edge_distance_mm, measure_features
+from miliary_seg.detect.feature_table import FEATURES
+from miliary_seg.detect.features import Features, measure_features
 from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.measure import Size, measure_labels
+from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
+from miliary_seg.detect.surroundings import add_outlierness, edge_distance_mm
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
@@ -101,9 +104,12 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
     # One grid after the other, so that only one scale space exists at a time.
     parts = [_search_octave(octave(work), work, sign) for octave in (fine_octave, coarse_octave) for sign in signs]
-    index, radius, sign = (np.concatenate([part[n] for part in parts]) for n in range(3))
+    index = np.concatenate([part[0] for part in parts])
+    radius = np.concatenate([part[1] for part in parts])
+    sign = np.concatenate([part[2] for part in parts])
     features = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
     features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
+    add_outlierness(features, work, index, sign)
     chance = probability(features, thick)
     order = np.lexsort((*index.T, -chance))
     order = order[features["contrast_to_noise"][order] > CONTRAST_FLOOR]

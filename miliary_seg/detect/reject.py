@@ -1,31 +1,77 @@
-"""From features to the probability that a reader would call a candidate a lesion."""
+"""From features to the probability that a reader would call a candidate a lesion.
+
+Boosted decision trees, fitted on lesions implanted into real and painted heads (docs/detection.md, rejector), stored as
+plain arrays in ``trees.npz`` and evaluated with numpy. One forest for thin slices, one for slices over 2 mm apart.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from miliary_seg.detect.features import Features
+from miliary_seg.detect.scale_space import threads
 from miliary_seg.domain.result import OperatingPoint
 
 Float64Array = NDArray[np.float64]
 
-LOGISTIC_NAMES = ("isolation", "tube_isolation", "eigen_ratio", "log_radius")
-LOGISTIC_THIN = (2.32, 4.77, 4.36, 2.91, -10.58)
-"""Weights of the four features and the constant, fitted on implants in four kinds of head (docs/detection.md)."""
-LOGISTIC_THICK = (2.47, 1.90, 1.59, 1.53, -7.59)
-"""The same for slices more than 2 mm apart."""
-RIM_MM = 2.0
-"""This close to the mask's edge vessels, dura and mask errors outnumber lesions."""
-RIM_PENALTY = 2.5
-"""Subtracted from the log odds at the very edge, falling to 0 at ``RIM_MM``."""
+CHUNK = 1024
+"""Candidates that walk down the trees together: their state stays in cache."""
 
-LARGE_LOG_RADIUS = float(np.log(5.0))
-LARGE_PENALTY = 6.0
-"""Per unit of log radius beyond 5 mm, where the logistic was not fitted: folds are large too."""
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forest:
+    """Decision trees over named features; node 0 of each tree is at ``roots``.
+
+    A leaf points at itself, so that every candidate can take ``depth`` steps in every tree.
+    """
+
+    names: tuple[str, ...]
+    constant: float
+    roots: NDArray[np.int32]
+    depth: int
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    value: NDArray[np.float32]
+
+    def log_odds(self, table: NDArray[np.float32]) -> Float64Array:
+        """Sum over trees for rows of features (n, len(names)); what is not finite counts as 0."""
+        table = np.nan_to_num(table, posinf=0.0, neginf=0.0)
+        result = np.zeros(len(table))
+
+        def walk(first: int) -> None:
+            rows = table[first : first + CHUNK]
+            at = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
+            line = np.arange(len(rows))[:, None]
+            for _ in range(self.depth):
+                at = np.where(rows[line, self.feature[at]] <= self.threshold[at], self.left[at], self.right[at])
+            result[first : first + CHUNK] = self.value[at].sum(axis=1)
+
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(walk, range(0, len(table), CHUNK)))
+        return result + self.constant
+
+
+@cache
+def forest(thick: bool) -> Forest:
+    """The forest for thick or thin slices, read once."""
+    prefix = "thick_" if thick else "thin_"
+    with np.load(str(files("miliary_seg.detect") / "trees.npz"), allow_pickle=False) as stored:
+        part = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
+    return Forest(
+        names=tuple(str(name) for name in part["names"]),
+        constant=float(part["constant"]),
+        depth=int(part["depth"]),
+        **{name: part[name] for name in ("roots", "feature", "threshold", "left", "right", "value")},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +84,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.10),
-    ("balanced", False): Threshold(probability=0.19),
-    ("specific", False): Threshold(probability=0.35),
-    ("high", True): Threshold(probability=0.12),
-    ("balanced", True): Threshold(probability=0.165),
-    ("specific", True): Threshold(probability=0.25),
+    ("high", False): Threshold(probability=0.15),
+    ("balanced", False): Threshold(probability=0.30),
+    ("specific", False): Threshold(probability=0.50),
+    ("high", True): Threshold(probability=0.15),
+    ("balanced", True): Threshold(probability=0.30),
+    ("specific", True): Threshold(probability=0.50),
 }
 """By name and whether slices are thick."""
 
@@ -54,7 +100,7 @@ def probability(features: Features, thick: bool) -> Float64Array:
     Parameters
     ----------
     features
-        Columns of length n, at least those of ``LOGISTIC_NAMES`` and ``edge_mm``.
+        Columns of length n: all of ``FEATURES``.
     thick
         Whether slices are more than 2 mm apart.
 
@@ -63,11 +109,9 @@ def probability(features: Features, thick: bool) -> Float64Array:
     array (n,)
         0 to 1.
     """
-    *weights, constant = LOGISTIC_THICK if thick else LOGISTIC_THIN
-    odds = constant + sum(w * features[name] for w, name in zip(weights, LOGISTIC_NAMES, strict=True))
-    odds = odds - LARGE_PENALTY * np.clip(features["log_radius"] - LARGE_LOG_RADIUS, 0, None)
-    rim = np.clip(1 - features["edge_mm"] / RIM_MM, 0, 1)
-    result: Float64Array = expit(odds - RIM_PENALTY * rim)
+    trees = forest(thick)
+    table = np.column_stack([features[name] for name in trees.names]).astype(np.float32)
+    result: Float64Array = expit(trees.log_odds(table))
     return result
 
 

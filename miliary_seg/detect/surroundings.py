@@ -1,0 +1,69 @@
+"""Where a blob lies in the brain: how far from its edge, and how far out of the grey values around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+from scipy.spatial import cKDTree
+
+from miliary_seg.detect.features import Features, sample
+from miliary_seg.detect.intensity import WorkVolume
+from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.detect.work_grid import block_mean
+from miliary_seg.domain.volume import BoolArray
+
+Float64Array = NDArray[np.float64]
+
+EDGE_LIMIT_MM = 20.0
+"""Distances to the mask edge are not followed further."""
+LOCAL_PITCH_MM = 3.0
+LOCAL_SIGMA_MM = 8.0
+"""Grid and width of the window in which a blob's grey value is compared with the brain around it."""
+
+
+def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, sign: NDArray[np.int_]) -> None:
+    """Fill in how far centre and shell stand out from the brain around them, in place.
+
+    Parameters
+    ----------
+    features
+        Columns of length n with ``centre_value`` and ``surround_value``.
+    work
+        The scan.
+    index
+        Positions (n, 3) on the work grid.
+    sign
+        1 bright, -1 dark (n,).
+    """
+    z, y, x = (max(1, min(round(LOCAL_PITCH_MM / q), n)) for q, n in zip(work.spacing_mm, work.mask.shape, strict=True))
+    block = (z, y, x)
+    width = [LOCAL_SIGMA_MM / (q * b) for q, b in zip(work.spacing_mm, block, strict=True)]
+    brain = np.where(work.mask, work.voxels, np.float32(0))
+    weight, total, square = (
+        ndi.gaussian_filter(block_mean(values, block), width, mode="constant", truncate=2.5)
+        for values in (work.mask, brain, brain * brain)
+    )
+    mean = total / np.maximum(weight, 1e-3)
+    spread = np.sqrt(np.maximum(square / np.maximum(weight, 1e-3) - mean**2, work.noise**2))
+    place = (index - (np.array(block) - 1) / 2) / np.array(block)
+    here, around = (sample(values.astype(np.float32), place) for values in (mean, spread))
+    for name, source in (("outlierness", "centre_value"), ("surround_outlierness", "surround_value")):
+        features[name] = np.clip((features[source] - sign * here) / around, -10, 20)
+
+
+def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
+    """Distance in mm from positions to the edge of the mask; where the scan ends the mask has no edge."""
+    inner = mask.copy()
+    for axis in range(3):
+        ahead: list[slice] = [slice(None)] * 3
+        behind: list[slice] = [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        inner[tuple(behind)] &= mask[tuple(ahead)]
+        inner[tuple(ahead)] &= mask[tuple(behind)]
+    rim = np.argwhere(mask & ~inner)
+    if len(rim) == 0 or len(index) == 0:
+        return np.full(len(index), EDGE_LIMIT_MM)
+    spacing = np.array(spacing_mm)
+    distance, _ = cKDTree(rim * spacing).query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=-1)
+    return np.minimum(distance, EDGE_LIMIT_MM)
