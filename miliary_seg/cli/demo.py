@@ -27,6 +27,7 @@ def demo(
     if not folder.is_dir():
         todo = "run it from a checkout, or give --sample-data"
         raise NoImageError("the sample scans are not here", where=folder, todo=todo)
-    outcomes = outcomes_of([folder], RunPlan(output=output, settings=Settings(), force=force))
+    scans = sorted(p for p in folder.iterdir() if p.is_dir() or p.name.endswith(".nii.gz"))
+    outcomes = outcomes_of(scans, RunPlan(output=output, settings=Settings(), force=force))
     summarise(outcomes, as_json=False)
     exit_after(outcomes)

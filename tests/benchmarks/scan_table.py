@@ -43,9 +43,19 @@ SCANS = [
 ]
 EXTRA = {"heads/t1c_brain_only.nii.gz": ["--sequence", "t1c"]}
 COLUMNS = (
-    "scan", "shape", "sequence", "s", "MB", "candidates", "lesions", "most a slice (second)", "slab", "trust", "verdict",
+    "scan",
+    "shape",
+    "sequence",
+    "s",
+    "MB",
+    "candidates",
+    "lesions",
+    "most a slice (second)",
+    "slab",
+    "trust",
+    "verdict",
     "reasons",
-)  # fmt: skip
+)
 
 
 def line(values: Iterable[object]) -> str:
