@@ -116,6 +116,7 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         thickness_mm=volume.thickness_mm,
         gap_mm=volume.gap_mm,
         missing_slices=volume.missing_slices,
+        interpolated=volume.resampled and not volume.missing_slices,
         coverage=location.coverage,
         registration=location.registration,
         image_doubts=detection.doubts,
