@@ -3,9 +3,8 @@
     python tests/benchmarks/implant_table.py [--only GLOB] [--count N] [--diameter 2 4] [--contrast 5 8] [--unit local]
 
 Four phantoms a head: lesions everywhere; the same number, but two slices are filled until the rule is met on native
-slices (``dense``); so on the left only; so above the tentorium only. Truth is exact for places and counts; its sides and
-levels come
-from the atlas fit of the host itself.
+slices (``dense``); so on the left only; so above the tentorium only. Truth is exact for places and counts; its sides
+and levels come from the atlas fit of the host itself.
 """
 
 from __future__ import annotations
