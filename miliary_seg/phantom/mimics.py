@@ -110,12 +110,10 @@ def _vessels(
     starts = starts[rng.integers(len(starts), size=spec.vessels)]
     at = head.grid.to_ras_mm(starts + rng.uniform(-0.5, 0.5, starts.shape))
     heading = rng.standard_normal((spec.vessels, 3))
-    slopes = [np.gradient(blurred, axis=a) for a in range(3)]
-    to_world = np.linalg.inv(head.grid.affine[:3, :3])
     track = [at]
     for _ in range(int(VESSEL_LENGTH_MM[1] / STEP_MM)):
         heading = heading / np.linalg.norm(heading, axis=1, keepdims=True)
-        pull = np.stack([value_at(head, slope, at) for slope in slopes], axis=1) @ to_world
+        pull = _slope_at(head, blurred, at)
         outside = ~value_at(head, near, at).astype(bool)
         inward = head.grid.to_ras_mm((np.array(head.grid.shape) - 1) / 2) - at
         inward /= np.linalg.norm(inward, axis=1, keepdims=True) + 1e-9
@@ -133,6 +131,15 @@ def _vessels(
             Mimic(kind="vessel", points_ras_mm=course[:steps], mass_mm3=mass, spread_mm=radius / 2, strength=strength)
         )
     return vessels
+
+
+def _slope_at(head: Head, field: Float32Array, points: Float64Array) -> Float64Array:
+    """Change per mm along x, y, z at each point, shape (n, 3)."""
+    slope = np.empty_like(points)
+    for axis, step in enumerate(np.eye(3)):
+        ahead, behind = (value_at(head, field, points + sign * step).astype(np.float64) for sign in (1, -1))
+        slope[:, axis] = (ahead - behind) / 2
+    return slope
 
 
 def _sheets(

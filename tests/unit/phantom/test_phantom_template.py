@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from miliary_seg.domain.sequence import Sequence
-from miliary_seg.phantom import REGIONS, ScannerSpec, make, preset, template_head
+from miliary_seg.phantom import REGIONS, MimicSpec, ScannerSpec, make, preset, template_head
 from miliary_seg.phantom.template import SIGNALS, load_template
 
 COARSE = ScannerSpec(pixel_mm=1.5, thickness_mm=5.0)
@@ -86,7 +86,7 @@ def test_its_lesions_are_brighter_than_what_is_around_them(miliary):
 
 @pytest.mark.parametrize("name", ["one-sided", "supratentorial-only", "few-large"])
 def test_the_others_do_not(name):
-    spec = replace(preset(name), scanner=COARSE, anatomy=0.0)
+    spec = replace(preset(name), scanner=COARSE, anatomy=0.0, mimics=MimicSpec(), skull=False)
     assert not make(spec, seed=1).truth.meets_rule()
 
 
