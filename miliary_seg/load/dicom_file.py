@@ -10,14 +10,15 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from miliary_seg.errors import MiliaryError, UnreadableFileError, UnsuitableImageError
@@ -27,6 +28,11 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 HEADER_CAP_BYTES = 32 << 20
 """Largest inflated header: the largest in the development corpus (an enhanced object of 96 frames) has 0.4 MB."""
+META_CAP_BYTES = 1 << 16
+"""The transfer syntax is looked for this far; the largest meta header of the development corpus has 1 kB."""
+MAX_ELEMENTS = 20_000
+"""Elements at the top of a data set; the largest header of the development corpus has 400. A block of zeros reads as
+millions of empty elements and keeps the parser busy for minutes."""
 MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -142,7 +148,7 @@ def read_header(path: Path) -> Header:
         file.seek(0)
         if start[:2] == b"\x1f\x8b":
             return _header(path, io.BytesIO(inflate(file.read(), HEADER_CAP_BYTES, path, gzip=True)), size, "gzip")
-        if DEFLATED.encode() in file.read(2048):
+        if DEFLATED.encode() in file.read(META_CAP_BYTES):
             file.seek(0)
             return _deflated_header(path, file.read(), size)
         file.seek(0)
@@ -161,7 +167,7 @@ def _header(path: Path, file: BinaryIO, size: int, packing: str) -> Header:
     start = file.read(132)
     file.seek(0)
     has_preamble = start[128:132] == b"DICM"
-    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=not has_preamble)
+    dataset = read_partial(file, stop_when=_at_the_pixels(path), force=not has_preamble)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
     if not syntax and has_preamble:
         raise UnreadableFileError(
@@ -195,15 +201,13 @@ def _encoding(dataset: Any, syntax: str) -> tuple[bool, bool]:
 
 
 def _deflated_header(path: Path, data: bytes, size: int) -> Header:
-    meta = pydicom.dcmread(io.BytesIO(data[: _meta_end(data, path)]), force=True)
+    meta = pydicom.dcmread(io.BytesIO(data[: _meta_end(data, path)]))
     syntax = str(meta.file_meta.get("TransferSyntaxUID", ""))
     if syntax != DEFLATED:
         return _header(path, io.BytesIO(data), size, "")
     start = _meta_end(data, path)
     body = io.BytesIO(inflate(data[start:], HEADER_CAP_BYTES, path, gzip=False))
-    dataset = read_dataset(
-        body, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS
-    )
+    dataset = read_dataset(body, is_implicit_VR=False, is_little_endian=True, stop_when=_at_the_pixels(path))
     tag, offset, length = _pixel_element(body, little=True)
     if not tag and len(body.getvalue()) >= HEADER_CAP_BYTES:
         raise UnsuitableImageError(
@@ -221,6 +225,22 @@ def _deflated_header(path: Path, data: bytes, size: int) -> Header:
         pixel_length=length,
         stream_bytes=-1,
     )
+
+
+def _at_the_pixels(path: Path) -> Callable[[BaseTag, str | None, int], bool]:
+    """A stop for the parser: at the pixels, and with an error after more elements than any header has."""
+    n_elements = 0
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal n_elements
+        n_elements += 1
+        if n_elements > MAX_ELEMENTS:
+            raise UnreadableFileError(
+                f"more than {MAX_ELEMENTS} elements in the header", where=path, todo="export again"
+            )
+        return tag in _PIXEL_TAGS
+
+    return stop
 
 
 def _meta_end(data: bytes, path: Path) -> int:
