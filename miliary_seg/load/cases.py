@@ -13,7 +13,7 @@ from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, 
 from miliary_seg.load.choose import choose
 from miliary_seg.load.dicom import find_series
 from miliary_seg.load.dicom_series import DicomImage, NotAnImage, read_image
-from miliary_seg.load.discover import sniff, walk
+from miliary_seg.load.discover import header_of_pair, sniff, walk
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem, safe_name, unique_names
 from miliary_seg.load.label_maps import stem
 from miliary_seg.load.naming import dicom_names
@@ -72,8 +72,10 @@ def find_in_paths(paths: Iterable[str | Path], settings: LoadSettings, progress:
 
 def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
     """Read the header of one file onto the pile; nothing that goes wrong with it may stop the others."""
-    kind, reason = sniff(path)
     named_by_user = path == pile.root
+    if named_by_user:
+        path = header_of_pair(path)
+    kind, reason = sniff(path)
     try:
         if kind == "nifti":
             pile.nifti.append(find_nifti(path, settings, named_by_user=named_by_user))

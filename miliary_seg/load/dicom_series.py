@@ -16,7 +16,7 @@ from miliary_seg.errors import MiliaryError, UnreadableFileError
 from miliary_seg.load.attributes import first_item, items, number, text, tokens
 from miliary_seg.load.dicom_file import Header, file_boundary, quiet_pydicom, read_header
 from miliary_seg.load.enhanced import enhanced_planes
-from miliary_seg.load.mosaic import is_mosaic, mosaic_planes
+from miliary_seg.load.mosaic import is_mosaic, mosaic_planes, refuse_other_grids
 from miliary_seg.load.planes import Plane, agent_given, classic_plane, pixel_layout
 from miliary_seg.load.sequence import Clues
 
@@ -152,7 +152,10 @@ def _planes(header: Header) -> Many[Plane]:
             where=header.path,
             todo="export again",
         )
-    return mosaic_planes(plane, header.dataset) if is_mosaic(header.dataset) else [plane]
+    if is_mosaic(header.dataset):
+        return mosaic_planes(plane, header.dataset)
+    refuse_other_grids(header.dataset, header.path)
+    return [plane]
 
 
 def _image_type(dataset: Any) -> tuple[str, ...]:

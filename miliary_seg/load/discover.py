@@ -90,6 +90,15 @@ def sniff(path: Path) -> tuple[str, str]:
     return "other", "neither DICOM nor NIfTI"
 
 
+def header_of_pair(path: Path) -> Path:
+    """The .hdr beside an .img that the user names; any other path as it is."""
+    if path.suffix.lower() == ".img":
+        for suffix in (".hdr", ".HDR"):
+            if path.with_suffix(suffix).is_file():
+                return path.with_suffix(suffix)
+    return path
+
+
 def _start_of_gzip(start: bytes, path: Path) -> bytes:
     try:
         return inflate(start, 1024, path, gzip=True)

@@ -155,9 +155,7 @@ def _vox_offset(header: Any, path: Path, *, single: bool) -> int:
 def _scaling(header: Any, path: Path) -> tuple[float, float]:
     """scl_slope and scl_inter; slope 0 means no scaling at all, the intercept included (NIfTI-1 standard)."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0:
-        return 1.0, 0.0
-    if np.isnan(slope) and np.isnan(intercept):  # nibabel's way to write "unset"
+    if slope == 0 or np.isnan(slope):  # nibabel's "unset" is NaN
         return 1.0, 0.0
     if not (np.isfinite(slope) and np.isfinite(intercept)):
         raise UnsuitableImageError("scl_slope or scl_inter is not finite", where=path, todo="the header is damaged")

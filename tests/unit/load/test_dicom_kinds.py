@@ -286,3 +286,21 @@ def test_jpeg_streams_are_checked_against_the_header(tmp_path: Path, kit: Any) -
     object.__setattr__(layout, "transfer_syntax", "1.2.840.10008.1.2.5")
     with pytest.raises(UnreadableFileError, match="RLE"):
         check_code_stream(b"\0" * 64, layout)
+
+
+def test_a_uih_grid_is_never_taken_for_a_slice(tmp_path: Path, kit: Any) -> None:
+    datasets = kit.Series().datasets()
+    for ds in datasets:
+        ds.private_block(0x0065, "Image Private Header", create=True).add_new(0x50, "DS", "30")
+    kit.write(tmp_path, datasets)
+    with pytest.raises(GeometryError, match="UIH"):
+        read_array(tmp_path)
+
+
+def test_a_header_of_endless_empty_elements(tmp_path: Path, kit: Any) -> None:
+    """Found by scripts/fuzz: a block of zeros parses as millions of elements."""
+    paths = kit.write(tmp_path, kit.Series().datasets())
+    data = paths[1].read_bytes()
+    paths[1].write_bytes(data[:400] + bytes(4 << 20) + data[400:])
+    with pytest.raises(MiliaryError, match="im001"):
+        read_array(tmp_path)

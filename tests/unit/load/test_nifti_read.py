@@ -303,3 +303,9 @@ def test_a_sidecar_says_thickness_and_sequence(tmp_path: Path, head: np.ndarray)
     assert volume.slice_thickness_mm == 2.2
     (tmp_path / "scan_4.json").write_text("[1, 2")
     assert load_study(tmp_path / "scan_4.nii.gz").volumes[0].sequence.sequence == "unknown"
+
+
+def test_a_pair_may_be_named_by_its_image(tmp_path: Path, head: np.ndarray) -> None:
+    nib.save(nib.Nifti1Pair(head, AFFINE), tmp_path / "t1.img")
+    np.testing.assert_array_equal(read_array(tmp_path / "t1.img")[0], head)
+    np.testing.assert_array_equal(read_array(tmp_path)[0], head)
