@@ -70,12 +70,10 @@ def identify(clues: Clues) -> SequenceEvidence:
     if not votes:
         why = "no standard attribute, name or parameter says which sequence this is"
         return SequenceEvidence(evidence=(why,))
-    found = {sequence for sequence, _, _ in votes}
     said = tuple(sentence for _, _, sentence in votes)
-    if Sequence.UNKNOWN in found:
-        return SequenceEvidence(evidence=said)
-    if not _agree(found):
-        return SequenceEvidence(evidence=(*said, "the witnesses contradict each other"))
+    doubt = _doubt({sequence for sequence, _, _ in votes}, clues)
+    if doubt is not None:
+        return SequenceEvidence(evidence=(*said, *doubt))
     sequence, weight, _ = votes[0]
     if len(votes) > 1 and weight == "medium":
         said = (*said, "words and parameters agree")
@@ -84,13 +82,20 @@ def identify(clues: Clues) -> SequenceEvidence:
     return SequenceEvidence(sequence=sequence, confidence=weight, evidence=said)
 
 
+def _doubt(found: set[Sequence], clues: Clues) -> tuple[str, ...] | None:
+    """Why the witnesses give no answer, as sentences to add; None where they do."""
+    if Sequence.UNKNOWN in found:
+        return ()
+    if len(found) > 1 and frozenset(found) not in _COMPATIBLE:
+        return ("the witnesses contradict each other",)
+    if "EP" in clues.scanning_sequence and found & {S.T1, S.T2, S.PD}:
+        return ("echo-planar images are not anatomical T1, T2 or PD",)
+    return None
+
+
 def user_choice(choice: str) -> SequenceEvidence:
     """The sequence as stated by the user."""
     return SequenceEvidence(sequence=Sequence(choice), confidence="user", evidence=("stated by the user",))
-
-
-def _agree(found: set[Sequence]) -> bool:
-    return len(found) == 1 or frozenset(found) in _COMPATIBLE
 
 
 def _votes(clues: Clues) -> list[tuple[Sequence, str, str]]:

@@ -16,7 +16,7 @@ _PATTERNS: tuple[tuple[Sequence, str], ...] = (
     (
         S.UNKNOWN,
         rf"{_START}(?:fmri|(?<!ven )bold|perf(?:usion)?|dsc|pcasl|pasl|asl|pwi|tof|mra|mrv|angio\w*|field ?map\w*|"
-        rf"b0 ?map|t[12] ?map\w*|t[12]\* ?map|mp2rage|phase|cbf|cbv|mtt|ttp|spectro\w*|epi|ep2d bold){_END}",
+        rf"b0 ?map|t[12] ?map\w*|t[12]\* ?map|qt[12]\w*|mp2rage|phase|cbf|cbv|mtt|ttp|spectro\w*|epi|ep2d bold){_END}",
     ),
     (S.ADC, rf"{_START}(?:adc|eadc|apparent diffusion){_END}"),
     (S.DWI, rf"{_START}(?:dwi|diff|diffusion|trace|tracew|dti|b ?1000|b ?800|resolve){_END}|{_START}ep ?(?:2d )?b\d+"),

@@ -47,7 +47,7 @@ WORDS = {
     ],
     Sequence.UNKNOWN: [
         "TOF 3D multi-slab", "ep2d_bold_moco", "ASL perfusion", "B0map", "series 12", "", "head", "scan_t10",
-        "T1 map",
+        "T1 map", "CV_map_neuro_qT1_FA12nTI128",
     ],
 }  # fmt: skip
 MR_WORDS = [(words, sequence) for sequence, many in WORDS.items() for words in many]
@@ -114,6 +114,12 @@ def test_witnesses_that_contradict_each_other_give_no_answer() -> None:
     found = identify(clues)
     assert found.sequence is Sequence.UNKNOWN
     assert "contradict" in found.evidence[-1]
+
+
+def test_echo_planar_images_are_not_anatomical() -> None:
+    found = identify(Clues(modality=Modality.MR, acquisition_contrast="T2", scanning_sequence=("GR", "EP")))
+    assert found.sequence is Sequence.UNKNOWN
+    assert "echo-planar" in found.evidence[-1]
 
 
 def test_agreement_is_said() -> None:
