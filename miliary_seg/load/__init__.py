@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import Study, Volume
-from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, NoImageError
+from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, NoImageError, UnsuitableImageError
 from miliary_seg.load.cases import find_in_paths
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
 from miliary_seg.load.inventory import Inventory
@@ -114,7 +114,10 @@ def load_study(path: str | Path, *, settings: Settings | None = None, case: str 
 
 
 def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The one volume that would be analysed; where a lone series is not for analysis (phase, ADC, derived), that one.
+    """The one volume that would be analysed, as an array.
+
+    A lone series that would not be analysed but can be placed is read too: a phase image, an ADC map, a derived
+    series, and (without ``settings``) a single slice as a volume of one.
 
     Returns
     -------
@@ -126,13 +129,17 @@ def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDAr
     MiliaryError
         If there is none, several cases, no stated orientation, or a series that would be preferred cannot be read.
     """
-    settings = settings or Settings()
-    case = _the_case(path, settings)
+    resolved = settings or Settings().updated({"load.min_slices": 1})
+    case = _the_case(path, resolved)
     series = case.eligible[:1] or _the_only_one(case)
     broken = next((s.error for s in case.series if s.error), None)
     if not series or broken is not None:
         raise broken or _why_none(case, [])
-    volume = _load_series(series[0], settings)
+    if settings is None and len(case.series) > 1 and series[0].shape[series[0].slice_axis] < Settings().load.min_slices:
+        raise UnsuitableImageError(
+            f"{len(case.series)} series, the best of few slices", where=path, todo="give the folder of one series"
+        )
+    volume = _load_series(series[0], resolved)
     if not volume.orientation_known:
         raise GeometryError(
             "the file states no orientation: left and right are unknown",

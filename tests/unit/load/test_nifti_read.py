@@ -218,7 +218,6 @@ REFUSED: list[tuple[str, Any, type[MiliaryError], str]] = [
     ("huge", _edit(DIM + 2, "hhh", 32767, 32767, 32767), UnsuitableImageError, "max_voxels"),
     ("more than there is", _edit(DIM + 2, "hhh", 900, 900, 900), UnreadableFileError, "truncated"),
     ("2-D", _edit(DIM, "hhhh", 2, 12, 10, 1), UnsuitableImageError, "2-D"),
-    ("two slices", _edit(DIM, "hhhh", 3, 12, 10, 2), UnsuitableImageError, "2 slices"),
     ("vector", _edit(DIM, "hhhhhh", 5, 12, 10, 4, 1, 2), UnsuitableImageError, "vector"),
     ("cifti", _edit(68, "h", 3002), UnsuitableImageError, "CIFTI"),
     ("complex", _edit(DATATYPE, "h", 32), UnsuitableImageError, "complex"),
@@ -309,3 +308,10 @@ def test_a_pair_may_be_named_by_its_image(tmp_path: Path, head: np.ndarray) -> N
     nib.save(nib.Nifti1Pair(head, AFFINE), tmp_path / "t1.img")
     np.testing.assert_array_equal(read_array(tmp_path / "t1.img")[0], head)
     np.testing.assert_array_equal(read_array(tmp_path)[0], head)
+
+
+def test_two_slices_are_read_but_not_analysed(tmp_path: Path, head: np.ndarray) -> None:
+    path = save(tmp_path / "t1.nii", head[:, :, :2])
+    np.testing.assert_array_equal(read_array(path)[0], head[:, :, :2])
+    with pytest.raises(UnsuitableImageError, match="2 slices"):
+        load_study(path)
