@@ -86,11 +86,13 @@ def label_lesions(values: NDArray[np.generic], spacing_mm: Spacing, seeds: Seeds
 
 
 def _keep_seeds(labels: Int32Array, seeds: Seeds) -> None:
-    """A lesion that others have taken over keeps its own voxel, unless that is the seed of a surer one."""
+    """A lesion that others have taken over keeps its own voxel, unless that is all that another lesion has."""
     place = np.clip(np.rint(seeds.index).astype(int), 0, np.array(labels.shape) - 1)
-    present = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
-    for n in range(len(seeds) - 1, -1, -1):
-        if present[n + 1] == 0:
+    left = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
+    for n in np.flatnonzero(left[1:] == 0):
+        owner = labels[tuple(place[n])]
+        if owner == 0 or left[owner] > 1:
+            left[owner] -= 1
             labels[tuple(place[n])] = n + 1
 
 

@@ -38,7 +38,7 @@ SLICE_REACH_MM = 3.0
 def _sphere(count: int) -> Float64Array:
     """Unit vectors spread evenly over a sphere (Fibonacci lattice on half of it, and their opposites)."""
     i = np.arange(count) + 0.5
-    polar, turn = np.arccos(1 - i / count), np.pi * (1 + 5**0.5) * i
+    polar, turn = np.arccos(1 - 2 * i / count), np.pi * (1 + 5**0.5) * i
     points = np.stack([np.cos(polar), np.sin(polar) * np.sin(turn), np.sin(polar) * np.cos(turn)], axis=1)
     half = points[points[:, 0] > 0][: count // 2]
     return np.concatenate([half, -half])

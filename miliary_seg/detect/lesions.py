@@ -13,6 +13,7 @@ from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, measure_features
 from miliary_seg.detect.intensity import WorkVolume, prepare
+from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
@@ -176,7 +177,7 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
             shared = "shares its only voxel with a more probable lesion"
             rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=shared))
         else:
-            lesions.append(_lesion(candidates[n], size, len(lesions) + 1))
+            lesions.append(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices))
     labels = _renumbered(labels, sizes)
     return Detection(
         candidates=tuple(candidates),
@@ -186,7 +187,9 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
+        detectable_diameter_mm=detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm),
         doubts=work.doubts,
+        artefact_doubts=artefact_doubts(lesions),
     )
 
 
@@ -235,7 +238,11 @@ def _candidates(volume: Volume, work: WorkVolume, found: Found) -> list[Candidat
     ]
 
 
-def _lesion(candidate: Candidate, size: Size, number: int) -> Lesion:
+def _lesion(candidate: Candidate, size: Size, number: int, n_slices: int) -> Lesion:
+    flags = {
+        "rim": candidate.features["edge_mm"] < RIM_MM,
+        "scan_end": size.slices[0] == 0 or size.slices[-1] == n_slices - 1,
+    }
     return Lesion(
         id=number,
         centroid_ras_mm=candidate.centroid_ras_mm,
@@ -248,6 +255,7 @@ def _lesion(candidate: Candidate, size: Size, number: int) -> Lesion:
         slices=size.slices,
         max_diameter_mm=size.max_diameter_mm,
         candidate_id=candidate.id,
+        flags=tuple(name for name, is_set in flags.items() if is_set),
     )
 
 

@@ -76,13 +76,17 @@ def ours_2d(voxels: np.ndarray) -> np.ndarray:
 
 
 def skimage_3d(voxels: np.ndarray) -> np.ndarray:
-    return blob_log(voxels, min_sigma=SIGMAS[0], max_sigma=SIGMAS[-1], num_sigma=len(SIGMAS), threshold=THRESHOLD, log_scale=True)[:, :3]
+    return blob_log(
+        voxels, min_sigma=SIGMAS[0], max_sigma=SIGMAS[-1], num_sigma=len(SIGMAS), threshold=THRESHOLD, log_scale=True
+    )[:, :3]
 
 
 def skimage_2d(voxels: np.ndarray) -> np.ndarray:
     rows = []
     for z, plane in enumerate(voxels):
-        found = blob_log(plane, min_sigma=SIGMAS[0], max_sigma=SIGMAS[-1], num_sigma=len(SIGMAS), threshold=THRESHOLD, log_scale=True)
+        found = blob_log(
+            plane, min_sigma=SIGMAS[0], max_sigma=SIGMAS[-1], num_sigma=len(SIGMAS), threshold=THRESHOLD, log_scale=True
+        )
         rows.append(np.column_stack([np.full(len(found), z), found[:, :2]]))
     return np.concatenate(rows)
 
@@ -101,7 +105,9 @@ def main() -> None:
     voxels, centres, radii = head(tuple(options.size), 300, 0)
     out = sys.stdout.write
     out(f"{options.size} voxels, {len(SIGMAS)} scales, {len(centres)} balls\n\n")
-    out("| | skimage s | ours s | factor | skimage recall | ours recall | skimage blobs | our blobs |\n|---|---|---|---|---|---|---|---|\n")
+    out(
+        "| | skimage s | ours s | factor | skimage recall | ours recall | skimage blobs | our blobs |\n|---|---|---|---|---|---|---|---|\n"
+    )
     for name, theirs, mine in (("2-D", skimage_2d, ours_2d), ("3-D", skimage_3d, ours_3d)):
         slow, a = timed(lambda theirs=theirs: theirs(voxels), 1)
         fast, b = timed(lambda mine=mine: mine(voxels))
@@ -115,7 +121,9 @@ def main() -> None:
 def whole() -> None:
     """Detection in all: 256 x 256 x 192 at 0.9 mm, 400 balls."""
     voxels, _, _ = head((192, 256, 256), 400, 1)
-    volume = Volume(voxels=np.moveaxis(voxels, 0, 2), grid=Grid(shape=(256, 256, 192), affine=np.diag([0.9, 0.9, 0.9, 1])))
+    volume = Volume(
+        voxels=np.moveaxis(voxels, 0, 2), grid=Grid(shape=(256, 256, 192), affine=np.diag([0.9, 0.9, 0.9, 1]))
+    )
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in volume.grid.shape], indexing="ij")
     mask = (x / 0.75) ** 2 + (y / 0.85) ** 2 + (z / 0.85) ** 2 < 1
     seconds, _ = timed(lambda: np.array([len(find(volume, mask, DetectSettings()).lesions)]))
