@@ -68,6 +68,8 @@ class TemplatePoints:
     """Shape (n,)."""
     n_tissues: int
     n_classes: int
+    weights: Float64Array | None = None
+    """Shape (n,), how much each point counts; None = all alike."""
 
     @property
     def in_brain(self) -> BoolArray:
@@ -82,6 +84,7 @@ class TemplatePoints:
             classes=self.classes[keep],
             n_tissues=self.n_tissues,
             n_classes=self.n_classes,
+            weights=None if self.weights is None else self.weights[keep],
         )
 
 

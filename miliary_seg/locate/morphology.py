@@ -13,7 +13,7 @@ from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import BoolArray
 
 STEP_MM = 2.6
-"""Larger balls are made of repeated balls of at most this radius."""
+"""Larger balls are made of repeated balls of at most this radius; slices further apart are treated one by one."""
 
 
 def dilated(mask: BoolArray, radius_mm: float, spacing_mm: Float64Array) -> BoolArray:

@@ -23,6 +23,8 @@ from miliary_seg.locate.working_scan import N_BINS, WorkingScan
 
 MARGIN = 2
 """Empty bins on either side, so that the smoothing kernel loses nothing."""
+MIN_SAMPLES = 200
+"""Fewer samples tell nothing."""
 KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 """Parzen window over the scan's bins (a cubic B-spline in effect)."""
 
@@ -54,18 +56,33 @@ def mutual_information(levels: Float32Array, classes: NDArray[np.intp], n_classe
     return _information(joint_histogram(levels, classes, n_classes))[0]
 
 
+def unbiased_information(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> float:
+    """Mutual information in nats less what chance alone gives so few samples; 0 where there are next to none.
+
+    The expected value without any relation is that of the chi-squared statistic (Miller 1955): the number of free
+    cells over twice the number of samples. Smoothing over bins leaves about a third of them free.
+    """
+    if levels.size < MIN_SAMPLES:
+        return 0.0
+    free = (n_classes - 1) * (N_BINS - 1) / 3
+    return mutual_information(levels, classes, n_classes) - free / (2 * levels.size)
+
+
 def mutual_information_slope(
-    levels: Float32Array, classes: NDArray[np.intp], n_classes: int
+    levels: Float32Array, classes: NDArray[np.intp], n_classes: int, weights: Float64Array | None = None
 ) -> tuple[float, Float64Array]:
-    """Mutual information in nats, and its derivative by every level, shape (n,)."""
-    histogram = joint_histogram(levels, classes, n_classes)
+    """Mutual information in nats of samples that count by their weights, and its derivative by every level, (n,)."""
+    histogram = joint_histogram(levels, classes, n_classes, weights)
     information, log_ratio = _information(histogram)
     smooth = _smoothed(log_ratio).ravel()
-    slope: Float64Array = (smooth[histogram.cells + 1] - smooth[histogram.cells]) / len(levels)
+    slope: Float64Array = smooth[histogram.cells + 1] - smooth[histogram.cells]
+    slope *= 1 / len(levels) if weights is None else weights / weights.sum()
     return information, slope
 
 
-def joint_histogram(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> JointHistogram:
+def joint_histogram(
+    levels: Float32Array, classes: NDArray[np.intp], n_classes: int, weights: Float64Array | None = None
+) -> JointHistogram:
     """Joint histogram; every sample is shared between the two nearest bins."""
     bins = N_BINS + 2 * MARGIN
     value = np.clip(levels, 0, N_BINS - 1.001) + MARGIN
@@ -73,10 +90,11 @@ def joint_histogram(levels: Float32Array, classes: NDArray[np.intp], n_classes: 
     upper_share = value - low
     cells = classes * bins + low
     n = n_classes * bins
-    upper = np.bincount(cells, upper_share, n)
-    shares = np.bincount(cells, minlength=n) - upper
+    upper = np.bincount(cells, upper_share if weights is None else upper_share * weights, n)
+    shares = np.bincount(cells, weights, n) - upper
     shares[1:] += upper[:-1]
-    return JointHistogram(shares.reshape(n_classes, bins) / max(len(levels), 1), cells)
+    total = len(levels) if weights is None else float(weights.sum())
+    return JointHistogram(shares.reshape(n_classes, bins) / max(total, 1), cells)
 
 
 def _information(histogram: JointHistogram) -> tuple[float, Float64Array]:

@@ -12,6 +12,7 @@ from miliary_seg.locate.atlas import template_points
 from miliary_seg.locate.deform import BENDING_WEIGHT, Deformation, fit_deformation, no_deformation
 from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
+from miliary_seg.locate.signs import inner_signs
 from miliary_seg.locate.transform import affine_matrix, distance_mm, from_pose, tilt_deg
 from miliary_seg.locate.working_scan import (
     BRAIN_WINDOW_HU,
@@ -113,7 +114,7 @@ def _figures(
     others = [fit.score for fit in fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
     scales = np.exp(best.parameters[6:9] * 0.02)
     points = template_points(4, AFFINE_POINT_SHARE)
-    return {
+    return inner_signs(scan.fine, matrix, deformation) | {
         "pose_normalized_mutual_information": poses[0].score,
         "head_normalized_mutual_information": normalized_mutual_information(scan.medium, points, matrix),
         "head_mutual_information_nats": best.head_information,
