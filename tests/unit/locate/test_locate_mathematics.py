@@ -220,7 +220,7 @@ def test_morphology_agrees_with_distance_transforms(spacing, radius, rng):
     grown = dilated(mask, radius, np.array(spacing))
     assert (grown & (away > radius + 1e-6)).sum() == 0
     # Repeated small balls are slightly angular.
-    assert grown[away <= 0.85 * radius].mean() > 0.995
+    assert grown[away <= 0.8 * radius].mean() > 0.98
     assert np.array_equal(eroded(~mask, radius, np.array(spacing)), ~grown)
 
 
