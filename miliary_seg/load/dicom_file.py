@@ -33,6 +33,8 @@ META_CAP_BYTES = 1 << 16
 MAX_ELEMENTS = 20_000
 """Elements at the top of a data set; the largest header of the development corpus has 400. A block of zeros reads as
 millions of empty elements and keeps the parser busy for minutes."""
+DEFERRED_BYTES = 4 << 20
+"""Larger values of a header are skipped: nothing that is read here comes near."""
 MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -167,7 +169,7 @@ def _header(path: Path, file: BinaryIO, size: int, packing: str) -> Header:
     start = file.read(132)
     file.seek(0)
     has_preamble = start[128:132] == b"DICM"
-    dataset = read_partial(file, stop_when=_at_the_pixels(path), force=not has_preamble)
+    dataset = read_partial(file, stop_when=_at_the_pixels(path), defer_size=DEFERRED_BYTES, force=not has_preamble)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
     if not syntax and has_preamble:
         raise UnreadableFileError(

@@ -140,7 +140,7 @@ def _gradient_echo(clues: Clues, te: float) -> Sequence | None:
     inversion, flip = clues.inversion_time_ms or 0.0, clues.flip_angle_deg or 0.0
     if te < 10 and (300 <= inversion <= 1400 or flip >= 12):
         return S.T1
-    return S.T2STAR if te >= 15 and flip < 40 else None
+    return S.T2STAR if te >= 15 and 0 < flip < 40 else None
 
 
 def _spin_echo(clues: Clues, tr: float, te: float) -> Sequence | None:

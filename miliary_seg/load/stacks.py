@@ -121,7 +121,7 @@ def _split(planes: list[Plane]) -> list[Stack]:
 def _repeats(planes: list[Plane]) -> Stack:
     for names in (*((name,) for name in REPEATS), REPEATS[:-1]):
         parts = _parted(planes, _by(names))
-        if len(parts) > 1 and all(_unique(part) for part in parts) and len({len(part) for part in parts}) == 1:
+        if len(parts) > 1 and all(_unique(part) for part in parts) and _each_covers(parts):
             return Stack(planes=tuple(planes), volumes=tuple(map(tuple, parts)), repeated_by=" and ".join(names))
     return Stack(planes=tuple(planes), conflicting=True)
 

@@ -304,3 +304,27 @@ def test_a_header_of_endless_empty_elements(tmp_path: Path, kit: Any) -> None:
     paths[1].write_bytes(data[:400] + bytes(4 << 20) + data[400:])
     with pytest.raises(MiliaryError, match="im001"):
         read_array(tmp_path)
+
+
+def test_a_time_for_every_slice_tells_no_volumes_apart(tmp_path: Path, kit: Any) -> None:
+    datasets = two_kinds(kit)
+    for k, ds in enumerate(datasets):
+        ds.AcquisitionTime = f"1200{k:02d}"
+    kit.write(tmp_path, datasets)
+    with pytest.raises(MiliaryError, match="one position"):
+        read_array(tmp_path)
+
+
+def test_a_series_stored_twice_is_read_once(tmp_path: Path, kit: Any) -> None:
+    datasets = kit.Series().datasets() + kit.Series().datasets()
+    for k, ds in enumerate(datasets):
+        ds.SOPInstanceUID, ds.AcquisitionTime = f"1.2.3.6.{k}", f"1200{k % 5:02d}"
+    kit.write(tmp_path, datasets)
+    np.testing.assert_array_equal(read_array(tmp_path)[0], expected(kit.Series().stored()))
+
+
+def test_a_huge_private_value_is_not_read(tmp_path: Path, kit: Any) -> None:
+    datasets = kit.Series().datasets()
+    datasets[0].private_block(0x0029, "X", create=True).add_new(0x10, "OB", bytes(6 << 20))
+    kit.write(tmp_path, datasets)
+    np.testing.assert_array_equal(read_array(tmp_path)[0], expected(kit.Series().stored()))
