@@ -11,7 +11,7 @@ from miliary_seg.phantom.spec import LesionSpec, MimicSpec, PhantomSpec, Scanner
 _SOME_VESSELS = MimicSpec(vessels=40, sheets=6, choroid=4, dots=10, sinuses=True)
 _MANY_VESSELS = MimicSpec(vessels=160, sheets=30, choroid=10, dots=40, sinuses=True)
 _MILIARY = PhantomSpec(
-    name="miliary", lesions=LesionSpec(count=450, diameter_mm=(2.0, 5.0), contrast=(12.0, 25.0)), mimics=_SOME_VESSELS
+    name="miliary", lesions=LesionSpec(count=600, diameter_mm=(2.0, 5.0), contrast=(25.0, 50.0)), mimics=_SOME_VESSELS
 )
 _NORMAL = PhantomSpec(name="normal", lesions=LesionSpec(count=0), mimics=_SOME_VESSELS)
 

@@ -72,7 +72,7 @@ def analysed(made: Phantom, settings: Settings) -> CaseResult:
 
 
 def matched(made: Phantom, result: CaseResult) -> tuple[int, int]:
-    """True lesions of which a detected centre lies within a radius (at least 1.5 mm), and detections that match none."""
+    """True lesions with a detected centre within a radius (at least 1.5 mm), and detections that match none."""
     found = np.array([lesion.centroid_ras_mm for lesion in result.series[0].lesions]).reshape(-1, 3)
     hits, used = 0, np.zeros(len(found), dtype=bool)
     for one in made.truth.lesions:
