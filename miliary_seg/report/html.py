@@ -112,6 +112,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = number
     environment.filters["percent"] = percent
+    environment.filters["chance"] = chance
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
@@ -127,6 +128,17 @@ def number(value: Any, digits: int = 1) -> str:
     if value is None:
         return "–"
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def chance(value: Any) -> str:
+    """A probability in percent that never claims certainty.
+
+    Examples
+    --------
+    >>> chance(1.0), chance(0.0), chance(0.5)
+    ('> 99 %', '< 1 %', '50 %')
+    """
+    return percent(None if value is None else min(max(float(value), 1e-9), 1 - 1e-9))
 
 
 def percent(value: Any) -> str:

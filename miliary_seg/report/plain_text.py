@@ -34,7 +34,7 @@ def safe_name(text: str) -> str:
     Examples
     --------
     >>> safe_name("sub-01"), safe_name("../etc")
-    ('sub-01', 'etc-b7f77f1c')
+    ('sub-01', 'etc-f7f9121f')
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:64]
     if name == text and name:

@@ -9,7 +9,7 @@ import numpy as np
 
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.document import slice_counts
-from miliary_seg.report.views import View
+from miliary_seg.report.views import Box, View
 
 PLOT_WIDTH, PLOT_HEIGHT = 1080, 300
 LEFT, RIGHT, TOP, BOTTOM = 48, 16, 18, 44
@@ -185,11 +185,12 @@ def _projection(series: SeriesResult, axis: int) -> Projection:
 
     volume = series.volume
     view = View.across(volume.grid, axis, orientation_known=volume.orientation_known)
+    box = Box.around(series.location.brain_mask, view, margin_mm=2.0)
     shadow = view.turned(np.asarray(series.location.brain_mask.any(axis=axis)))
     rows, columns = shadow.shape
     paths = [
         "M" + " L".join(f"{(c + 0.5) * view.column_mm:.1f},{(r + 0.5) * view.row_mm:.1f}" for r, c in line[::2]) + " Z"
-        for line in contours(shadow)
+        for line in contours(box.cut(shadow))
     ]
     places = {a.lesion_id: a for a in series.assignments}
     dots = []
@@ -200,8 +201,8 @@ def _projection(series: SeriesResult, axis: int) -> Projection:
         place = places[lesion.id].compartment
         dots.append(
             Dot(
-                x=round((column + 0.5) * view.column_mm, 2),
-                y=round((row + 0.5) * view.row_mm, 2),
+                x=round((column - box.left + 0.5) * view.column_mm, 2),
+                y=round((row - box.top + 0.5) * view.row_mm, 2),
                 radius=round(max(0.8, lesion.equivalent_diameter_mm / 2), 2),
                 colour_class="unassigned" if place is None else place.name.lower(),
                 title=f"lesion {lesion.id}: {lesion.equivalent_diameter_mm:.1f} mm",
@@ -209,8 +210,8 @@ def _projection(series: SeriesResult, axis: int) -> Projection:
         )
     return Projection(
         name=view.name,
-        width=round(columns * view.column_mm, 2),
-        height=round(rows * view.row_mm, 2),
+        width=round((box.right - box.left) * view.column_mm, 2),
+        height=round((box.bottom - box.top) * view.row_mm, 2),
         outline=" ".join(paths),
         dots=tuple(dots),
         letters=view.letters,

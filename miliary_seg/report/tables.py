@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -118,7 +119,8 @@ def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
         draft.write_text(_text(header, ([row[name] for name in header] for row in table)), "utf-8", newline="")
         os.replace(draft, path)  # noqa: PTH105 - the atomic call by its name
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         what = f"cannot write the table of cases ({type(error).__name__})"
         raise OutputError(what, where=path, todo="check the folder") from error
     return path

@@ -20,8 +20,9 @@ from miliary_seg.domain.volume import BoolArray, Float32Array, Volume
 CT_WINDOW_HU = (0.0, 80.0)
 """Brain window (centre 40, width 80 HU): the usual one of head CT."""
 
-MR_PERCENTILES = (0.5, 99.8)
-"""Of the brain's voxels: cerebrospinal fluid stays dark on T1, and enhancing dots do not saturate among fat."""
+MR_BLACK_PERCENTILE, MR_WHITE_PERCENTILE, MR_HEADROOM = 1.0, 99.5, 1.25
+"""Black is the air around the head; white lies a quarter above the bright end of the brain, so that enhancing dots
+stand out from white matter even where they are few."""
 
 _ENDS = ("RL", "AP", "SI")
 """Letters at the low and the high end of a picture axis along each world axis."""
@@ -121,13 +122,17 @@ def grey_window(volume: Volume, mask: BoolArray) -> tuple[float, float]:
     """Intensities that become black and white: a HU window for CT, robust percentiles of the brain for MR."""
     if volume.modality is Modality.CT:
         return CT_WINDOW_HU
-    inside = volume.voxels[mask] if mask.any() else volume.voxels.ravel()
-    finite = inside[np.isfinite(inside)]
-    step = max(1, finite.size // 200_000)
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = (float(x) for x in np.percentile(finite[::step], MR_PERCENTILES))
-    return (low, high) if high > low else (low, low + 1.0)
+    everything = volume.voxels.ravel()
+    low = _percentile(everything, MR_BLACK_PERCENTILE)
+    high = _percentile(volume.voxels[mask] if mask.any() else everything, MR_WHITE_PERCENTILE)
+    return (low, low + MR_HEADROOM * (high - low)) if high > low else (low, low + 1.0)
+
+
+def _percentile(values: NDArray[np.float32], percent: float) -> float:
+    """Percentile of the finite ones among at most a million evenly taken values; 0 where there is none."""
+    taken = values[:: max(1, values.size // 1_000_000)]
+    finite = taken[np.isfinite(taken)]
+    return float(np.percentile(finite, percent)) if finite.size else 0.0
 
 
 def to_grey(picture: Float32Array, window: tuple[float, float]) -> NDArray[np.uint8]:

@@ -218,6 +218,7 @@ def _location(recipe: Recipe, arrays: dict[str, np.ndarray], grid: Grid) -> Loca
         registration=Registration(
             trusted=True,
             trust=0.83,
+            orientation_known=recipe.orientation_known,
             figures={"overlap_fraction": 0.91, "broken": float("inf")},
             reasons=(Reason(code="look", text=recipe.text or "look at the tentorium"),),
         ),

@@ -1,0 +1,141 @@
+"""CSV tables: columns, counts, formulas made inert, and one table for several runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from miliary_seg.errors import OutputError
+from miliary_seg.report import case_rows, columns, write_cases_table
+from miliary_seg.report.plain_text import csv_cell, safe_name
+from miliary_seg.report.tables import candidates_csv, lesions_csv, slices_csv
+
+HOSTILE = '=HYPERLINK("http://x","y")'
+
+
+def read(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_lesions(case):
+    rows = read(lesions_csv(case.series[0]))
+    assert list(rows[0]) == [column.name for column in columns.LESIONS]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row["compartment"] for row in rows[:4]] == [
+        "left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial",
+    ]  # fmt: skip
+    assert float(rows[0]["centroid_r_mm"]) == pytest.approx(-36.0, abs=1.6)
+    assert rows[0]["level_confidence"] == ""
+    assert rows[0]["slices"].split(";") == [str(k) for k in case.series[0].lesions[0].slices]
+
+
+def test_slices_count_by_region(case):
+    rows = read(slices_csv(case.series[0], case.settings, identified=False))
+    assert list(rows[0]) == [column.name for column in columns.SLICES]
+    assert len(rows) == 40
+    low = rows[10]  # S = -38 mm: one lesion on each side below the tentorium
+    assert (low["n_lesions"], low["n_left"], low["n_right"], low["n_infratentorial"]) == ("2", "1", "1", "2")
+    assert low["n_supratentorial"] == "0"
+    assert (low["threshold"], low["slab_thickness_mm"], low["reaches_threshold"]) == ("20", "5", "false")
+    assert {row["sop_instance_uid"] for row in rows} == {""}
+    named = read(slices_csv(case.series[0], case.settings, identified=True))
+    assert named[3]["sop_instance_uid"].endswith(".4")
+
+
+def test_candidates_hold_lesions_and_rejections(case):
+    rows = read(candidates_csv(case.series[0]))
+    assert [row["accepted"] for row in rows] == ["true"] * 5 + ["false"]
+    assert (rows[-1]["rule"], rows[-1]["lesion_id"]) == ("probability", "")
+    assert rows[-1]["contrast"] == "-0.5"
+    assert rows[-1]["feature_only_here"] == "3"
+    assert rows[0]["feature_only_here"] == ""
+    assert rows[0]["feature_elongation"] == ""
+
+
+def test_formulas_are_inert_in_every_table(make_case):
+    case = make_case(text=HOSTILE, case="=cmd|' /C calc'!A0", series_id="s")
+    texts = [lesions_csv(case.series[0]), candidates_csv(case.series[0])]
+    texts.append(slices_csv(case.series[0], case.settings, identified=True))
+    cells = [cell for text in texts for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+    assert any(HOSTILE in cell for cell in cells)
+    for cell in cells:
+        assert cell[:1] not in set("=+@\t\r\n\0")
+        if cell[:1] == "-":
+            float(cell)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("+1", "'+1"),
+        ("-1+2", "'-1+2"),
+        ("@x", "'@x"),
+        ("\tx", "'x"),
+        ("\x1b=1", "'=1"),
+        ("\0x", "'x"),
+        (-1.5, "-1.5"),
+        (3, "3"),
+        (True, "true"),
+        (float("nan"), ""),
+        (None, ""),
+        ("a,b", "a,b"),
+    ],
+)
+def test_cells(value, cell):
+    assert csv_cell(value) == cell
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/abs", "a\\b", ".hidden", "", "..", "x" * 300, "naïve", "a b", "CON:"]
+)
+def test_safe_names(name):
+    safe = safe_name(name)
+    assert safe
+    assert len(safe) <= 64
+    assert set(safe) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert not safe.startswith((".", "-"))
+    assert safe_name("a/b") != safe_name("a_b")
+
+
+def test_case_rows_have_the_documented_columns(case):
+    (row,) = case_rows(case)
+    assert list(row) == [column.name for column in columns.CASES]
+    assert row["n_left_supratentorial"] == 1
+    assert row["n_right_supratentorial"] == 2
+    assert row["coverage_left_infratentorial_fraction"] == 0.875
+    assert row["readings_disagree"] is True
+    assert row["most_lesions_on_a_slice"] == max(case.series[0].decision.slice_counts)
+    assert row["caveats"] == "note;series_note"
+    assert row["slice_thickness_mm"] == pytest.approx(4.0)
+
+
+def test_cases_table_keeps_other_runs(tmp_path, make_case):
+    for name in ("sub-02", "sub-01", "sub-03"):
+        (tmp_path / name).mkdir()
+        write_cases_table(case_rows(make_case(case=name)), tmp_path)
+    (tmp_path / "sub-03").rmdir()
+    again = replace(make_case(case="sub-02"), settings_digest="cd")
+    path = write_cases_table(case_rows(again), tmp_path)
+    rows = read(path.read_text("utf-8"))
+    assert [row["case"] for row in rows] == ["sub-01", "sub-02"]
+    assert rows[1]["settings_digest"] == "cd"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cases.csv", "sub-01", "sub-02"]
+
+
+def test_cases_table_of_other_columns_is_replaced(tmp_path, case):
+    (tmp_path / "cases.csv").write_text("a,b\n1,2\n")
+    rows = read(write_cases_table(case_rows(case), tmp_path).read_text("utf-8"))
+    assert len(rows) == 1
+
+
+def test_cases_table_that_cannot_be_written(tmp_path, case):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="table"):
+        write_cases_table(case_rows(case), tmp_path / "file")
+    (tmp_path / "cases.csv").mkdir()
+    with pytest.raises(OutputError):
+        write_cases_table(case_rows(case), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cases.csv", "file"]

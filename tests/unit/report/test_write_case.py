@@ -1,0 +1,135 @@
+"""Writing a case: all or nothing, only where it may, and the same bytes twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from miliary_seg.errors import OutputError
+from miliary_seg.report import validate, write, write_case
+
+FILES = {
+    "result.json",
+    "report.html",
+    "t1c-1/lesions.nii.gz",
+    "t1c-1/compartments.nii.gz",
+    "t1c-1/lesions.csv",
+    "t1c-1/slices.csv",
+    "t1c-1/candidates.csv",
+}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_files_as_promised(tmp_path, case):
+    folder = write_case(case, tmp_path / "new" / "out", False)
+    assert folder == tmp_path / "new" / "out" / "sub-01"
+    assert set(tree(folder)) == FILES
+    document = json.loads((folder / "result.json").read_text("utf-8"))
+    validate(document)
+    for path in document["series"][0]["files"].values():
+        assert (folder / path).is_file()
+    assert [p.name for p in folder.parent.iterdir()] == ["sub-01"]
+
+
+def test_two_writes_are_byte_identical(tmp_path, make_case):
+    first = tree(write_case(make_case(), tmp_path / "a", False))
+    second = tree(write_case(make_case(), tmp_path / "b" / "c", False))
+    assert first == second
+
+
+def test_existing_result_needs_force(tmp_path, case, make_case):
+    folder = write_case(case, tmp_path, False)
+    before = tree(folder)
+    with pytest.raises(OutputError, match="--force"):
+        write_case(make_case(blobs=()), tmp_path, False)
+    assert tree(folder) == before
+    (folder / "stale.txt").write_text("x")
+    write_case(make_case(blobs=()), tmp_path, True)
+    assert json.loads((folder / "result.json").read_text())["series"][0]["lesions"] == []
+    assert set(tree(folder)) == FILES
+    assert [p.name for p in tmp_path.iterdir()] == ["sub-01"]
+
+
+def test_an_empty_folder_is_free(tmp_path, case):
+    (tmp_path / "sub-01").mkdir()
+    assert set(tree(write_case(case, tmp_path, False))) == FILES
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_force_never_replaces_what_is_not_a_result(tmp_path, case, kind):
+    target, elsewhere = tmp_path / "sub-01", tmp_path / "precious"
+    elsewhere.mkdir()
+    (elsewhere / "result.json").write_text("{}")
+    if kind == "folder":
+        target.mkdir()
+        (target / "thesis.txt").write_text("years of work")
+    elif kind == "file":
+        target.write_text("years of work")
+    else:
+        target.symlink_to(elsewhere)
+    with pytest.raises(OutputError, match="not a result"):
+        write_case(case, tmp_path, True)
+    assert (elsewhere / "result.json").read_text() == "{}"
+    if kind == "folder":
+        assert (target / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("stage", ["write_label_map", "lesions_csv", "validate", "_flush", "_install"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_midway_leaves_nothing(tmp_path, case, monkeypatch, stage, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(write, stage, fail)
+    wanted = OutputError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted):
+        write_case(case, tmp_path / "out", False)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_failure_midway_keeps_the_old_result(tmp_path, case, monkeypatch):
+    folder = write_case(case, tmp_path, False)
+    before = tree(folder)
+    rename = Path.rename
+
+    def second_rename_fails(self, target):
+        if self.name.endswith(".draft"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second_rename_fails)
+    with pytest.raises(OutputError, match="Input/output"):
+        write_case(case, tmp_path, True)
+    monkeypatch.undo()
+    assert tree(folder) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["sub-01"]
+
+
+def test_output_below_a_file(tmp_path, case):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_case(case, tmp_path / "file" / "out", False)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["../escape", "/tmp/x", "a/../../b", "..", "<b>", "a\nb", "report.html"])
+def test_names_stay_below_the_output(tmp_path, make_case, name):
+    folder = write_case(make_case(case=name, series_id=name), tmp_path / "out", False)
+    assert folder.parent == tmp_path / "out"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    paths = json.loads((folder / "result.json").read_text())["series"][0]["files"].values()
+    assert all((folder / path).resolve().is_relative_to(folder.resolve()) for path in paths)
+    assert all((folder / path).is_file() for path in paths)
+
+
+def test_series_that_differ_only_in_letter_case(tmp_path, make_case):
+    from dataclasses import replace
+
+    one, two = make_case(series_id="T1"), make_case(series_id="t1")
+    folder = write_case(replace(one, series=(*one.series, *two.series)), tmp_path, False)
+    assert {p.name for p in folder.iterdir() if p.is_dir()} == {"T1", "t1-2"}
