@@ -37,7 +37,7 @@ DEFERRED_BYTES = 4 << 20
 """Larger values of a header are skipped: nothing that is read here comes near."""
 MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
-_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _UNDEFINED = 0xFFFFFFFF
 
