@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from patches import Places, WorkImage, sample_patches
 from scenes import Scene
 from scipy.spatial import cKDTree
 
 from miliary_seg.detect.intensity import prepare
 from miliary_seg.detect.lesions import search
-from miliary_seg.detect.patches import Places, WorkImage, sample_patches
 from miliary_seg.detect.refine import is_thick
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.grid import Grid

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from heads import VENTRICLES, Head
 from scipy import ndimage as ndi
 from scipy.special import erf
-
-from heads import VENTRICLES, Head
 
 THIN = [(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (1.0, 0.6, 0.6), (1.5, 0.9, 0.9), (1.0, 0.8, 0.8), (1.2, 1.0, 1.0)]
 THICK = [(5.0, 0.7, 0.7), (4.0, 0.6, 0.6), (3.0, 0.9, 0.9), (3.0, 0.6, 0.6), (5.0, 0.9, 0.9), (6.0, 0.7, 0.7), (2.5, 0.9, 0.9)]
