@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,36 @@ def test_a_series_uid_for_every_slice_is_not_a_choice_of_one(tmp_path: Path, kit
     kit.write(tmp_path, datasets)
     with pytest.raises(UnsuitableImageError, match="5 series"):
         read_array(tmp_path)
+
+
+def test_sequences_nested_without_end(tmp_path: Path, kit: Any) -> None:
+    import struct
+
+    paths = kit.write(tmp_path, kit.Series().datasets())
+    data = paths[3].read_bytes()
+    start = data.find(struct.pack("<HH", 0x0028, 0x0002))
+    opening = struct.pack("<HH2sHI", 0x0028, 0x0001, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
+        "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF
+    )
+    closing = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    paths[3].write_bytes(data[:start] + opening * 3000 + closing * 3000 + data[start:])
+    with pytest.raises(UnreadableFileError, match="im003"):
+        read_array(tmp_path)
+
+
+def test_hostile_strings_stay_out_of_names(tmp_path: Path, kit: Any) -> None:
+    attributes = {
+        "SeriesDescription": "<script>alert(1)</script>../../t1 \x1b[31m",
+        "PatientName": "=cmd|' /C calc'!A0",
+        "SeriesInstanceUID": "../../etc/passwd",
+        "StudyInstanceUID": "/etc",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, about what is written here
+        kit.write(tmp_path / "a b'\"\u00e9\u4e2d", kit.Series(attributes=attributes).datasets())
+    study = load_study(tmp_path)
+    assert set(study.volumes[0].id) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
+    assert "script" not in study.volumes[0].id
+    evidence = " ".join(study.volumes[0].sequence.evidence)
+    assert "<" not in evidence
+    assert "\x1b" not in evidence
