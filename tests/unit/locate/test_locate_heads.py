@@ -181,7 +181,8 @@ def test_what_is_not_a_brain_is_not_trusted(name):
     affine = np.diag([3.0, 3.0, 4.0, 1.0])
     location = locate(Volume(voxels=voxels, grid=_grid(voxels.shape, affine)), SETTINGS)
     assert not location.registration.trusted
-    assert location.registration.reasons
+    assert not location.registration.brain_found
+    assert location.registration.reasons[0].code == "no_brain"
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from miliary_seg.locate.trust import judge
+
+GOOD = {
+    "tentorium_mutual_information_nats": 0.30,
+    "brain_mutual_information_nats": 0.25,
+    "deep_mutual_information_nats": 0.20,
+    "runner_up_ratio": 0.0,
+    "tilt_deg": 12.0,
+    "smallest_scale": 0.90,
+    "largest_scale": 0.98,
+    "share_in_view": 0.95,
+}
+
+
+def test_good_fit_is_trusted_without_remark():
+    trust = judge(GOOD)
+    assert trust.figure > 0.9
+    assert trust.brain_found
+    assert trust.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"tilt_deg": 75.0}, "odd_orientation"),
+        ({"smallest_scale": 0.5}, "implausible_size"),
+        ({"largest_scale": 1.5}, "implausible_size"),
+        ({"share_in_view": 0.15}, "small_field_of_view"),
+    ],
+)
+def test_a_finding_that_no_good_scan_shows_takes_the_trust(change, code):
+    trust = judge(GOOD | change)
+    assert trust.figure < 0.5
+    assert trust.brain_found
+    assert [reason.code for reason in trust.reasons] == [code]
+
+
+@pytest.mark.parametrize("sign", [name for name in GOOD if name.endswith("nats")])
+def test_every_information_counts(sign):
+    weaker = judge(GOOD | {sign: 0.05})
+    assert weaker.figure < judge(GOOD).figure
+
+
+def test_a_fit_that_is_not_unique_counts_less():
+    assert judge(GOOD | {"runner_up_ratio": 0.98}).figure < judge(GOOD).figure
+
+
+def test_weak_match_of_a_brain_and_no_brain_at_all():
+    weak = judge(GOOD | {name: 0.08 for name in GOOD if name.endswith("nats")} | {"runner_up_ratio": 0.9})
+    assert weak.figure < 0.5
+    assert weak.brain_found
+    assert [reason.code for reason in weak.reasons] == ["weak_match"]
+    nothing = judge(GOOD | {name: 0.02 for name in GOOD if name.endswith("nats")})
+    assert not nothing.brain_found
+    assert nothing.reasons[0].code == "no_brain"
+    assert nothing.figure < 0.05
+    negative = judge(GOOD | {name: -0.02 for name in GOOD if name.endswith("nats")})
+    assert 0 <= negative.figure < 0.01
