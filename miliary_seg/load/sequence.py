@@ -90,6 +90,8 @@ def _doubt(found: set[Sequence], clues: Clues) -> tuple[str, ...] | None:
         return ("the witnesses contradict each other",)
     if "EP" in clues.scanning_sequence and found & {S.T1, S.T2, S.PD}:
         return ("echo-planar images are not anatomical T1, T2 or PD",)
+    if S.DWI in found and clues.b_value is not None and clues.b_value < 50:
+        return (f"a b-value of {clues.b_value:g} s/mm2: the reference image without diffusion weighting",)
     return None
 
 

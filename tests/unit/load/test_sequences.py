@@ -122,6 +122,11 @@ def test_echo_planar_images_are_not_anatomical() -> None:
     assert "echo-planar" in found.evidence[-1]
 
 
+def test_the_reference_image_of_diffusion_is_not_diffusion() -> None:
+    assert identify(Clues(modality=Modality.MR, words="ep2d_diff", b_value=0.0)).sequence is Sequence.UNKNOWN
+    assert identify(Clues(modality=Modality.MR, words="ep2d_diff", b_value=1000.0)).sequence is Sequence.DWI
+
+
 def test_agreement_is_said() -> None:
     clues = Clues(
         modality=Modality.MR, words="t1_se", scanning_sequence=("SE",), repetition_time_ms=500, echo_time_ms=10
