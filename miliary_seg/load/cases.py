@@ -12,7 +12,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
 from miliary_seg.load.choose import choose
 from miliary_seg.load.dicom import find_series
-from miliary_seg.load.dicom_series import DicomImage, NotAnImage, read_image
+from miliary_seg.load.dicom_series import DicomImage, NotAnImage, SeriesFacts, read_image
 from miliary_seg.load.discover import header_of_pair, sniff, walk
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem, safe_name, unique_names
 from miliary_seg.load.label_maps import stem
@@ -30,6 +30,7 @@ class _Pile:
     root: Path
     images: list[DicomImage] = field(default_factory=list)
     nifti: list[FoundSeries] = field(default_factory=list)
+    series_facts: SeriesFacts = field(default_factory=dict)
     blocked: dict[Path, MiliaryError] = field(default_factory=dict)
     no_image: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -94,7 +95,7 @@ def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
 
 
 def _add_dicom(pile: _Pile, path: Path) -> None:
-    image = read_image(path)
+    image = read_image(path, pile.series_facts)
     if isinstance(image, NotAnImage):
         pile.skip(path, image.reason)
     else:

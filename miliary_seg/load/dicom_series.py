@@ -65,8 +65,14 @@ class NotAnImage:
     reason: str
 
 
-def read_image(path: Path) -> DicomImage | NotAnImage:
+SeriesFacts = dict[tuple[str, ...], tuple[Clues, frozenset[str]]]
+"""What all files of a series say alike, by series, image type and contrast agent: worked out for the first one."""
+
+
+def read_image(path: Path, known: SeriesFacts | None = None) -> DicomImage | NotAnImage:
     """Read one DICOM header.
+
+    ``known`` is filled and used for what the files of one series say alike.
 
     Raises
     ------
@@ -75,10 +81,10 @@ def read_image(path: Path) -> DicomImage | NotAnImage:
     """
     header = read_header(path)
     with file_boundary(path, "read the DICOM header"), quiet_pydicom():
-        return _described(header)
+        return _described(header, {} if known is None else known)
 
 
-def _described(header: Header) -> DicomImage | NotAnImage:
+def _described(header: Header, known: SeriesFacts) -> DicomImage | NotAnImage:
     dataset, path = header.dataset, header.path
     sop_class = text(dataset, "SOPClassUID") or _meta(dataset, "MediaStorageSOPClassUID")
     modality_said = text(dataset, "Modality").upper()
@@ -94,7 +100,7 @@ def _described(header: Header) -> DicomImage | NotAnImage:
             )
         kind = re.sub(r"[^A-Z]", "", modality_said)[:8]
         return NotAnImage(path=path, reason=f"modality {kind or 'not stated'}: not MR or CT")
-    return _image(header, modality)
+    return _image(header, modality, known)
 
 
 def _meta(dataset: Any, keyword: str) -> str:
@@ -106,7 +112,7 @@ def _class_name(uid: str) -> str:
     return known.name if known.name != uid else "an unknown or private SOP class"
 
 
-def _image(header: Header, modality: Modality) -> DicomImage:
+def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage:
     dataset = header.dataset
     planes: tuple[Plane, ...] = ()
     error: MiliaryError | None = None
@@ -117,6 +123,7 @@ def _image(header: Header, modality: Modality) -> DicomImage:
     except MiliaryError as problem:
         planes, error = (), problem
     series_number = number(dataset, "SeriesNumber")
+    clues, identity = _series_facts(dataset, modality, known)
     return DicomImage(
         path=header.path,
         patient=hashlib.sha256(text(dataset, "PatientID").encode("utf-8", "replace")).hexdigest()[:16],
@@ -126,13 +133,24 @@ def _image(header: Header, modality: Modality) -> DicomImage:
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
         series_number=None if series_number is None else int(series_number),
         modality=modality,
-        image_type=_image_type(dataset),
-        clues=_clues(dataset, modality),
-        identity=_identity(dataset),
+        image_type=clues.image_type,
+        clues=clues,
+        identity=identity,
         lossy=text(dataset, "LossyImageCompression") == "01",
         planes=planes,
         error=error,
     )
+
+
+def _series_facts(dataset: Any, modality: Modality, known: SeriesFacts) -> tuple[Clues, frozenset[str]]:
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "ImageType", "SeriesDescription", "PatientID")
+    key = (*(text(dataset, keyword) for keyword in keywords), str(agent_given(dataset)), str(modality))
+    alike = key[1] and not items(dataset, "PerFrameFunctionalGroupsSequence")
+    if not alike:
+        return _clues(dataset, modality), _identity(dataset)
+    if key not in known:
+        known[key] = _clues(dataset, modality), _identity(dataset)
+    return known[key]
 
 
 def _identity(dataset: Any) -> frozenset[str]:
