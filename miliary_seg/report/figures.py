@@ -14,6 +14,7 @@ from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png_data_uri
 from miliary_seg.report.document import slice_counts
 from miliary_seg.report.palette import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
+from miliary_seg.report.plain_text import lesions
 from miliary_seg.report.views import Box, View, grey_window, to_grey
 
 EVIDENCE_HEIGHT_PX, PANEL_HEIGHT_PX, TILE_HEIGHT_PX = 720, 420, 210
@@ -64,7 +65,7 @@ class Painter:
         n = self.counts[index]
         return (
             self._picture(bare, f"{what} without marks", index),
-            self._picture(marked, f"{what} with {n} lesions outlined", index),
+            self._picture(marked, f"{what} with {lesions(n)} outlined", index),
         )
 
     def overview(self) -> Picture:

@@ -10,7 +10,7 @@ from miliary_seg.domain.lesion import Rejection
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.report.figures import Painter, shown_slices
 from miliary_seg.report.palette import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
-from miliary_seg.report.plain_text import plain
+from miliary_seg.report.plain_text import lesions, plain
 from miliary_seg.report.plots import count_plot, projections, size_histogram
 from miliary_seg.report.statements import FACE_NOTE, RULE
 
@@ -113,6 +113,7 @@ def _environment() -> Environment:
     environment.filters["number"] = number
     environment.filters["percent"] = percent
     environment.filters["chance"] = chance
+    environment.filters["lesions"] = lesions
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 

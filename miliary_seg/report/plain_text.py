@@ -26,6 +26,17 @@ def plain(text: object) -> str:
     return " ".join("".join(visible).split())
 
 
+def lesions(n: int) -> str:
+    """A count of lesions in words.
+
+    Examples
+    --------
+    >>> lesions(1), lesions(0)
+    ('1 lesion', '0 lesions')
+    """
+    return f"{n} lesion" if n == 1 else f"{n} lesions"
+
+
 def safe_name(text: str) -> str:
     """Name of a file or folder: letters, digits, dot, dash and underscore; never hidden, empty or longer than 64.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.document import slice_counts
+from miliary_seg.report.plain_text import lesions
 from miliary_seg.report.views import Box, View
 
 PLOT_WIDTH, PLOT_HEIGHT = 1080, 300
@@ -77,7 +78,7 @@ def count_plot(series: SeriesResult) -> Plot:
             y=round(base - height(n), 2),
             width=round(max(0.6, step * 0.86), 2),
             height=height(n),
-            title=f"slice {k}: {n} lesions" + (f", slab {slabs[k]}" if slabs else ""),
+            title=f"slice {k}: {lesions(n)}" + (f", slab {slabs[k]}" if slabs else ""),
             marked=k in evidence,
         )
         for k, n in enumerate(counts)
@@ -130,7 +131,7 @@ def size_histogram(series: SeriesResult) -> Plot | None:
             y=round(base - (base - TOP) * int(n) / top, 2),
             width=round(wide * 0.92, 2),
             height=round((base - TOP) * int(n) / top, 2),
-            title=f"{k * step_mm:g} to {(k + 1) * step_mm:g} mm: {n} lesions",
+            title=f"{k * step_mm:g} to {(k + 1) * step_mm:g} mm: {lesions(int(n))}",
         )
         for k, n in enumerate(counts)
     )
@@ -146,7 +147,7 @@ def size_histogram(series: SeriesResult) -> Plot | None:
         y_ticks=tuple(Tick(at=round(base - (base - TOP) * n / top, 2), label=str(n)) for n in _nice_steps(top, 5)),
         line_at=None if floor is None else round(LEFT + floor / step_mm * wide, 2),
         line_label="" if floor is None else f"smallest reliably found: {floor:.1f} mm",
-        title=f"Sizes of {diameters.size} lesions, equivalent diameter in mm",
+        title=f"Sizes of {lesions(diameters.size)}, equivalent diameter in mm",
     )
 
 

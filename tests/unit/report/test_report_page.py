@@ -224,7 +224,7 @@ def test_count_plot_by_hand(case):
     plot = count_plot(case.series[0])
     assert len(plot.bars) == 40
     assert plot.bars[0].height == 0
-    two, one = plot.bars[10], next(b for b in plot.bars if "1 lesions" in b.title)
+    two, one = plot.bars[10], next(b for b in plot.bars if "1 lesion," in b.title)
     assert two.height == pytest.approx(2 * one.height, abs=0.05)
     assert plot.line_at is not None
     ratio = (plot.base - plot.line_at) / two.height
