@@ -116,8 +116,6 @@ class ReportSettings:
 
     identified: bool = False
     """Keep file names and UIDs that could identify a patient in reports."""
-    dicom: bool = False
-    """Write DICOM SEG and SR."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
