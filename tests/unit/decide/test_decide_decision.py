@@ -171,10 +171,10 @@ def test_false_positives_are_expected_by_volume(build: Any) -> None:
     assert pytest.approx(0.13) == INFRATENTORIAL_SHARE
     supra = [(side, "supratentorial") for side in ("left", "right")]
     for below, verdict in ((17, Verdict.INDETERMINATE), (18, Verdict.MET)):
-        lesions = [build.lesion(i, [10, 40]) for i in range(1, 121)]
-        lesions += [build.lesion(200 + i, [60]) for i in range(below)]
-        places = [build.place(i, *supra[i % 2]) for i in range(1, 121)]
-        places += [build.place(200 + i, "left", "infratentorial") for i in range(below)]
+        lesions = [build.lesion(i, [10, 40]) for i in range(1, 201)]
+        lesions += [build.lesion(300 + i, [60]) for i in range(below)]
+        places = [build.place(i, *supra[i % 2]) for i in range(1, 201)]
+        places += [build.place(300 + i, "left", "infratentorial") for i in range(below)]
         decision = decide(lesions, places, facts, settings)
         assert decision.verdict is verdict
         assert decide(lesions, places, facts, replace(settings, region_error_quantile=0.0)).verdict is Verdict.MET
