@@ -17,7 +17,7 @@ def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
 
 
 def test_toml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
-    changed = Settings().updated({"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.dicom": True})
+    changed = Settings().updated({"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.identified": True})
     path = tmp_path / "s.toml"
     path.write_text(changed.to_toml(), encoding="utf-8")
     assert Settings.from_toml(path) == changed
@@ -52,8 +52,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (" decide.slab_mm = 4 ", "decide.slab_mm", 4.0),
         ("seed=3", "seed", 3),
         ("seed=3.0", "seed", 3),
-        ("report.dicom=yes", "report.dicom", True),
-        ("report.dicom=False", "report.dicom", False),
+        ("report.identified=yes", "report.identified", True),
+        ("report.identified=False", "report.identified", False),
         ("load.series=a=b", "load.series", "a=b"),
         ("decide.min_coverage=1e-1", "decide.min_coverage", 0.1),
     ],
@@ -74,7 +74,7 @@ def test_options_are_converted_to_the_type_of_the_setting(option: str, key: str,
         ("decide.slab_mm=thick", "float"),
         ("seed=1.5", "int"),
         ("seed=1e400", "int"),
-        ("report.dicom=maybe", "bool"),
+        ("report.identified=maybe", "bool"),
         ("decide=3", "unknown setting"),
     ],
 )
