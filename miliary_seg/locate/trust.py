@@ -9,19 +9,22 @@ import numpy as np
 from miliary_seg.domain.reason import Reason
 
 COEFFICIENTS = {
-    "tentorium_mutual_information_nats": 1.07,
-    "brain_mutual_information_nats": 1.62,
-    "deep_mutual_information_nats": 1.31,
+    "tentorium_mutual_information_nats": 1.26,
+    "brain_mutual_information_nats": 2.48,
+    "deep_mutual_information_nats": 1.35,
 }
 """Slope of the log odds per natural logarithm of each information (fitted; docs/compartments.md, "Trust")."""
-INTERCEPT = 9.9
+INTERCEPT = 11.15
 FLOOR_NATS = 0.01
-RUNNER_UP_SLOPE = -3.1
-"""Per unit of the runner-up ratio: a brain fits in one place, a ball in many."""
+RUNNER_UP_SLOPE = -3.0
+"""As the runner-up ratio goes from ``RUNNER_UP_FROM`` to 1: a brain fits in one place, a ball in many."""
+RUNNER_UP_FROM = 0.85
 MAX_TILT_DEG = 50.0
 """Heads lie in scanners within this angle of the header's axes (poses up to 47 degrees in 160 simulated scans)."""
 SCALES = (0.70, 1.20)
 """Brain against MNI152 along each axis: people range from .80 to 1.08; children and deformed heads need room."""
+MIN_HEAD_MATCH = 1.07
+"""Normalized mutual information of head and rings: good scans start at 1.10, enlarged or shrunk ones end at 1.04."""
 MIN_SHARE_IN_VIEW = 0.30
 """Slabs with less were up to 95 % wrong without other signs of it."""
 DOUBT = 0.1
@@ -62,7 +65,8 @@ def judge(figures: dict[str, float]) -> Trust:
 def log_odds(figures: dict[str, float]) -> float:
     """Log odds that the fit is right, from how well and how uniquely it matches."""
     match = sum(slope * np.log(max(figures[name], FLOOR_NATS)) for name, slope in COEFFICIENTS.items())
-    return float(INTERCEPT + match + RUNNER_UP_SLOPE * figures["runner_up_ratio"])
+    rival = np.clip((figures["runner_up_ratio"] - RUNNER_UP_FROM) / (1 - RUNNER_UP_FROM), 0, 1)
+    return float(INTERCEPT + match + RUNNER_UP_SLOPE * rival)
 
 
 def _findings(figures: dict[str, float]) -> list[Reason]:
@@ -78,6 +82,9 @@ def _findings(figures: dict[str, float]) -> list[Reason]:
             " template): spacing wrong?"
         )
         found.append(Reason(code="implausible_size", text=text))
+    if figures["head_normalized_mutual_information"] < MIN_HEAD_MATCH:
+        text = "skull and scalp are not where the atlas expects them: spacing wrong, or little of the head in view?"
+        found.append(Reason(code="weak_head_match", text=text))
     if figures["share_in_view"] < MIN_SHARE_IN_VIEW:
         text = f"only {100 * figures['share_in_view']:.0f} % of the head is in view"
         found.append(Reason(code="small_field_of_view", text=text))

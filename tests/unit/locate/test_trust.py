@@ -13,6 +13,7 @@ GOOD = {
     "smallest_scale": 0.90,
     "largest_scale": 0.98,
     "share_in_view": 0.95,
+    "head_normalized_mutual_information": 1.15,
 }
 
 
@@ -30,6 +31,7 @@ def test_good_fit_is_trusted_without_remark():
         ({"smallest_scale": 0.5}, "implausible_size"),
         ({"largest_scale": 1.5}, "implausible_size"),
         ({"share_in_view": 0.15}, "small_field_of_view"),
+        ({"head_normalized_mutual_information": 1.03}, "weak_head_match"),
     ],
 )
 def test_a_finding_that_no_good_scan_shows_takes_the_trust(change, code):
