@@ -10,7 +10,7 @@ from miliary_seg.domain.volume import BoolArray, Float32Array
 from miliary_seg.locate.morphology import dilated, eroded
 from miliary_seg.locate.working_scan import linear_weights, tensor_product
 
-BAND_MM = 4.0
+BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
 WORK_MM = 1.5
 """Resolution at which the mask is refined."""
@@ -20,7 +20,11 @@ OPENING_MM = 2.5
 """Cuts bridges of dura and fat."""
 CLOSING_MM = 5.0
 """Fills sulci."""
-CT_TISSUE_HU = (-5.0, 85.0)
+CT_TISSUE_HU = (12.0, 85.0)
+"""Between fluid and bone."""
+TISSUE_RANGE = (0.55, 3.0)
+"""Tissue on MR: from this share of the brain's median intensity to so many robust standard deviations above it."""
+STRIPPED_RING_MM = (4.0, 12.0)
 STRIPPED_SHARE = 0.9
 """Share of background around the brain above which the skull counts as removed (9 of 9 and 0 of 37 real scans)."""
 
@@ -29,7 +33,7 @@ def is_stripped(voxels: Float32Array, outside_mm: Float32Array) -> bool:
     """Whether the skull was removed: background value nearly everywhere 4 to 12 mm outside the brain."""
     thin = tuple(slice(None, None, 2 if n > 64 else 1) for n in voxels.shape)
     values, outside = voxels[thin], outside_mm[thin]
-    ring = values[(outside > BAND_MM) & (outside < 12)]
+    ring = values[(outside > STRIPPED_RING_MM[0]) & (outside < STRIPPED_RING_MM[1])]
     low, high = float(values.min()), float(values.max())
     return bool(ring.size) and float((np.abs(ring - low) <= 1e-3 * (high - low)).mean()) > STRIPPED_SHARE
 
@@ -37,7 +41,7 @@ def is_stripped(voxels: Float32Array, outside_mm: Float32Array) -> bool:
 def stripped_mask(voxels: Float32Array, outside_mm: Float32Array) -> BoolArray:
     """Mask of a scan without a skull: everything above the background near the brain, holes filled."""
     low, high = float(voxels.min()), float(voxels.max())
-    tissue = (voxels > low + 1e-3 * (high - low)) & (outside_mm < 3 * BAND_MM)
+    tissue = (voxels > low + 1e-3 * (high - low)) & (outside_mm < STRIPPED_RING_MM[1])
     filled: BoolArray = ndi.binary_fill_holes(_largest(tissue))
     return filled
 
@@ -83,7 +87,7 @@ def _tissue_range(values: Float32Array, outside: Float32Array) -> tuple[float, f
         return -np.inf, np.inf
     median = float(np.median(inner))
     spread = 1.48 * float(np.median(np.abs(inner - median)))
-    return 0.55 * median, median + 4 * spread
+    return TISSUE_RANGE[0] * median, median + TISSUE_RANGE[1] * spread
 
 
 def _largest(mask: BoolArray) -> BoolArray:

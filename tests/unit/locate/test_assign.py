@@ -66,7 +66,7 @@ def test_confidence_grows_with_distance_from_the_boundary():
     confidence = [a.side_confidence for a in found]
     assert confidence == sorted(confidence)
     assert 0.5 <= confidence[0] < 0.75
-    assert confidence[-1] > 0.99
+    assert confidence[-1] == 0.999  # never certain
     on_top = assign([lesion(1, 20, 10, 14)], labels(), location())[0]
     assert on_top.level_confidence < 0.75
 
