@@ -35,7 +35,8 @@ class StreamFacts:
     """What the code stream itself says of its samples."""
 
     precision: int
-    signed: bool = False
+    signed: bool | None = None
+    """None where the syntax does not say (JPEG, JPEG-LS, RLE)."""
 
 
 def is_compressed(syntax: str) -> bool:
@@ -143,6 +144,22 @@ def decode_frame(stream: bytes, layout: PixelLayout, facts: StreamFacts, scratch
     return values.reshape(layout.rows, layout.columns).copy()
 
 
+def check_sign(values: NDArray[Any], facts: StreamFacts, layout: PixelLayout) -> None:
+    """Refuse where header and code stream disagree on the sign, and it matters for a pixel.
+
+    Readers differ on such files: some believe the header, some the code stream.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a value is negative, or large, by one of them only.
+    """
+    if facts.signed is None or facts.signed == layout.signed:
+        return
+    if values.min() < 0 or values.max() >= 1 << (layout.bits_stored - 1):
+        raise _bad(layout, "PixelRepresentation and the code stream disagree on the sign of the pixels")
+
+
 def _write_minimal(path: Path, stream: bytes, layout: PixelLayout, facts: StreamFacts, bits: int) -> None:
     """A file with nothing but what decoding needs: no rescaling, no geometry, no patient."""
     meta = FileMetaDataset()
@@ -156,7 +173,7 @@ def _write_minimal(path: Path, stream: bytes, layout: PixelLayout, facts: Stream
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
         dataset.Rows, dataset.Columns = layout.rows, layout.columns
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, facts.precision, facts.precision - 1
-        dataset.PixelRepresentation = int(facts.signed)
+        dataset.PixelRepresentation = int(bool(facts.signed))
         dataset.PixelData = encapsulate([stream])
         dataset["PixelData"].VR = "OB"
         dataset["PixelData"].is_undefined_length = True

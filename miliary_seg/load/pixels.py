@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.errors import UnreadableFileError
-from miliary_seg.load.codestream import check_code_stream, decode_frame, encapsulated_frames, is_compressed
+from miliary_seg.load.codestream import check_code_stream, check_sign, decode_frame, encapsulated_frames, is_compressed
 from miliary_seg.load.dicom_file import BIG_ENDIAN, DEFLATED, IMPLICIT, PixelLayout, file_boundary, inflate
 
 _NATIVE = (IMPLICIT, "1.2.840.10008.1.2.1", BIG_ENDIAN, DEFLATED)
@@ -79,6 +79,7 @@ def _decoded(data: bytes, layout: PixelLayout) -> NDArray[Any]:
         for index, stream in enumerate(streams):
             facts = check_code_stream(stream, layout)
             frames[index] = decode_frame(stream, layout, facts, Path(folder) / "frame.dcm")
+            check_sign(frames[index], facts, layout)
     return frames
 
 

@@ -328,3 +328,21 @@ def test_a_huge_private_value_is_not_read(tmp_path: Path, kit: Any) -> None:
     datasets[0].private_block(0x0029, "X", create=True).add_new(0x10, "OB", bytes(6 << 20))
     kit.write(tmp_path, datasets)
     np.testing.assert_array_equal(read_array(tmp_path)[0], expected(kit.Series().stored()))
+
+
+@pytest.mark.parametrize(("highest", "refused"), [(2000, False), (40000, True)])
+def test_a_sign_that_header_and_code_stream_disagree_on(tmp_path: Path, kit: Any, highest: int, refused: bool) -> None:
+    class Faint(kit.Series):  # type: ignore[name-defined, misc]
+        def stored(self) -> np.ndarray:
+            return (super().stored() % 2000 + highest - 2000).astype(np.uint16)
+
+    series = Faint(rows=32, columns=40)
+    datasets = compressed(kit, series, J2K)
+    for ds in datasets:
+        ds.PixelRepresentation = 1
+    kit.write(tmp_path, datasets)
+    if refused:
+        with pytest.raises(UnreadableFileError, match="sign"):
+            read_array(tmp_path)
+    else:
+        np.testing.assert_array_equal(read_array(tmp_path)[0], expected(series.stored()))
