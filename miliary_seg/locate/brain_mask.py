@@ -12,7 +12,7 @@ from miliary_seg.locate.working_scan import linear_weights, tensor_product
 
 BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
-WORK_MM = 1.5
+WORK_MM = 1.8
 """Resolution at which the mask is refined."""
 CORE_MM = 8.0
 """Depth from which the brain's own intensities are taken."""
