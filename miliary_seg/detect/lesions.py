@@ -35,10 +35,22 @@ CONTRAST_FLOOR = 2.0
 """Fainter blobs, in noise standard deviations, are not kept as candidates."""
 CONTRAST_LEAST = 3.5
 """Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
+LARGE_RADIUS_MM = 2.5
+CONTRAST_LEAST_LARGE = 5.0
+"""Larger blobs must be clearer than that: convolutions of white matter are large, round and faint."""
+OUTLIERNESS_LEAST_LARGE = 1.0
+"""... and stand out from the brain around them: the crown of a gyrus is a ball too, of ordinary grey values."""
 OVERLAP_RADII = 0.7
 """Of two candidates closer than this times the larger radius, the less probable one is the same object."""
 OVERLAP_MM = 1.0
 """... and always when closer than this."""
+RULES = {
+    "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
+    "probability": "probability below the threshold of the operating point",
+    "ordinary": "large, and no brighter (darker) than the brain around it often is",
+    "overlap": "the same object as a more probable candidate",
+}
+"""Why a candidate is no lesion, by code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,27 +167,21 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
     """Accept, reject with a rule, delineate and measure."""
     polarity, point = choice
     candidates = _candidates(volume, work, found)
-    clear = found.features["contrast_to_noise"] >= CONTRAST_LEAST
-    likely = np.flatnonzero((found.probability >= point.probability_threshold) & clear)
+    rules = _rules(found, point)
+    likely = np.flatnonzero(rules == "")
     hidden = overlapped(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])
+    rules[likely[hidden]] = "overlap"
     accepted = likely[~hidden]
-    below = f"probability below {point.probability_threshold:g}, the threshold of the operating point {point.name!r}"
     rejections = [
-        Rejection(candidate=candidates[n], rule="overlap", reason="the same object as a more probable candidate")
-        for n in likely[hidden]
+        Rejection(candidate=candidate, rule=rule, reason=RULES[rule])
+        for candidate, rule in zip(candidates, rules.tolist(), strict=True)
+        if rule
     ]
-    faint = f"contrast below {CONTRAST_LEAST:g} standard deviations of the noise"
-    for candidate, is_clear in zip(candidates, clear.tolist(), strict=True):
-        if not is_clear:
-            rejections.append(Rejection(candidate=candidate, rule="contrast", reason=faint))
-        elif candidate.probability < point.probability_threshold:
-            rejections.append(Rejection(candidate=candidate, rule="probability", reason=below))
     labels, sizes = _delineate(volume, work, found, accepted)
     lesions: list[Lesion] = []
     for n, size in zip(accepted, sizes, strict=True):
         if size is None:
-            shared = "shares its only voxel with a more probable lesion"
-            rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=shared))
+            rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=RULES["overlap"]))
         else:
             lesions.append(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices))
     labels = _renumbered(labels, sizes)
@@ -191,6 +197,15 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         doubts=work.doubts,
         artefact_doubts=artefact_doubts(lesions),
     )
+
+
+def _rules(found: Found, point: OperatingPoint) -> NDArray[np.str_]:
+    """The rule that rejects each candidate, empty where none does."""
+    large = found.radius_mm > LARGE_RADIUS_MM
+    faint = found.features["contrast_to_noise"] < np.where(large, CONTRAST_LEAST_LARGE, CONTRAST_LEAST)
+    ordinary = large & (found.features["outlierness"] < OUTLIERNESS_LEAST_LARGE)
+    unlikely = found.probability < point.probability_threshold
+    return np.select([faint, unlikely, ordinary], ["contrast", "probability", "ordinary"], "").astype("<U16")
 
 
 def _delineate(

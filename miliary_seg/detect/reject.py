@@ -84,12 +84,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.15),
-    ("balanced", False): Threshold(probability=0.30),
-    ("specific", False): Threshold(probability=0.50),
-    ("high", True): Threshold(probability=0.15),
-    ("balanced", True): Threshold(probability=0.30),
-    ("specific", True): Threshold(probability=0.50),
+    ("high", False): Threshold(probability=0.08, recall=0.84, false_positives_per_slice=0.7),
+    ("balanced", False): Threshold(probability=0.15),
+    ("specific", False): Threshold(probability=0.35),
+    ("high", True): Threshold(probability=0.12),
+    ("balanced", True): Threshold(probability=0.25),
+    ("specific", True): Threshold(probability=0.45),
 }
 """By name and whether slices are thick."""
 
