@@ -32,18 +32,25 @@ STRIPPED_SHARE = 0.9
 def is_stripped(voxels: Float32Array, outside_mm: Float32Array) -> bool:
     """Whether the skull was removed: background value nearly everywhere 4 to 12 mm outside the brain."""
     thin = tuple(slice(None, None, 2 if n > 64 else 1) for n in voxels.shape)
-    values, outside = voxels[thin], outside_mm[thin]
-    ring = values[(outside > STRIPPED_RING_MM[0]) & (outside < STRIPPED_RING_MM[1])]
-    low, high = float(values.min()), float(values.max())
-    return bool(ring.size) and float((np.abs(ring - low) <= 1e-3 * (high - low)).mean()) > STRIPPED_SHARE
+    outside = outside_mm[thin]
+    ring = (outside > STRIPPED_RING_MM[0]) & (outside < STRIPPED_RING_MM[1])
+    return bool(ring.any()) and float(_is_background(voxels)[thin][ring].mean()) > STRIPPED_SHARE
 
 
 def stripped_mask(voxels: Float32Array, outside_mm: Float32Array) -> BoolArray:
-    """Mask of a scan without a skull: everything above the background near the brain, holes filled."""
-    low, high = float(voxels.min()), float(voxels.max())
-    tissue = (voxels > low + 1e-3 * (high - low)) & (outside_mm < STRIPPED_RING_MM[1])
+    """Mask of a scan without a skull: everything but the background near the brain, holes filled."""
+    tissue = ~_is_background(voxels) & (outside_mm < STRIPPED_RING_MM[1])
     filled: BoolArray = ndi.binary_fill_holes(_largest(tissue))
     return filled
+
+
+def _is_background(voxels: Float32Array) -> BoolArray:
+    """Voxels of the value in the corners of the grid: 0 as a rule, but standardised scans go below it."""
+    corners = voxels[tuple(slice(None, None, max(1, n - 1)) for n in voxels.shape)]
+    background = float(np.median(corners))
+    tolerance = 1e-3 * (float(voxels.max()) - float(voxels.min()))
+    alike: BoolArray = np.abs(voxels - background) <= tolerance
+    return alike
 
 
 def refined_mask(voxels: Float32Array, affine: Float64Array, outside_mm: Float32Array, is_ct: bool) -> BoolArray:

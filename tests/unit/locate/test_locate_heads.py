@@ -122,6 +122,18 @@ def test_ct_in_hounsfield_units(make_head, true_labels, turned, axial_affine):
     assert wrong_percent(location, true_labels(volume.grid, moved)) < 1.5
 
 
+def test_standardised_scan_without_skull_is_used_as_it_is(make_head, axial_affine):
+    shape = (70, 84, 64)
+    volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)), skull=False)
+    tissue = volume.voxels > 0
+    inner = volume.voxels[tissue]
+    scores = np.where(tissue, (volume.voxels - inner.mean()) / inner.std(), 0)
+    location = locate(Volume(voxels=scores, grid=volume.grid), SETTINGS)
+    assert location.registration.trusted
+    assert location.registration.skull_stripped
+    assert dice(location.brain_mask, tissue) > 0.98
+
+
 def test_affine_only(make_head, axial_affine):
     shape = (70, 84, 64)
     volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)))
