@@ -55,19 +55,20 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
 
     settings = settings or Settings()
     clock = _Clock()
-    results, caveats = [], list(study.caveats)
+    results, caveats, not_analysed = [], list(study.caveats), list(study.unreadable_series)
     failures: list[MiliaryError] = []
     for volume in study.volumes:
         try:
             results.append(_analyze_volume(volume, settings, _checked(mask, study), clock))
         except InputError as error:
             failures.append(error)
+            not_analysed.append(volume.id)
             caveats.append(Reason(code=f"series_skipped_{error.code}", text=f"series {volume.id}: {error.what}"))
     if not results:
         raise failures[0] if failures else NoImageError("the study holds no volume", where=study.case)
     return CaseResult(
         case=study.case,
-        decision=decide_study({series.id: series.decision for series in results}),
+        decision=decide_study({series.id: series.decision for series in results}, not_analysed),
         series=tuple(results),
         settings=settings.as_dict(),
         settings_digest=settings.digest,

@@ -52,6 +52,7 @@ def _register() -> dict[str, ReasonKind]:
             "no_contrast": "An unenhanced scan with few visible lesions says little.",
             "sequence_insensitive": "Small lesions stand out too little on this sequence to refute a count.",
             "unknown_sequence": "It is not known which sequence this is, so few visible lesions say little.",
+            "series_not_analysed": "A series of the study could not be read or shows no brain; it might have met them.",
             "sequence_uncertain": "Which sequence this is, or whether contrast was given, rests on weak evidence.",
         },
         Effect.BLOCKS_MET: {

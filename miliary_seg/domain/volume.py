@@ -113,6 +113,8 @@ class Study:
     case: str
     volumes: tuple[Volume, ...]
     caveats: tuple[Reason, ...] = ()
+    unreadable_series: tuple[str, ...] = ()
+    """Identifiers of series that should have been analysed but could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

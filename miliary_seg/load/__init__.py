@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import Study, Volume
-from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, NoImageError, UnsuitableImageError
+from miliary_seg.errors import (
+    AmbiguousInputError,
+    GeometryError,
+    MiliaryError,
+    NoImageError,
+    UnreadableFileError,
+    UnsuitableImageError,
+)
 from miliary_seg.load.cases import find_in_paths
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
 from miliary_seg.load.inventory import Inventory
@@ -44,6 +51,9 @@ __all__ = [
     "read_array",
     "read_mask",
 ]
+
+_BROKEN = (UnreadableFileError, GeometryError)
+"""Errors of series that would have been analysed; a 4-D or colour series would not."""
 
 
 def find_cases(
@@ -87,17 +97,20 @@ def load_case(found: FoundCase, settings: Settings | None = None) -> Study:
     settings = settings or Settings()
     volumes: list[Volume] = []
     errors: list[MiliaryError] = []
-    caveats = list(found.caveats)
+    caveats, unreadable = list(found.caveats), [s.id for s in found.series if isinstance(s.error, _BROKEN)]
     for series in found.eligible:
         try:
             volumes.append(_load_series(series, settings))
         except MiliaryError as error:
             errors.append(error)
+            unreadable.append(series.id)
             text = f"Series {series.id} is not analysed: {error.what}."
             caveats.append(Reason(code="series_not_readable", text=text))
     if not volumes:
         raise _why_none(found, errors)
-    return Study(case=found.id, volumes=tuple(volumes), caveats=tuple(caveats))
+    return Study(
+        case=found.id, volumes=tuple(volumes), caveats=tuple(caveats), unreadable_series=tuple(unreadable)
+    )
 
 
 def load_study(path: str | Path, *, settings: Settings | None = None, case: str = "") -> Study:

@@ -135,7 +135,7 @@ def test_study_gets_the_stated_answer(row: dict[str, Any]) -> None:
     for name, words in row["series"].items():
         verdict, _, reached = words.partition(", ")
         series[name] = Decision(verdict=Verdict(verdict), margin=0 if reached or verdict == "MET" else -5)
-    study = decide_study(series)
+    study = decide_study(series, row.get("not_analysed", ()))
     assert study.verdict == row["verdict"]
     assert list(study.deciding_series) == row["deciding"]
     assert sorted(reason.code for reason in study.reasons) == sorted(row["reasons"])

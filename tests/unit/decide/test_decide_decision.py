@@ -221,6 +221,14 @@ def test_the_page_lists_every_reason_with_its_sentence_and_effect() -> None:
     assert listed == {code: (kind.sentence, str(kind.effect)) for code, kind in REASONS.items()}
 
 
+def test_a_series_that_could_not_be_read_leaves_a_negative_open() -> None:
+    negative = {"flair": Decision(verdict=Verdict.NOT_MET, margin=-5)}
+    study = decide_study(negative, not_analysed=("t1c",))
+    assert study.verdict is Verdict.INDETERMINATE
+    assert [item.code for item in study.reasons] == ["series_not_analysed"]
+    assert decide_study({"flair": Decision(verdict=Verdict.MET)}, not_analysed=("t1c",)).verdict is Verdict.MET
+
+
 def test_a_study_of_unlike_reasons_lists_each_once() -> None:
     doubt = (reason("no_contrast"), reason("thick_slices"))
     study = decide_study(
