@@ -88,11 +88,11 @@ THRESHOLDS: dict[tuple[str, bool], Threshold] = {
     ("balanced", False): Threshold(probability=0.15, recall=0.82, false_positives_per_slice=0.26),
     ("specific", False): Threshold(probability=0.35, recall=0.73, false_positives_per_slice=0.09),
     ("high", True): Threshold(probability=0.12, recall=0.48, false_positives_per_slice=0.67),
-    ("balanced", True): Threshold(probability=0.18, recall=0.41, false_positives_per_slice=0.41),
+    ("balanced", True): Threshold(probability=0.25, recall=0.36, false_positives_per_slice=0.30),
     ("specific", True): Threshold(probability=0.45, recall=0.29, false_positives_per_slice=0.11),
 }
-"""By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 noise standard
-deviations, on heads left out of the fit; false positives are whole lesions over the number of slices."""
+"""By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
+deviations of the noise, on heads left out of the fit; false positives are whole lesions over the number of slices."""
 
 
 def probability(features: Features, thick: bool) -> Float64Array:

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/detect_speed.py [--size SLICES ROWS COLUMNS]
 
-Prints seconds, the factor, and recall of drawn balls for both, slice by slice (2-D) and as a volume (3-D), then the time
-of detection in all with 400 lesions. Run by hand on an idle machine; nothing here is a timed test.
+Prints seconds, the factor, and recall of drawn balls for both, slice by slice (2-D) and as a volume (3-D), then the
+time of detection in all with 400 lesions. Run by hand on an idle machine; nothing here is a timed test.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def main() -> None:
     out = sys.stdout.write
     out(f"{options.size} voxels, {len(SIGMAS)} scales, {len(centres)} balls\n\n")
     out(
-        "| | skimage s | ours s | factor | skimage recall | ours recall | skimage blobs | our blobs |\n|---|---|---|---|---|---|---|---|\n"
+        "| | skimage s | ours s | factor | skimage recall | ours recall | skimage blobs | our blobs |\n"
+        "|---|---|---|---|---|---|---|---|\n"
     )
     for name, theirs, mine in (("2-D", skimage_2d, ours_2d), ("3-D", skimage_3d, ours_3d)):
         slow, a = timed(lambda theirs=theirs: theirs(voxels), 1)
