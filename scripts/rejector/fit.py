@@ -174,6 +174,8 @@ def fit(work: Path, *, write: bool) -> None:
         held = [d for d in tests if d["thick"] == thick]
         usable = own + [d for d in held if d["person"] not in NEVER]
         for fold in FOLDS:
+            if not any(d["person"] in fold for d in usable):
+                continue
             rest = trained([d for d in usable if d["person"] not in fold])
             for d in usable:
                 if d["person"] in fold:
@@ -191,12 +193,34 @@ def fit(work: Path, *, write: bool) -> None:
         names = own[0]["names"]
         arrays |= exported(final, names, prefix, (a, b))
         card[prefix[:-1]] = report(usable, held, (a, b))
-        print(prefix, json.dumps(card[prefix[:-1]], indent=1), flush=True)
+        show(prefix[:-1], card[prefix[:-1]], held)
     if write:
         target = Path(__file__).parents[2] / "miliary_seg/detect"
         np.savez_compressed(target / "trees.npz", **arrays)
         (target / "weights").mkdir(exist_ok=True)
         (target / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def show(name: str, card: dict, held: list[dict]) -> None:
+    """The card in a few lines; the four-feature logistic of the scouting code beside it where its scores are stored."""
+    for key, value in card.items():
+        if isinstance(value, dict) and "bins" in value:
+            kind, n = key.split(", ")[0], int(key.split()[1])
+            some = [d for d in held if d["file"].endswith(f"__{kind}") and "bscore" in d]
+            some = [d for d in some if d["contrast"] == "t1c"] or some
+            old = [(d, floor_of(d)) for d in some]
+            beside = recalls(old, at_mean_false(old, n)) if old else None
+            print(name, key, value, "| four-feature logistic:", beside, flush=True)
+        else:
+            print(name, key, value, flush=True)
+
+
+def floor_of(d: dict) -> dict:
+    """As `judged`, for stored scores of the scouting code (already suppressed)."""
+    best = np.zeros(len(d["cnr"]))
+    hit = (d["bowner"] >= 0) & (d["blabel"] != 0)
+    np.maximum.at(best, d["bowner"][hit], d["bscore"][hit])
+    return dict(best=best, false=d["bscore"][d["blabel"] == 0])
 
 
 def report(usable: list[dict], held: list[dict], ab: tuple[float, float]) -> dict:

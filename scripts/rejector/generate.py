@@ -13,6 +13,8 @@ from scenes import Scene, make_scene, negatives
 CONTRASTS = ["t1", "t1c", "t2", "flair", "dwi", "swi", "ct"]
 SHARES = [0.1, 0.25, 0.1, 0.15, 0.08, 0.16, 0.16]
 SUBJECTS = 8
+LARGE, LARGE_FROM = 0.08, 1200
+"""Scenes from this number on also hold lesions of 8-18 mm, so that large candidates are judged by example."""
 THIN, THICK, FINE, CT_THICK = (0.9, 0.9, 0.9), (5.0, 0.7, 0.7), (1.0, 0.45, 0.45), (4.0, 0.6, 0.6)
 
 
@@ -46,7 +48,7 @@ def training_scene(seed: int, heads: list[Head], data: Path) -> Scene:
     drawn = head.labels is not None or rng.random() < 0.5
     added = negatives(head, rng, max((q75 - q25) / 1.35, 1e-3)) if drawn else None
     count = 0 if rng.random() < 0.1 else int(np.exp(rng.uniform(np.log(20), np.log(160))))
-    return make_scene(head, rng, thick=thick, lesions=count, slab_mm=None if thick else 50, added=added)
+    return make_scene(head, rng, thick=thick, lesions=count, slab_mm=None if thick else 50, added=added, large=LARGE * (seed >= LARGE_FROM))
 
 
 def test_jobs(heads: list[Head]) -> list[tuple]:

@@ -72,8 +72,8 @@ def random_rotation(rng):
     return q * np.sign(np.diag(r))
 
 
-def implant(scene: Scene, count: int, rng: np.random.Generator, *, plain: bool = False, cnr=(3, 30)) -> None:
-    """Add lesions of known centre, radius and contrast. ``plain``: spheres of contrast cnr * sigma only."""
+def implant(scene: Scene, count: int, rng: np.random.Generator, *, plain: bool = False, cnr=(3, 30), large: float = 0.0) -> None:
+    """Add lesions of known centre, radius and contrast. ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-18 mm."""
     psf = max(0.45, 0.5 * scene.spacing[1])
     index = np.flatnonzero(scene.mask)
     done = np.zeros((0, 4))
@@ -83,6 +83,8 @@ def implant(scene: Scene, count: int, rng: np.random.Generator, *, plain: bool =
         at = np.array(np.unravel_index(index[rng.integers(index.size)], scene.mask.shape)) + rng.uniform(-0.5, 0.5, 3)
         centre = at * np.array(scene.spacing)
         radius = 0.5 * np.exp(rng.uniform(np.log(1.5 if plain else 1.2), np.log(8.0)))
+        if large and rng.random() < large:
+            radius = rng.uniform(4.0, 9.0)
         if len(done) and np.any(np.linalg.norm(done[:, :3] - centre, axis=1) < done[:, 3] + radius + 1.5):
             continue
         amount = scene.sigma * np.exp(rng.uniform(*np.log(cnr)))
@@ -227,7 +229,7 @@ def negatives(head: Head, rng: np.random.Generator, spread: float) -> np.ndarray
     return out
 
 
-def make_scene(head: Head, rng: np.random.Generator, *, thick: bool, lesions: int, spacing=None, noise=None, slab_mm=None, added=None, plain=False, sign=None, cnr=(3, 30), clean=False) -> Scene:
+def make_scene(head: Head, rng: np.random.Generator, *, thick: bool, lesions: int, spacing=None, noise=None, slab_mm=None, added=None, plain=False, sign=None, cnr=(3, 30), clean=False, large=0.0) -> Scene:
     """One scan of one head.
 
     ``added``: canvas of hard negatives on the head's grid. ``clean``: none of the scanner's artefacts (for tests on the
@@ -278,7 +280,7 @@ def make_scene(head: Head, rng: np.random.Generator, *, thick: bool, lesions: in
     added_sigma = rng.uniform(2, 8) if ct else noise * reference
     own = own_noise(v, m)
     scene = Scene(name=head.name, person=head.person, contrast=head.contrast, voxels=v.astype(np.float32), spacing=spacing, mask=m, sign=sign, sigma=float(np.hypot(added_sigma, own)), noise=noise, spread=spread, ignore=ig)
-    implant(scene, lesions, rng, plain=plain, cnr=cnr)
+    implant(scene, lesions, rng, plain=plain, cnr=cnr, large=large)
     v = scene.voxels
     if not clean:
         if rng.random() < 0.2:
