@@ -40,14 +40,14 @@ def labels(scene: Scene, position_mm: np.ndarray) -> tuple[np.ndarray, np.ndarra
     visible = np.array([t["cnr"] * t["peak"] >= VISIBLE for t in scene.truth])
     slab = scene.spacing[0] / 2
     for i, near in enumerate(cKDTree(position_mm).query_ball_point(centre, radius + 2.0 + slab)):
-        near = np.array(near, int)
-        d = position_mm[near] - centre[i]
+        index = np.array(near, int)
+        d = position_mm[index] - centre[i]
         d[:, 0] = np.maximum(np.abs(d[:, 0]) - slab * (scene.spacing[0] > 2), 0)
         d = np.linalg.norm(d, axis=1)
         on = d <= 0.5 * radius[i] + 0.6
-        label[near[~on & (d <= radius[i] + 1.0) & (label[near] == NEGATIVE)]] = DROPPED
-        label[near[on]] = POSITIVE if visible[i] else DROPPED
-        owner[near[on]] = i
+        label[index[~on & (d <= radius[i] + 1.0) & (label[index] == NEGATIVE)]] = DROPPED
+        label[index[on]] = POSITIVE if visible[i] else DROPPED
+        owner[index[on]] = i
     return label, owner
 
 
@@ -70,24 +70,24 @@ def rows(scene: Scene) -> dict | None:
         thick=is_thick(work.spacing_mm, work.voxels.shape[0]),
     )
     patches = sample_patches(image, Places(centre_vox=found.index, radius_mm=found.radius_mm, sign=found.sign))
-    return dict(
-        rays=patches.rays.astype(np.float16),
-        scalars=patches.scalars,
-        X=np.column_stack(list(found.features.values())).astype(np.float32),
-        names=list(found.features),
-        label=label,
-        owner=owner,
-        pos=position.astype(np.float32),
-        radius=found.radius_mm.astype(np.float32),
-        person=scene.person,
-        name=scene.name,
-        contrast=scene.contrast,
-        sign=scene.sign,
-        spacing=scene.spacing,
-        noise=scene.noise,
-        nslices=int(scene.mask.any((1, 2)).sum()),
-        cnr=np.array([t["cnr"] for t in truth]),
-        diam=np.array([2 * t["radius"] for t in truth]),
-        peak=np.array([t["peak"] for t in truth]),
-        thick=scene.spacing[0] > 2,
-    )
+    return {
+        "rays": patches.rays.astype(np.float16),
+        "scalars": patches.scalars,
+        "X": np.column_stack(list(found.features.values())).astype(np.float32),
+        "names": list(found.features),
+        "label": label,
+        "owner": owner,
+        "pos": position.astype(np.float32),
+        "radius": found.radius_mm.astype(np.float32),
+        "person": scene.person,
+        "name": scene.name,
+        "contrast": scene.contrast,
+        "sign": scene.sign,
+        "spacing": scene.spacing,
+        "noise": scene.noise,
+        "nslices": int(scene.mask.any((1, 2)).sum()),
+        "cnr": np.array([t["cnr"] for t in truth]),
+        "diam": np.array([2 * t["radius"] for t in truth]),
+        "peak": np.array([t["peak"] for t in truth]),
+        "thick": scene.spacing[0] > 2,
+    }

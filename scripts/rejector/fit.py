@@ -1,5 +1,7 @@
 """Leave-person-out measurement, calibration, operating points, and the weights that the program ships."""
 
+# ruff: noqa: C901, E501
+
 from __future__ import annotations
 
 import json
@@ -21,10 +23,10 @@ FOLDS = (
 """Persons that are left out together."""
 NEVER = ("t1_ccbync", "pd_ccbync")
 """Measured on, never trained on (non-commercial licence)."""
-MONOTONE = dict(
-    isolation=1, tube_isolation=1, contrast_to_noise=1, response_mads=1, soft_isolation=1, far_isolation=1,
-    far_tube_isolation=1, shell_spread=-1, leak=-1, through=-1,
-)  # fmt: skip
+MONOTONE = {
+    "isolation": 1, "tube_isolation": 1, "contrast_to_noise": 1, "response_mads": 1, "soft_isolation": 1, "far_isolation": 1,
+    "far_tube_isolation": 1, "shell_spread": -1, "leak": -1, "through": -1,
+}  # fmt: skip
 """Where more of a feature may only ever help (or harm): keeps the trees from learning the accidents of few heads."""
 PER_SLICE = {"high": 1.0, "balanced": 0.35, "specific": 0.1}
 """False cross-sections a slice on lesion-free MR heads that each operating point may give, mean over heads."""
@@ -96,7 +98,12 @@ def judged(d: dict, p: np.ndarray) -> dict:
     false = label == 0
     diameter = 2 * true_radius_mm(d["radius"][kept][false].astype(float), float(d["spacing"][1]))
     sections = np.maximum(1, np.rint(diameter / d["spacing"][0]))
-    return dict(best=best, false=p[kept][false], sections=sections, z=d["pos"][kept][false, 0] / d["spacing"][0])
+    return {
+        "best": best,
+        "false": p[kept][false],
+        "sections": sections,
+        "z": d["pos"][kept][false, 0] / d["spacing"][0],
+    }
 
 
 def per_slice(j: dict, d: dict, threshold: float) -> tuple[float, int]:
@@ -123,7 +130,7 @@ def recalls(pairs: list[tuple[dict, dict]], threshold: float) -> dict:
         return round(100 * float(hit[chosen].mean())) if chosen.any() else None
 
     bins = [share((size >= a) & (size < b) & (cnr >= c) & (cnr < e)) for a, b, c, e in BINS]
-    return dict(visible=share((size >= 3) & (cnr >= 10)), all=share(size > 0), bins=bins)
+    return {"visible": share((size >= 3) & (cnr >= 10)), "all": share(size > 0), "bins": bins}
 
 
 def at_mean_false(pairs: list[tuple[dict, dict]], wanted: float) -> float:
@@ -157,7 +164,7 @@ def exported(forest: HistGradientBoostingClassifier, names: list[str], prefix: s
         part["value"].append(np.where(leaf, n["value"], 0) * ab[0])
         depth = max(depth, int(n["depth"].max()))
         offset += len(n)
-    kinds = dict(feature=np.int32, threshold=np.float32, left=np.int32, right=np.int32, value=np.float32)
+    kinds = {"feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32, "value": np.float32}
     out = {prefix + k: np.concatenate(v).astype(kinds[k]) for k, v in part.items()}
     constant = ab[0] * float(forest._baseline_prediction.ravel()[0]) + ab[1]
     out |= {prefix + "names": np.array(names), prefix + "constant": np.float64(constant)}
@@ -220,7 +227,7 @@ def floor_of(d: dict) -> dict:
     best = np.zeros(len(d["cnr"]))
     hit = (d["bowner"] >= 0) & (d["blabel"] != 0)
     np.maximum.at(best, d["bowner"][hit], d["bscore"][hit])
-    return dict(best=best, false=d["bscore"][d["blabel"] == 0])
+    return {"best": best, "false": d["bscore"][d["blabel"] == 0]}
 
 
 def report(usable: list[dict], held: list[dict], ab: tuple[float, float]) -> dict:

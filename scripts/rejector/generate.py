@@ -27,8 +27,14 @@ def turned(head: Head, axis: int) -> Head:
     spacing = list(head.spacing)
     first = spacing.pop(axis)
     return Head(
-        name=head.name, person=head.person, contrast=head.contrast, voxels=move(head.voxels), spacing=(first, *spacing),
-        mask=move(head.mask), signs=head.signs, ignore=move(head.ignore),
+        name=head.name,
+        person=head.person,
+        contrast=head.contrast,
+        voxels=move(head.voxels),
+        spacing=(first, *spacing),
+        mask=move(head.mask),
+        signs=head.signs,
+        ignore=move(head.ignore),
     )
 
 
@@ -48,7 +54,15 @@ def training_scene(seed: int, heads: list[Head], data: Path) -> Scene:
     drawn = head.labels is not None or rng.random() < 0.5
     added = negatives(head, rng, max((q75 - q25) / 1.35, 1e-3)) if drawn else None
     count = 0 if rng.random() < 0.1 else int(np.exp(rng.uniform(np.log(20), np.log(160))))
-    return make_scene(head, rng, thick=thick, lesions=count, slab_mm=None if thick else 50, added=added, large=LARGE * (seed >= LARGE_FROM))
+    return make_scene(
+        head,
+        rng,
+        thick=thick,
+        lesions=count,
+        slab_mm=None if thick else 50,
+        added=added,
+        large=LARGE * (seed >= LARGE_FROM),
+    )
 
 
 def test_jobs(heads: list[Head]) -> list[tuple]:
@@ -71,12 +85,9 @@ def test_jobs(heads: list[Head]) -> list[tuple]:
 
 def test_scene(job: tuple, heads: list[Head], data: Path) -> Scene:
     """One scene of `test_jobs`: no artefacts, lesions are plain spheres of 1.5-8 mm and 3-30 noise sd."""
-    number, who, kind, spacing, noise, count, sign = job
+    number, who, _kind, spacing, noise, count, sign = job
     rng = np.random.default_rng([99, number])
-    if isinstance(who, int):
-        head = painted_head(data, who, "ct", rng)
-    else:
-        head = next(h for h in heads if h.name == who)
+    head = painted_head(data, who, "ct", rng) if isinstance(who, int) else next(h for h in heads if h.name == who)
     return make_scene(
         head, rng, thick=spacing[0] > 2, lesions=count, spacing=spacing, noise=noise, plain=True, sign=sign, clean=True
     )

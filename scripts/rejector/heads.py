@@ -1,6 +1,6 @@
 """Heads that the rejector is trained on: real scans whose licence allows it, and scans painted from label maps.
 
-Arrays are (slice, row, column) = (superior, anterior, right) for scans with near-isotropic voxels, else slice axis first.
+Arrays are (slice, row, column) = (superior, anterior, right) for near-isotropic scans, else slice axis first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,36 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
-BRAIN_LABELS = [2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28, 30, 31, 41, 42, 43, 44, 46, 47, 49, 50]
+BRAIN_LABELS = [
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    24,
+    26,
+    28,
+    30,
+    31,
+    41,
+    42,
+    43,
+    44,
+    46,
+    47,
+    49,
+    50,
+]
 BRAIN_LABELS += [51, 52, 53, 54, 58, 60, 62, 63, 72, 77, 85, 136, 137, 163, 164, 251, 252, 253, 254, 255]
 VENTRICLES = [4, 43, 5, 44, 14, 15]
 CLASSES = {  # FreeSurfer codes with the extra-cerebral codes of the label maps
@@ -83,20 +112,50 @@ def real_heads(data: Path, masks: Path, *, measure_only: bool = False) -> list[H
         fill = ndi.binary_fill_holes(ndi.binary_opening(v > 0, iterations=2))
         # dark candidates: on T1 the lesions themselves may be dark, on T2 / FLAIR bright
         signs = (1, -1) if contrast in ("t2", "flair") else (1,)
-        out.append(dict(name=f"ms26_{name}", person="ms26", contrast=contrast, voxels=v, spacing=s, mask=fill, signs=signs, ignore=near))
+        out.append(
+            {
+                "name": f"ms26_{name}",
+                "person": "ms26",
+                "contrast": contrast,
+                "voxels": v,
+                "spacing": s,
+                "mask": fill,
+                "signs": signs,
+                "ignore": near,
+            }
+        )
     v, s = _canonical(data / "heads/t1c_brain_only.nii.gz")
     fill = ndi.binary_fill_holes(ndi.binary_opening(v > 0.02 * np.percentile(v, 99), iterations=2))
-    out.append(dict(name="t1c_brain_only", person="t1c_brain_only", contrast="t1c", voxels=v, spacing=s, mask=fill))
+    out.append(
+        {
+            "name": "t1c_brain_only",
+            "person": "t1c_brain_only",
+            "contrast": "t1c",
+            "voxels": v,
+            "spacing": s,
+            "mask": fill,
+        }
+    )
     for name, contrast in (("study1_FLAIR", "flair"), ("study2_FLAIR", "flair")):
         v, s = _canonical(data / f"ms_12_raw/{name}.nii.gz")
         m = _canonical(data / f"ms_12_raw/DERIVED_brainmask_in_{name}.nii.gz")[0] > 0
-        out.append(dict(name=f"ms12_{name}", person="ms12", contrast=contrast, voxels=v, spacing=s, mask=m, signs=(-1,)))
+        out.append(
+            {
+                "name": f"ms12_{name}",
+                "person": "ms12",
+                "contrast": contrast,
+                "voxels": v,
+                "spacing": s,
+                "mask": m,
+                "signs": (-1,),
+            }
+        )
     masked = [("t1_crop", "t1"), ("t1_otsu", "t1"), ("t2_2mm", "t2"), ("child", "t1")]
     masked += [("t1_ccbync", "t1"), ("pd_ccbync", "pd")] if measure_only else []
     for name, contrast in masked:
         v, s = _canonical(masks / f"{name}.nii.gz")
         m = _canonical(masks / f"{name}_lab.nii.gz")[0] > 0
-        out.append(dict(name=name, person=name, contrast=contrast, voxels=v, spacing=s, mask=m))
+        out.append({"name": name, "person": name, "contrast": contrast, "voxels": v, "spacing": s, "mask": m})
     return [_cropped(h) for h in out]
 
 
@@ -109,7 +168,17 @@ def painted_head(data: Path, subject: int, contrast: str, rng: np.random.Generat
     inside[: max(0, lowest - 8)] = False  # the spinal canal carries the code of fluid
     labels[: max(0, lowest - 8)][np.isin(labels[: max(0, lowest - 8)], BRAIN_LABELS)] = 507
     mask = ndi.binary_fill_holes(inside) if rng.random() < 0.5 else _closed(inside & (labels != 24), 3)
-    head = _cropped(dict(name=f"seg{subject:02d}_{contrast}", person=f"seg{subject:02d}", contrast=contrast, voxels=labels, spacing=spacing, mask=mask, labels=labels))
+    head = _cropped(
+        {
+            "name": f"seg{subject:02d}_{contrast}",
+            "person": f"seg{subject:02d}",
+            "contrast": contrast,
+            "voxels": labels,
+            "spacing": spacing,
+            "mask": mask,
+            "labels": labels,
+        }
+    )
     labels = head.labels
     jitter, grain = JITTER.get(contrast, 25.0), TEXTURE.get(contrast, 18.0) * rng.uniform(0.3, 1.5)
     mean = np.full(int(labels.max()) + 1, -1000.0 if contrast == "ct" else 10.0, np.float32)
@@ -123,7 +192,9 @@ def painted_head(data: Path, subject: int, contrast: str, rng: np.random.Generat
         field = ndi.gaussian_filter(rng.standard_normal(labels.shape).astype(np.float32), sigma)
         v += grain * weight * field / field.std() * (labels > 0)
     v = ndi.gaussian_filter(v, rng.uniform(0.35, 0.7))
-    return Head(name=head.name, person=head.person, contrast=contrast, voxels=v, spacing=spacing, mask=head.mask, labels=labels)
+    return Head(
+        name=head.name, person=head.person, contrast=contrast, voxels=v, spacing=spacing, mask=head.mask, labels=labels
+    )
 
 
 def _closed(mask: np.ndarray, voxels: int) -> np.ndarray:

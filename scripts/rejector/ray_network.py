@@ -3,6 +3,8 @@
 Needs torch; nothing of it runs in the program.
 """
 
+# ruff: noqa: PLR0913
+
 from __future__ import annotations
 
 import numpy as np
@@ -74,7 +76,10 @@ def trained(rays, scalars, y, weight, *, thick: bool, seed: int = 0, epochs: int
 def log_odds(net, mean, spread, rays, scalars) -> np.ndarray:
     with torch.no_grad():
         parts = [
-            net(torch.tensor(rays[i : i + 4096]).float(), torch.tensor(((scalars[i : i + 4096] - mean) / spread).astype(np.float32)))
+            net(
+                torch.tensor(rays[i : i + 4096]).float(),
+                torch.tensor(((scalars[i : i + 4096] - mean) / spread).astype(np.float32)),
+            )
             for i in range(0, len(rays), 4096)
         ]
     return torch.cat(parts).numpy()

@@ -1,5 +1,7 @@
 """Scenes: a head, seen by some scanner, with vessels and artefacts drawn in and lesions implanted, and its truth."""
 
+# ruff: noqa: C901, PLR0912, PLR0913, PLR0915
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -10,7 +12,15 @@ from scipy import ndimage as ndi
 from scipy.special import erf
 
 THIN = [(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (1.0, 0.6, 0.6), (1.5, 0.9, 0.9), (1.0, 0.8, 0.8), (1.2, 1.0, 1.0)]
-THICK = [(5.0, 0.7, 0.7), (4.0, 0.6, 0.6), (3.0, 0.9, 0.9), (3.0, 0.6, 0.6), (5.0, 0.9, 0.9), (6.0, 0.7, 0.7), (2.5, 0.9, 0.9)]
+THICK = [
+    (5.0, 0.7, 0.7),
+    (4.0, 0.6, 0.6),
+    (3.0, 0.9, 0.9),
+    (3.0, 0.6, 0.6),
+    (5.0, 0.9, 0.9),
+    (6.0, 0.7, 0.7),
+    (2.5, 0.9, 0.9),
+]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,9 +55,15 @@ def lesion_box(shape, spacing, centre_mm, lesion, psf):
     """Slices and values of a blurred ellipsoid (or Gaussian, or ring), averaged over the slice thickness."""
     thick = spacing[0]
     reach = lesion["radius"] * max(lesion["axes"]) + 3 * psf
-    lo = [max(0, int((c - reach - thick / 2 * (a == 0)) // s)) for a, (c, s) in enumerate(zip(centre_mm, spacing))]
-    hi = [min(n, int(-(-(c + reach + thick / 2 * (a == 0)) // s)) + 1) for a, (c, s, n) in enumerate(zip(centre_mm, spacing, shape))]
-    axes = [np.arange(a, b) * s - c for a, b, s, c in zip(lo, hi, spacing, centre_mm)]
+    lo = [
+        max(0, int((c - reach - thick / 2 * (a == 0)) // s))
+        for a, (c, s) in enumerate(zip(centre_mm, spacing, strict=False))
+    ]
+    hi = [
+        min(n, int(-(-(c + reach + thick / 2 * (a == 0)) // s)) + 1)
+        for a, (c, s, n) in enumerate(zip(centre_mm, spacing, shape, strict=False))
+    ]
+    axes = [np.arange(a, b) * s - c for a, b, s, c in zip(lo, hi, spacing, centre_mm, strict=False)]
     total, parts = 0.0, max(1, int(np.ceil(thick / 0.6)))
     for part in range(parts):
         dz = ((part + 0.5) / parts - 0.5) * thick
@@ -64,7 +80,7 @@ def lesion_box(shape, spacing, centre_mm, lesion, psf):
             if lesion["kind"] == "ring":
                 value = value - 0.85 * sphere(rho, 0.6 * r, psf)
         total = total + value / parts
-    return tuple(slice(a, b) for a, b in zip(lo, hi)), np.asarray(total, np.float32)
+    return tuple(slice(a, b) for a, b in zip(lo, hi, strict=False)), np.asarray(total, np.float32)
 
 
 def random_rotation(rng):
@@ -72,8 +88,13 @@ def random_rotation(rng):
     return q * np.sign(np.diag(r))
 
 
-def implant(scene: Scene, count: int, rng: np.random.Generator, *, plain: bool = False, cnr=(3, 30), large: float = 0.0) -> None:
-    """Add lesions of known centre, radius and contrast. ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-18 mm."""
+def implant(
+    scene: Scene, count: int, rng: np.random.Generator, *, plain: bool = False, cnr=(3, 30), large: float = 0.0
+) -> None:
+    """Add lesions of known centre, radius and contrast.
+
+    ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-18 mm.
+    """
     psf = max(0.45, 0.5 * scene.spacing[1])
     index = np.flatnonzero(scene.mask)
     done = np.zeros((0, 4))
@@ -96,12 +117,14 @@ def implant(scene: Scene, count: int, rng: np.random.Generator, *, plain: bool =
         if not plain and 2 * radius >= 5 and rng.random() < 0.15:
             kind = "ring"
         stretch = np.ones(3) if plain else np.exp(rng.normal(0, 0.15, 3))
-        lesion = dict(radius=radius, kind=kind, axes=stretch, frame=random_rotation(rng))
+        lesion = {"radius": radius, "kind": kind, "axes": stretch, "frame": random_rotation(rng)}
         box, value = lesion_box(scene.voxels.shape, scene.spacing, centre, lesion, psf)
         if value.size == 0:
             continue
         scene.voxels[box] += scene.sign * amount * value
-        scene.truth.append(dict(centre=centre, radius=radius, cnr=amount / scene.sigma, peak=float(value.max()), kind=kind))
+        scene.truth.append(
+            {"centre": centre, "radius": radius, "cnr": amount / scene.sigma, "peak": float(value.max()), "kind": kind}
+        )
         done = np.vstack([done, [*centre, radius]])
 
 
@@ -113,7 +136,7 @@ def _stroke(canvas: np.ndarray, points: np.ndarray, radii: np.ndarray, amounts: 
     base = np.rint(points).astype(int)
     where = base[:, None] + grid[None]
     rho = np.sqrt((((where - points[:, None]) * np.array(spacing)) ** 2).sum(2))
-    # a long cylinder of radius r seen with psf 0.45: the erf profile, its height lowered where it is thinner than the psf
+    # a long cylinder of radius r seen with psf 0.45: the erf profile, its height lowered where thinner
     height = 1 - np.exp(-(radii**2) / (2 * 0.45**2))
     value = amounts[:, None] * height[:, None] * 0.5 * (1 - erf((rho - radii[:, None]) / (np.sqrt(2) * 0.45))) * 1.1
     ok = np.all((where >= 0) & (where < np.array(canvas.shape)), axis=2)
@@ -144,12 +167,20 @@ def draw_vessels(head: Head, count: int, rng: np.random.Generator) -> np.ndarray
         steps = int(rng.integers(30, 130))
         path = _walk(start, rng.normal(size=3), steps, rng.uniform(0.03, 0.25), head.spacing, rng)
         radius = np.exp(rng.uniform(np.log(0.4), np.log(1.5))) * np.linspace(1, rng.uniform(0.3, 1), steps)
-        amount = np.exp(rng.normal(0, 0.2)) * np.clip(np.minimum(np.arange(steps), np.arange(steps)[::-1]) / 12, 0.05, 1)
+        amount = np.exp(rng.normal(0, 0.2)) * np.clip(
+            np.minimum(np.arange(steps), np.arange(steps)[::-1]) / 12, 0.05, 1
+        )
         _stroke(canvas, path, radius, amount, head.spacing)
         if rng.random() < 0.4:
             at = int(rng.integers(5, steps - 5))
             branch = _walk(path[at], rng.normal(size=3), 40, 0.15, head.spacing, rng)
-            _stroke(canvas, branch, 0.7 * radius[at] * np.linspace(1, 0.4, 40), amount[at] * np.linspace(1, 0.1, 40), head.spacing)
+            _stroke(
+                canvas,
+                branch,
+                0.7 * radius[at] * np.linspace(1, 0.4, 40),
+                amount[at] * np.linspace(1, 0.1, 40),
+                head.spacing,
+            )
     return canvas
 
 
@@ -195,7 +226,7 @@ def _zero_outside_box(x: np.ndarray, keep: float) -> np.ndarray:
 def resampled(x: np.ndarray, old, new, order: int, slab: bool) -> np.ndarray:
     """Resample about the centre, averaging over the slice thickness."""
     zoom = np.array(new) / np.array(old)
-    shape = tuple(max(1, int(n / z)) for n, z in zip(x.shape, zoom))
+    shape = tuple(max(1, int(n / z)) for n, z in zip(x.shape, zoom, strict=False))
     if np.allclose(zoom, 1):
         return x.copy()
     parts = max(1, int(np.ceil(zoom[0] * 1.2))) if slab and zoom[0] > 1.3 else 1
@@ -221,15 +252,40 @@ def negatives(head: Head, rng: np.random.Generator, spread: float) -> np.ndarray
     if rng.random() < 0.15:
         sign = -sign
     if rng.random() < 0.85:
-        out += sign * spread * np.exp(rng.uniform(np.log(0.5), np.log(4))) * draw_vessels(head, int(rng.integers(20, 160)), rng)
+        out += (
+            sign
+            * spread
+            * np.exp(rng.uniform(np.log(0.5), np.log(4)))
+            * draw_vessels(head, int(rng.integers(20, 160)), rng)
+        )
     if rng.random() < 0.3:
-        out += rng.choice([-1, 1]) * spread * np.exp(rng.uniform(np.log(0.4), np.log(2))) * draw_perivascular(head, int(rng.integers(20, 120)), rng)
+        out += (
+            rng.choice([-1, 1])
+            * spread
+            * np.exp(rng.uniform(np.log(0.4), np.log(2)))
+            * draw_perivascular(head, int(rng.integers(20, 120)), rng)
+        )
     if head.labels is not None and rng.random() < 0.5:
         out += sign * spread * rng.uniform(0.5, 3) * draw_choroid(head, rng)
     return out
 
 
-def make_scene(head: Head, rng: np.random.Generator, *, thick: bool, lesions: int, spacing=None, noise=None, slab_mm=None, added=None, plain=False, sign=None, cnr=(3, 30), clean=False, large=0.0) -> Scene:
+def make_scene(
+    head: Head,
+    rng: np.random.Generator,
+    *,
+    thick: bool,
+    lesions: int,
+    spacing=None,
+    noise=None,
+    slab_mm=None,
+    added=None,
+    plain=False,
+    sign=None,
+    cnr=(3, 30),
+    clean=False,
+    large=0.0,
+) -> Scene:
     """One scan of one head.
 
     ``added``: canvas of hard negatives on the head's grid. ``clean``: none of the scanner's artefacts (for tests on the
@@ -273,13 +329,25 @@ def make_scene(head: Head, rng: np.random.Generator, *, thick: bool, lesions: in
     spread = float(max((q75 - q25) / 1.35, 0.02 * abs(q50)))
     reference = float(np.percentile(inside, 90))
     if sign is None:
-        sign = int(rng.choice([s for s in head.signs]))
+        sign = int(rng.choice(list(head.signs)))
         if head.contrast in ("t1c", "dwi") and 1 in head.signs and rng.random() < 0.8:
             sign = 1
     noise = float(rng.uniform(0.005, 0.05)) if noise is None else noise
     added_sigma = rng.uniform(2, 8) if ct else noise * reference
     own = own_noise(v, m)
-    scene = Scene(name=head.name, person=head.person, contrast=head.contrast, voxels=v.astype(np.float32), spacing=spacing, mask=m, sign=sign, sigma=float(np.hypot(added_sigma, own)), noise=noise, spread=spread, ignore=ig)
+    scene = Scene(
+        name=head.name,
+        person=head.person,
+        contrast=head.contrast,
+        voxels=v.astype(np.float32),
+        spacing=spacing,
+        mask=m,
+        sign=sign,
+        sigma=float(np.hypot(added_sigma, own)),
+        noise=noise,
+        spread=spread,
+        ignore=ig,
+    )
     implant(scene, lesions, rng, plain=plain, cnr=cnr, large=large)
     v = scene.voxels
     if not clean:
