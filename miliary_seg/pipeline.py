@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GIVEN_MASK = Reason(
+    code="given_mask", text="The brain mask was given by the user: lesions outside of it are not looked for."
+)
+
 
 def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray | None = None) -> CaseResult:
     """Analyse every volume of a study and decide.
@@ -98,7 +102,13 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
         detection=detection,
         assignments=assignments,
         decision=decision,
-        caveats=(*volume.caveats, *location.registration.reasons, *detection.doubts),
+        caveats=(
+            *volume.caveats,
+            *(() if mask is None else (GIVEN_MASK,)),
+            *location.registration.reasons,
+            *detection.doubts,
+            *detection.artefact_doubts,
+        ),
     )
 
 

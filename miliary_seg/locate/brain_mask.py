@@ -44,11 +44,15 @@ def stripped_mask(voxels: Float32Array, outside_mm: Float32Array) -> BoolArray:
     return filled
 
 
-def _is_background(voxels: Float32Array) -> BoolArray:
-    """Voxels of the value in the corners of the grid: 0 as a rule, but standardised scans go below it."""
+def background_value(voxels: Float32Array) -> tuple[float, float]:
+    """Value in the corners of the grid (0 as a rule, but standardised scans go below it) and its tolerance."""
     corners = voxels[tuple(slice(None, None, max(1, n - 1)) for n in voxels.shape)]
-    background = float(np.median(corners))
-    tolerance = 1e-3 * (float(voxels.max()) - float(voxels.min()))
+    return float(np.median(corners)), 1e-3 * (float(voxels.max()) - float(voxels.min()))
+
+
+def _is_background(voxels: Float32Array) -> BoolArray:
+    """Voxels of the background's value."""
+    background, tolerance = background_value(voxels)
     alike: BoolArray = np.abs(voxels - background) <= tolerance
     return alike
 

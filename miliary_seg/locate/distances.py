@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.compartment import Compartment, Coverage
 from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import Float32Array
+from miliary_seg.domain.volume import BoolArray, Float32Array
 from miliary_seg.locate.atlas import grid_points, load_atlas
+from miliary_seg.locate.brain_mask import background_value
 from miliary_seg.locate.deform import Deformation, to_template
 from miliary_seg.locate.transform import apply, inverse
 from miliary_seg.locate.working_scan import linear_weights, tensor_product
@@ -19,6 +22,10 @@ COARSE_MM = 4.0
 """Lattice on which the inverse of the fit is computed; between its points the maps are smooth."""
 COVERAGE_EVERY = 2
 """Every n-th voxel of the 2 mm atlas along each axis counts for coverage."""
+PADDING_MM = 2.0
+"""A scan has noise: so many neighbours of exactly the background's value hold no image."""
+DEEP_MM = 5.0
+"""Deeper than this in the fitted brain, the mask's own refinement (``brain_mask.BAND_MM``) takes nothing away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,20 +69,37 @@ def distance_maps(
 
 
 def coverage(
-    shape: tuple[int, int, int], affine: Float64Array, matrix: Float64Array, deformation: Deformation
+    voxels: Float32Array, affine: Float64Array, matrix: Float64Array, deformation: Deformation, brain: BoolArray
 ) -> Coverage:
-    """Fraction of each compartment of the fitted atlas that lies within the voxels of the scan."""
+    """Fraction of each compartment of the fitted atlas that the scan shows and the brain mask holds.
+
+    A place is out of view where the grid ends, where the grid is padded with background, or where it lies deep in the
+    atlas's brain and yet outside of the mask ``brain``: no lesion is looked for there.
+    """
     atlas = load_atlas()
     every = (slice(None, None, COVERAGE_EVERY),) * 3
-    labels = atlas.labels[every].ravel()
-    positions = grid_points(atlas.labels[every].shape, atlas.affine @ np.diag([*[COVERAGE_EVERY] * 3, 1.0]))
-    in_brain = labels > 0
-    labels, positions = labels[in_brain], positions[:, in_brain]
-    field, lattice_affine = deformation.displacement()
-    ijk = apply(inverse(lattice_affine), positions)
+    in_brain = atlas.labels[every].ravel() > 0
+    labels, outside = (values[every].ravel()[in_brain] for values in (atlas.labels, atlas.outside_mm))
+    lattice_affine = atlas.affine @ np.diag([*[COVERAGE_EVERY] * 3, 1.0])
+    positions = grid_points(atlas.labels[every].shape, lattice_affine)[:, in_brain]
+    field, field_affine = deformation.displacement()
+    ijk = apply(inverse(field_affine), positions)
     moved = positions + np.stack([ndi.map_coordinates(part, ijk, order=1, mode="nearest") for part in field])
     scan_ijk = apply(inverse(affine) @ matrix, moved)
-    upper = np.array(shape, dtype=np.float64)[:, None] - 0.5
-    inside = np.asarray(((scan_ijk > -0.5) & (scan_ijk < upper)).all(axis=0))
-    share = {c.name.lower(): float(inside[labels == c].mean()) for c in Compartment}
-    return Coverage(**share)
+    upper = np.array(voxels.shape, dtype=np.float64)[:, None] - 0.5
+    seen = np.asarray(((scan_ijk > -0.5) & (scan_ijk < upper)).all(axis=0))
+    i, j, k = nearest = np.clip(np.rint(scan_ijk), 0, np.floor(upper)).astype(np.intp)
+    seen &= ~_is_padding(voxels, affine, nearest) & (brain[i, j, k] | (outside > -DEEP_MM))
+    return Coverage(**{c.name.lower(): float(seen[labels == c].mean()) for c in Compartment})
+
+
+def _is_padding(voxels: Float32Array, affine: Float64Array, places: NDArray[np.intp]) -> BoolArray:
+    """Whether all voxels within ``PADDING_MM`` of places, shape (3, n), have the value of the corners of the grid."""
+    background, tolerance = background_value(voxels)
+    reach = np.rint(PADDING_MM / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))).astype(np.intp)
+    last = np.array(voxels.shape)[:, None] - 1
+    empty = np.ones(places.shape[1], dtype=bool)
+    for step in product((-1, 0, 1), repeat=3):
+        i, j, k = np.clip(places + (reach * step)[:, None], 0, last)
+        empty &= np.abs(voxels[i, j, k] - background) <= tolerance
+    return empty

@@ -73,7 +73,8 @@ def _located(
         brain = canonical.back(stripped_mask(voxels, maps.outside_mm))
     else:
         brain = canonical.back(refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct))
-    return _assembled(volume, canonical, brain, maps, _registration(volume, settings, fit, trust, stripped), fit)
+    shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
+    return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, fit, trust, stripped)))
 
 
 def _assembled(
@@ -81,8 +82,7 @@ def _assembled(
     canonical: CanonicalView,
     brain: BoolArray,
     maps: DistanceMaps,
-    registration: Registration,
-    fit: Fit,
+    quality: tuple[Coverage, Registration],
 ) -> Location:
     midline, tentorium = canonical.back(maps.midline_mm), canonical.back(maps.tentorium_mm)
     labels = np.where(tentorium > 0, np.uint8(3), np.uint8(1))
@@ -95,8 +95,8 @@ def _assembled(
         compartments=LabelMap(labels=labels, grid=volume.grid, names={int(c): c.text for c in Compartment}),
         midline_distance_mm=midline,
         tentorium_distance_mm=tentorium,
-        coverage=coverage(canonical.shape, canonical.affine, fit.matrix, fit.deformation),
-        registration=registration,
+        coverage=quality[0],
+        registration=quality[1],
     )
 
 

@@ -96,6 +96,30 @@ def test_partial_coverage_is_measured(make_head, true_labels, turned, axial_affi
     assert location.coverage.right_infratentorial < 0.6
 
 
+def test_slices_padded_with_zeros_are_not_in_view(make_head, axial_affine):
+    shape = (90, 106, 60)
+    volume = make_head(shape, axial_affine((2.0, 2.0, 3.0), shape, (0, -18, 5)))
+    bottom = 29  # below z = 5 mm nothing is left of the cerebellum
+    padded = volume.voxels.copy()
+    padded[:, :, :bottom] = 0
+    full = locate(volume, SETTINGS).coverage
+    cut = locate(dataclasses.replace(volume, voxels=padded), SETTINGS).coverage
+    for compartment in Compartment:
+        assert full.of(compartment) > 0.98
+    assert max(cut.left_infratentorial, cut.right_infratentorial) < 0.1
+    assert max(cut.left_supratentorial, cut.right_supratentorial) < 0.9
+
+
+def test_brain_that_the_users_mask_leaves_out_is_not_in_view(make_head, axial_affine):
+    shape = (80, 96, 80)
+    volume = make_head(shape, axial_affine((2.2, 2.2, 2.2), shape, (0, -18, 5)))
+    found = locate(volume, SETTINGS)
+    right = found.brain_mask & (found.midline_distance_mm > 0)
+    given = locate(volume, SETTINGS, mask=right).coverage
+    assert min(given.right_supratentorial, given.right_infratentorial) > 0.9
+    assert max(given.left_supratentorial, given.left_infratentorial) < 0.7
+
+
 def test_distances_are_those_of_the_scan(make_head, turned, axial_affine):
     moved = turned(0, 0, 0, (5, 0, 0), 0.9)
     shape = (96, 112, 96)

@@ -65,6 +65,15 @@ def test_a_mask_of_the_users_own_is_used(study, small_phantom) -> None:
     mask = np.asarray(small_phantom.brain_mask)
     own = analyze(study, mask=mask).series[0]
     assert np.array_equal(own.location.brain_mask, mask)
+    assert "given_mask" in {caveat.code for caveat in own.caveats}
+
+
+def test_a_mask_that_leaves_out_most_of_the_brain_never_gives_a_negative(study, small_phantom) -> None:
+    mask = np.zeros_like(np.asarray(small_phantom.brain_mask))
+    mask[tuple(slice(n // 2 - 4, n // 2 + 4) for n in mask.shape)] = True
+    result = analyze(study, mask=mask)
+    assert result.decision.verdict is ms.Verdict.INDETERMINATE
+    assert "coverage_infratentorial" in {reason.code for reason in result.decision.reasons}
 
 
 def test_a_mask_must_fit(study) -> None:
