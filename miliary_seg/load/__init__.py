@@ -108,9 +108,7 @@ def load_case(found: FoundCase, settings: Settings | None = None) -> Study:
             caveats.append(Reason(code="series_not_readable", text=text))
     if not volumes:
         raise _why_none(found, errors)
-    return Study(
-        case=found.id, volumes=tuple(volumes), caveats=tuple(caveats), unreadable_series=tuple(unreadable)
-    )
+    return Study(case=found.id, volumes=tuple(volumes), caveats=tuple(caveats), unreadable_series=tuple(unreadable))
 
 
 def load_study(path: str | Path, *, settings: Settings | None = None, case: str = "") -> Study:

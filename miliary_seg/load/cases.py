@@ -10,6 +10,7 @@ from pathlib import Path
 
 from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
+from miliary_seg.load.archive import members as members_of_archive
 from miliary_seg.load.choose import choose
 from miliary_seg.load.dicom import find_series
 from miliary_seg.load.dicom_series import DicomImage, NotAnImage, SeriesFacts, read_image
@@ -78,13 +79,14 @@ def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
         path = header_of_pair(path)
     kind, reason = sniff(path)
     try:
-        if kind == "nifti":
+        if kind == "archive":
+            _add_archive(pile, path)
+        elif kind == "nifti":
             pile.nifti.append(find_nifti(path, settings, named_by_user=named_by_user))
         elif kind == "dicom":
             _add_dicom(pile, path)
         elif named_by_user:
-            what = f"not a scan: {reason}" if kind == "other" else "the file is empty"
-            raise UnreadableFileError(what, where=path, todo="give a DICOM or NIfTI file or a folder")
+            raise _not_a_scan(path, kind, reason)
         else:
             pile.skip(path, reason)
             pile.no_image.append(path)
@@ -92,6 +94,31 @@ def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
         pile.fail(path, error)
         if kind == "dicom":
             pile.blocked.setdefault(path.parent, error)
+
+
+def _not_a_scan(path: Path, kind: str, reason: str) -> MiliaryError:
+    what = f"not a scan: {reason}" if kind == "other" else "the file is empty"
+    return UnreadableFileError(what, where=path, todo="give a DICOM or NIfTI file or a folder")
+
+
+def _add_archive(pile: _Pile, path: Path) -> None:
+    """Read the DICOM headers in a zip archive."""
+    found, skipped = members_of_archive(path)
+    for member, reason in skipped:
+        pile.skip(member, reason)
+    for member in found:
+        kind, reason = sniff(member)
+        if kind == "nifti":
+            pile.skip(member, "a volume within an archive: unpack it (DICOM is read from archives)")
+        elif kind == "dicom":
+            try:
+                _add_dicom(pile, member)
+            except MiliaryError as error:
+                pile.fail(member, error)
+                pile.blocked.setdefault(member.parent, error)
+        else:
+            pile.skip(member, reason)
+            pile.no_image.append(member)
 
 
 def _add_dicom(pile: _Pile, path: Path) -> None:

@@ -22,6 +22,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from miliary_seg.errors import MiliaryError, UnreadableFileError, UnsuitableImageError
+from miliary_seg.load.archive import file_size, open_file
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -142,8 +143,8 @@ def read_header(path: Path) -> Header:
     UnsuitableImageError
         If a packed header inflates beyond the cap.
     """
-    with file_boundary(path, "read the DICOM header"), quiet_pydicom(), path.open("rb") as file:
-        size = path.stat().st_size
+    with file_boundary(path, "read the DICOM header"), quiet_pydicom(), open_file(path) as file:
+        size = file_size(path)
         start = file.read(140)
         if not start:
             raise UnreadableFileError("the file is empty", where=path, todo="copy it again")

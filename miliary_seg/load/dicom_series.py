@@ -16,9 +16,10 @@ from miliary_seg.errors import MiliaryError, UnreadableFileError
 from miliary_seg.load.attributes import first_item, items, number, text, tokens
 from miliary_seg.load.dicom_file import Header, file_boundary, quiet_pydicom, read_header
 from miliary_seg.load.enhanced import enhanced_planes
-from miliary_seg.load.mosaic import is_mosaic, mosaic_planes, refuse_other_grids
+from miliary_seg.load.mosaic import is_mosaic, mosaic_planes
 from miliary_seg.load.planes import Plane, agent_given, classic_plane, pixel_layout
 from miliary_seg.load.sequence import Clues
+from miliary_seg.load.uih_grid import uih_planes
 
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 _CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -172,8 +173,7 @@ def _planes(header: Header) -> Many[Plane]:
         )
     if is_mosaic(header.dataset):
         return mosaic_planes(plane, header.dataset)
-    refuse_other_grids(header.dataset, header.path)
-    return [plane]
+    return uih_planes(plane, header.dataset) or [plane]
 
 
 def _image_type(dataset: Any) -> tuple[str, ...]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from miliary_seg.errors import MiliaryError, NoImageError, UnreadableFileError
+from miliary_seg.load.archive import is_archive, open_file
 from miliary_seg.load.dicom_file import inflate, looks_like_dicom
 from miliary_seg.load.found import LedgerEntry
 from miliary_seg.load.nifti_header import is_nifti
 
 _NOT_ENTERED = {".git", ".datalad", "__MACOSX", "__pycache__"}
 _SNIFFED_BYTES = 4096
-NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".nii.bz2")
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".nii.bz2", ".mgh", ".mgz", ".mgh.gz", ".nrrd", ".nhdr")
 
 
 def walk(root: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
@@ -66,17 +69,23 @@ def _linked(path: Path, inside: Path, skipped: list[LedgerEntry]) -> Iterator[Pa
 
 
 def sniff(path: Path) -> tuple[str, str]:
-    """Kind of a file by its first bytes: ``dicom``, ``nifti``, ``empty`` or ``other``, with a reason for the latter.
+    """Kind of a file by its first bytes: ``dicom``, ``nifti``, ``archive``, ``empty`` or ``other``, with its reason.
 
     A name that claims NIfTI is taken at its word, so that a damaged file is reported and not passed over.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(_SNIFFED_BYTES)
         if start[:2] == b"\x1f\x8b":
             start = _start_of_gzip(start, path)
-    except OSError:
+    except (OSError, MiliaryError, zipfile.BadZipFile, zlib.error, EOFError):
         return "other", "the file may not be read"
+    return _kind(path, start)
+
+
+def _kind(path: Path, start: bytes) -> tuple[str, str]:
+    if is_archive(path, start):
+        return "archive", ""
     named = path.name.lower().endswith(NIFTI_SUFFIXES)
     has_preamble = start[128:132] == b"DICM"
     if named or (is_nifti(start) and path.suffix.lower() != ".img" and not has_preamble):

@@ -32,11 +32,11 @@ def label_reason(header: NiftiHeader) -> str:
 
 
 def stem(path: Path) -> str:
-    """File name without the endings of NIfTI.
+    """File name without the endings of NIfTI, MGH and NRRD.
 
     Examples
     --------
     >>> stem(Path("a/sub-01_T1w.nii.gz"))
     'sub-01_T1w'
     """
-    return re.sub(r"\.(nii|hdr|img)?(\.gz|\.bz2)?$", "", path.name, flags=re.IGNORECASE)
+    return re.sub(r"\.(nii|hdr|img|mgh|mgz|nrrd|nhdr|zip)?(\.gz|\.bz2)?$", "", path.name, flags=re.IGNORECASE)

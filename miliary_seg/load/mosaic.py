@@ -17,7 +17,6 @@ from miliary_seg.load.attributes import number, tokens
 from miliary_seg.load.planes import Plane
 
 _CSA_TAGS = 256
-_UIH_SLICES = (0x0065, 0x1050)
 _CSA_ITEMS = 1024
 _MAX_ITEM_BYTES = 1 << 20
 
@@ -25,25 +24,6 @@ _MAX_ITEM_BYTES = 1 << 20
 def is_mosaic(dataset: Any) -> bool:
     """Whether ImageType says so."""
     return "MOSAIC" in tokens(dataset, "ImageType")
-
-
-def refuse_other_grids(dataset: Any, where: object) -> None:
-    """UIH packs slices into one image in its own way (0065,xx50: their number): not read, and never as one slice.
-
-    Raises
-    ------
-    GeometryError
-        If the image holds several slices so.
-    """
-    element = dataset.get(_UIH_SLICES)
-    try:
-        count = float(element.value) if element is not None else 0.0
-    except (TypeError, ValueError):
-        count = 0.0
-    if count > 1:
-        raise GeometryError(
-            f"{count:.0f} slices packed into one image (UIH grid)", where=where, todo="export the series unpacked"
-        )
 
 
 def mosaic_planes(whole: Plane, dataset: Any) -> list[Plane]:

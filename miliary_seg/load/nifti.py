@@ -20,7 +20,9 @@ from miliary_seg.domain.volume import Source, Volume
 from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.dicom_file import file_boundary
 from miliary_seg.load.found import FoundSeries
+from miliary_seg.load.mgh import MGH_SUFFIXES, parse_mgh
 from miliary_seg.load.nifti_header import HEADER_BYTES, NiftiHeader, is_nifti, parse
+from miliary_seg.load.nrrd import NRRD_HEADER_BYTES, parse_nrrd
 from miliary_seg.load.orientation import UNKNOWN_ORIENTATION, assumed_affine, slice_axis_of
 from miliary_seg.settings import LoadSettings
 
@@ -32,7 +34,7 @@ _LABELS_AT_MOST = 64
 
 
 def read_nifti_header(path: Path, max_voxels: int) -> NiftiHeader:
-    """Read and check one header (the first bytes of the file only).
+    """Read and check one header of a NIfTI, MGH or NRRD file (its first bytes only).
 
     Raises
     ------
@@ -41,6 +43,11 @@ def read_nifti_header(path: Path, max_voxels: int) -> NiftiHeader:
     """
     with file_boundary(path, "read the NIfTI header"), path.open("rb") as file:
         start = first_bytes(file, path, HEADER_BYTES)
+        if start.startswith(b"NRRD000"):
+            file.seek(0)
+            return parse_nrrd(file.read(NRRD_HEADER_BYTES), path, max_voxels)
+        if path.name.lower().endswith(MGH_SUFFIXES):
+            return parse_mgh(start, path, max_voxels)
         if not is_nifti(start):
             raise UnreadableFileError(f"not a NIfTI file: {_what_is(start)}", where=path, todo="give a NIfTI file")
         data_path = _data_path(path, start)
@@ -107,7 +114,7 @@ def load_nifti(found: FoundSeries, settings: LoadSettings) -> Volume:
         slice_thickness_mm=found.slice_thickness_mm,
         orientation_known=known,
         caveats=tuple(caveats),
-        source=Source(format="NIfTI", paths=(str(header.path),), sha256=digest, orientation_source=source),
+        source=Source(format=header.format, paths=(str(header.path),), sha256=digest, orientation_source=source),
     )
 
 
@@ -124,9 +131,10 @@ def _read_volume(header: NiftiHeader, volume: int) -> tuple[NDArray[Any], str]:
     digest = hashlib.sha256()
     with header.data_path.open("rb") as file:
         _check_reachable(file, header, end)
+        digest.update(file.read(header.data_start))
         wanted = bytearray(header.volume_bytes)
         at = 0
-        for chunk in _plain_chunks(file, header.data_path, digest):
+        for chunk in _plain_chunks(file, header.data_path, digest, packing=header.packing):
             first, last = max(start, at), min(start + len(wanted), at + len(chunk))
             if first < last:
                 wanted[first - start : last - start] = chunk[first - at : last - at]
@@ -147,9 +155,9 @@ def _read_volume(header: NiftiHeader, volume: int) -> tuple[NDArray[Any], str]:
 
 def _check_reachable(file: BinaryIO, header: NiftiHeader, end: int) -> None:
     """Refuse before memory is claimed: a file cannot hold more than deflate's highest ratio (1032) allows."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    packed = file.read(3)
+    size = file.seek(0, io.SEEK_END) - header.data_start
+    file.seek(header.data_start)
+    packed = b"" if header.packing == "raw" else file.read(3)
     file.seek(0)
     most = size * 1032 if packed[:2] == b"\x1f\x8b" else size * 100_000 if packed == b"BZh" else size
     if end > most:
@@ -160,10 +168,15 @@ def _check_reachable(file: BinaryIO, header: NiftiHeader, end: int) -> None:
         )
 
 
-def _plain_chunks(file: BinaryIO, path: Path, digest: Any = None) -> Iterator[bytes]:
-    """Chunks of the unpacked stream; of gzip every member to its end, with its checksum."""
-    start = file.read(3)
-    file.seek(0)
+def _plain_chunks(file: BinaryIO, path: Path, digest: Any = None, *, packing: str = "") -> Iterator[bytes]:
+    """Chunks of the unpacked stream from here; of gzip every member to its end, with its checksum."""
+    here = file.tell()
+    start = b"" if packing == "raw" else file.read(3)
+    file.seek(here)
+    if packing == "packed" and start[:2] != b"\x1f\x8b" and start != b"BZh":
+        raise UnreadableFileError(
+            "damaged: the voxels are not packed as the header says", where=path, todo="re-save it"
+        )
     if start[:2] == b"\x1f\x8b":
         yield from _gzip_chunks(file, path, digest)
         return

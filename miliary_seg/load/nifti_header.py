@@ -47,6 +47,12 @@ class NiftiHeader:
     notes: tuple[tuple[str, str], ...] = ()
     """(code, sentence) of what is odd but not refused."""
     dim_info_slice: int | None = None
+    format: str = "NIfTI"
+    """``NIfTI``, ``MGH`` or ``NRRD``: all three follow the same rules from here on."""
+    data_start: int = 0
+    """Where in the data file the (packed) voxel stream starts."""
+    packing: str = ""
+    """``raw`` or ``packed`` where the header says so; empty = by the first bytes."""
 
     @property
     def volume_bytes(self) -> int:

@@ -60,7 +60,7 @@ def find_nifti(path: Path, settings: LoadSettings, *, named_by_user: bool) -> Fo
     shape = (*header.shape, header.n_volumes) if header.n_volumes > 1 else header.shape
     return FoundSeries(
         id=safe_name(stem(path), "volume"),
-        format="NIfTI",
+        format=header.format,
         modality=clues.modality or Modality.MR,
         sequence=sequence,
         eligible=not choice and error is None,

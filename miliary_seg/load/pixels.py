@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.errors import UnreadableFileError
+from miliary_seg.load.archive import file_bytes
 from miliary_seg.load.codestream import check_code_stream, check_sign, decode_frame, encapsulated_frames, is_compressed
 from miliary_seg.load.dicom_file import BIG_ENDIAN, DEFLATED, IMPLICIT, PixelLayout, file_boundary, inflate
 
@@ -36,7 +37,7 @@ def read_stored(layout: PixelLayout) -> tuple[NDArray[Any], str]:
         If the file changed, is truncated, or its decoder refuses.
     """
     with file_boundary(layout.path, "decode the pixels"):
-        data = layout.path.read_bytes()
+        data = file_bytes(layout.path)
         if len(data) != layout.size_bytes:
             raise UnreadableFileError("the file changed while it was read", where=layout.path, todo="try again")
         digest = hashlib.sha256(data).hexdigest()

@@ -346,3 +346,32 @@ def test_a_sign_that_header_and_code_stream_disagree_on(tmp_path: Path, kit: Any
             read_array(tmp_path)
     else:
         np.testing.assert_array_equal(read_array(tmp_path)[0], expected(series.stored()))
+
+
+def test_a_uih_grid_with_the_place_of_each_slice(tmp_path: Path, kit: Any) -> None:
+    series = kit.Series(n=7, rows=6, columns=8, row=(0.0, 1.0, 0.0), column=(0.0, 0.0, -1.0), step=(-4.0, 0.0, 0.0))
+    stored = series.stored()
+    grid = np.zeros((18, 24), dtype=np.uint16)
+    for k in range(7):
+        grid[k // 3 * 6 : k // 3 * 6 + 6, k % 3 * 8 : k % 3 * 8 + 8] = stored[k]
+    ds = series.datasets()[0]
+    kit.image(ds, grid)
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "EPI", "NONE", "VFRAME"]
+    places = [[float(x) for x in np.array(series.origin) + k * np.array(series.step)] for k in range(7)]
+    block = ds.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", "7")
+    block.add_new(0x51, "SQ", [kit.item(ImagePositionPatient=place) for place in places])
+    kit.write(tmp_path / "right", [ds])
+    voxels, affine = read_array(tmp_path / "right")
+    # The cosines (row x column) point to -x, as the slices do: the order of the tiles is the order along the normal.
+    np.testing.assert_array_equal(voxels, stored.transpose(2, 1, 0).astype(np.float32))
+    np.testing.assert_allclose(affine, series.affine(), atol=1e-5)
+    block.add_new(0x51, "SQ", [kit.item(ImagePositionPatient=place) for place in places[:6]])
+    kit.write(tmp_path / "wrong", [ds])
+    with pytest.raises(GeometryError, match="UIH"):
+        read_array(tmp_path / "wrong")
+    block.add_new(0x51, "SQ", [kit.item(ImagePositionPatient=place) for place in places])
+    ds.Rows, ds.PixelData = 17, grid[:17].tobytes()
+    kit.write(tmp_path / "cut", [ds])
+    with pytest.raises(GeometryError, match="divide"):
+        read_array(tmp_path / "cut")
