@@ -114,10 +114,7 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
 
 def scan_facts(volume: Volume, location: Location, detection: Detection) -> ScanFacts:
     """What the criteria may know of a scan: geometry, coverage and trust, but no voxels."""
-    axis = volume.slice_axis
-    centres_ijk = np.tile((np.array(volume.grid.shape, dtype=np.float64) - 1) / 2, (volume.n_slices, 1))
-    centres_ijk[:, axis] = np.arange(volume.n_slices)
-    centres = volume.grid.to_ras_mm(centres_ijk)
+    centres = volume.slice_centres_ras_mm
     return ScanFacts(
         modality=volume.modality,
         sequence=volume.sequence,

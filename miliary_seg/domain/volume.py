@@ -91,6 +91,13 @@ class Volume:
         return float(self.slice_normal @ self.grid.affine[:3, self.slice_axis])
 
     @property
+    def slice_centres_ras_mm(self) -> NDArray[np.float64]:
+        """Centre of every slice in RAS+ mm, shape (n_slices, 3), in the order of the slice axis."""
+        ijk = np.tile((np.array(self.grid.shape, dtype=np.float64) - 1) / 2, (self.n_slices, 1))
+        ijk[:, self.slice_axis] = np.arange(self.n_slices)
+        return self.grid.to_ras_mm(ijk)
+
+    @property
     def thickness_mm(self) -> float:
         """Slice thickness in mm; the slice spacing where the file does not state one."""
         return self.slice_thickness_mm or self.slice_spacing_mm

@@ -144,9 +144,7 @@ def decision_document(decision: Decision) -> Json:
 def slice_rows(series: SeriesResult) -> list[Json]:
     """One mapping a slice: place, count, the count that a thick slab starting here would have shown."""
     volume, decision = series.volume, series.decision
-    centres_ijk = np.tile((np.array(volume.grid.shape, dtype=np.float64) - 1) / 2, (volume.n_slices, 1))
-    centres_ijk[:, volume.slice_axis] = np.arange(volume.n_slices)
-    centres = volume.grid.to_ras_mm(centres_ijk)
+    centres = volume.slice_centres_ras_mm
     positions = centres @ volume.slice_normal
     uids = volume.source.sop_instance_uids
     counts = slice_counts(series)
@@ -270,6 +268,8 @@ def _reading(reading: ReadingResult) -> Json:
         "is_default": reading.is_default,
         "choices": dict(reading.choices),
         "reasons": _reasons(reading.reasons),
+        "margin": reading.margin,
+        "probability": reading.probability,
     }
 
 
@@ -281,6 +281,7 @@ def _evidence(evidence: EvidenceSlice) -> Json:
         "centre_ras_mm": None if centre is None else list(centre),
         "sop_instance_uid": evidence.sop_instance_uid,
         "n_lesions": evidence.n_lesions,
+        "image": evidence.image,
     }
 
 

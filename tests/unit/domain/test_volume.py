@@ -45,6 +45,11 @@ def test_slices_lie_across_the_slice_axis(axis: int, n: int, spacing: float, pla
     assert np.allclose(held.slice_normal, np.eye(3)[axis])
 
 
+def test_slice_centres_follow_the_slice_axis() -> None:
+    held = volume(slice_axis=1)  # 3 x 4 x 5 voxels of 1, 2 and 6 mm: the middle of i is 1 mm, of k 12 mm
+    assert held.slice_centres_ras_mm.tolist() == [[1, 0, 12], [1, 2, 12], [1, 4, 12], [1, 6, 12]]
+
+
 def test_thickness_falls_back_on_the_spacing_and_tells_the_gap() -> None:
     assert (volume().thickness_mm, volume().gap_mm) == (6.0, 0.0)
     assert volume(slice_thickness_mm=5.0).gap_mm == pytest.approx(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 
@@ -11,7 +12,7 @@ import pytest
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import OutputError
 from miliary_seg.report import SCHEMA_VERSION, case_document, schema, validate
-from miliary_seg.report.document import geometry_document, lesion_sizes
+from miliary_seg.report.document import decision_document, geometry_document, lesion_sizes
 from miliary_seg.report.write import document_text
 
 SERIES_KEYS = {
@@ -190,3 +191,14 @@ def test_wording(case):
     assert "s41416-020-1008-2" in text
     for word in ("diagnos", "confirmed"):
         assert word not in text
+
+
+def test_evidence_says_what_was_counted_on(case):
+    series = case.series[0]
+    (evidence,) = series.decision.evidence_slices
+    slab = dataclasses.replace(evidence, image="slab")
+    reading = dataclasses.replace(series.decision.readings[0], margin=-3, probability=0.25)
+    changed = dataclasses.replace(series.decision, evidence_slices=(slab,), readings=(reading,))
+    document = decision_document(changed)
+    assert document["evidence_slices"][0]["image"] == "slab"
+    assert (document["readings"][0]["margin"], document["readings"][0]["probability"]) == (-3, 0.25)
