@@ -143,7 +143,8 @@ def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> 
     Raises
     ------
     MiliaryError
-        If the scan cannot be read, shows no brain, or the lesions cannot be placed as wanted.
+        If the scan cannot be read, shows no brain or one that the atlas does not fit, or the lesions cannot be placed
+        as wanted.
     """
     from miliary_seg.load import load_study
     from miliary_seg.locate import locate
@@ -154,6 +155,9 @@ def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> 
     settings = Settings()
     volume = load_study(host, settings=settings).volumes[0]
     place = locate(volume, settings.locate)
+    if not place.registration.trusted:
+        what = "the atlas fit of the host is not trusted: sides and levels of the truth could be wrong"
+        raise NoBrainError(what, where=host, todo="give another host")
     head = head_from_volume(volume, place.brain_mask, compartments=place.compartments)
     return make(replace(spec, scanner=ScannerSpec(on_host_grid=True, noise=0.0, bias=0.0)), head, seed)
 

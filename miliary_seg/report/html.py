@@ -63,7 +63,6 @@ def _panel(series: SeriesResult, values: dict[str, Any]) -> dict[str, Any]:
         "counts": count_plot(series),
         "sizes": size_histogram(series),
         "projections": projections(series),
-        "slab_mm": None,
         "readings": _readings(values["decision"]),
         "rejections": [_rejection(r) for r in _most_probable(series)],
     }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import miliary_seg as ms
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import InputError, NoBrainError, NoImageError
-from miliary_seg.pipeline import analyze, scan_facts, software
+from miliary_seg.phantom import preset
+from miliary_seg.pipeline import analyze, make_phantom, scan_facts, software
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,12 @@ def test_facts_follow_the_slices(result) -> None:
 
 def test_software_names_versions() -> None:
     assert software()["version"] == ms.__version__
+
+
+def test_no_truth_is_made_of_a_host_whose_fit_is_not_trusted(study, result, monkeypatch) -> None:
+    place = result.series[0].location
+    doubtful = replace(place, registration=replace(place.registration, trusted=False))
+    monkeypatch.setattr(import_module("miliary_seg.load"), "load_study", lambda *_, **__: study)
+    monkeypatch.setattr(import_module("miliary_seg.locate"), "locate", lambda *_: doubtful)
+    with pytest.raises(NoBrainError, match="not trusted"):
+        make_phantom(preset("normal"), host=Path("scan.nii.gz"))

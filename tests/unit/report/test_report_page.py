@@ -23,6 +23,13 @@ from miliary_seg.report.views import Box, View, grey_window, to_grey
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\u202e\x1b[31m"
 
 
+SIDE_SENTENCES = (
+    "the patient's right is on the left-hand side",
+    "Anterior is on the left-hand side",
+    "which side of the pictures is left is unknown",
+)
+
+
 class Page(HTMLParser):
     """Tags, attributes and visible text."""
 
@@ -269,3 +276,17 @@ def test_brain_not_found_still_gives_a_page(case):
     location = replace(series.location, brain_mask=np.zeros(series.volume.grid.shape, bool))
     text = page_of(replace(case, series=(replace(series, location=location),)))
     assert "<figure>" in text
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({}, "the patient's right is on the left-hand side"),
+        ({"plane": "sagittal"}, "Anterior is on the left-hand side"),
+        ({"orientation_known": False}, "which side of the pictures is left is unknown"),
+    ],
+)
+def test_the_page_claims_no_side_that_it_does_not_know(make_case, choices, sentence):
+    text = " ".join(Page(page_of(make_case(**choices))).text)
+    shown = {s for s in SIDE_SENTENCES if s in text}
+    assert shown == {sentence}
