@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, over_slices, scale_space
+from miliary_seg.detect.scale_space import ScaleSpace, over_slices, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray
 
@@ -30,6 +31,8 @@ RESPONSE_FLOOR_MADS = 1.2
 """Weaker maxima are texture: response over the median absolute deviation of that scale in the brain."""
 EIGEN_RATIO_FLOOR = 0.1
 """Flatter or more line-like maxima are no candidates: smallest over largest curvature."""
+SQUARE = np.ones((3, 3), dtype=np.uint8)
+"""A pixel and its 8 neighbours."""
 SAMPLE_PLANES = 24
 """Slices from which the spread of a scale's response is taken."""
 
@@ -193,6 +196,9 @@ class _Sweep:
                 self.space.plane(scale, slice_, plane, self.scratch)
                 if self.sign < 0:
                     np.negative(plane, out=plane)
+        if not self.reach:
+            self.tall = self.ring[z % 3]
+            return
         below, here, above = (self.ring[n % 3] for n in (low, z, high))
         for scale, tall in enumerate(self.tall):
             np.maximum(below[scale], above[scale], out=tall)
@@ -203,22 +209,15 @@ class _Sweep:
         neighbours = self.tall[max(scale - 1, 0)], self.tall[min(scale + 1, len(self.tall) - 1)]
         np.maximum(*neighbours, out=self.best)
         np.maximum(self.best, self.tall[scale], out=self.best)
-        _dilate(self.best, self.scratch)
+        cv2.dilate(self.best, SQUARE, dst=self.scratch, borderType=cv2.BORDER_REPLICATE)
         plane = self.ring[z % 3][scale]
-        np.greater_equal(plane, self.best, out=self.hit)
+        np.greater_equal(plane, self.scratch, out=self.hit)
         np.greater(plane, floor, out=self.above)
         self.hit &= self.above
         if mask is not None:
             self.hit &= mask[z]
-        y, x = np.nonzero(self.hit)
-        return np.column_stack([np.full(len(y), scale), np.full(len(y), z), y, x])
-
-
-def _dilate(plane: Float32Array, scratch: Float32Array) -> None:
-    """3 x 3 maximum in place; the border is continued by its last pixel."""
-    scratch[...] = plane
-    np.maximum(plane[1:], plane[:-1], out=scratch[1:])
-    np.maximum(scratch[:-1], plane[1:], out=scratch[:-1])
-    plane[...] = scratch
-    np.maximum(scratch[:, 1:], scratch[:, :-1], out=plane[:, 1:])
-    np.maximum(plane[:, :-1], scratch[:, 1:], out=plane[:, :-1])
+        place = np.flatnonzero(self.hit)
+        rows = np.empty((len(place), 4), dtype=np.intp)
+        rows[:, 0], rows[:, 1] = scale, z
+        rows[:, 2], rows[:, 3] = np.divmod(place, plane.shape[1])
+        return rows

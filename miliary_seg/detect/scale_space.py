@@ -3,18 +3,20 @@
 One scale space for thick and thin slices: each axis is blurred to the same width in mm, as far as its spacing allows.
 Where slices are 5 mm apart, scales finer than that leave the slice axis alone and the filter works in the plane.
 
-Everything moves one cache-resident plane at a time through numpy's own loops, which release the interpreter lock:
-two threads over slices keep two cores busy. The Laplacian is never stored; planes of it are made where they are needed.
+Filters are OpenCV's, one cache-resident plane at a time; they release the interpreter lock, so threads over slices keep
+the cores busy. The Laplacian is never stored; planes of it are made where they are needed.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
@@ -24,6 +26,10 @@ Spacing = tuple[float, float, float]
 
 SECOND_DIFFERENCE_VARIANCE = 1 / 6
 """Variance in px^2 that the 3-point second difference itself adds to a Gaussian (its fourth-order term is h^2/12)."""
+COLUMN_BLOCK = 4096
+"""Pixels per block of the blur across slices: some hundred slices of it fit a 2 MB cache."""
+NEGLIGIBLE_WEIGHT = 1e-9
+"""A second difference across slices this small (slices far apart against the scale) does not change a float32."""
 KERNEL_TAIL = 5e-4
 """Mass that a truncated kernel may leave out."""
 
@@ -54,18 +60,13 @@ class ScaleSpace:
     def plane(self, scale: int, z: int, out: Float32Array, scratch: Float32Array) -> None:
         """Write one plane of -sigma^2 Laplacian of Gaussian: positive on blobs brighter than their surroundings."""
         g = self.gaussians[scale]
-        wz, wy, wx = (np.float32(w) for w in self.weights(scale))
-        centre = g[z]
-        np.multiply(centre, 2 * (wz + wy + wx), out=out)
-        np.add(g[max(z - 1, 0)], g[min(z + 1, len(g) - 1)], out=scratch)
-        scratch *= wz
-        out -= scratch
-        _neighbour_sum(centre, scratch)
-        scratch *= wy
-        out -= scratch
-        _neighbour_sum(centre.T, scratch.T)
-        scratch *= wx
-        out -= scratch
+        wz, wy, wx = self.weights(scale)
+        cross = np.array([[0, -wy, 0], [-wx, 2 * (wz + wy + wx), -wx], [0, -wy, 0]], dtype=np.float32)
+        cv2.filter2D(g[z], -1, cross, dst=out, borderType=cv2.BORDER_REPLICATE)
+        if wz > NEGLIGIBLE_WEIGHT:
+            np.add(g[max(z - 1, 0)], g[min(z + 1, len(g) - 1)], out=scratch)
+            scratch *= np.float32(wz)
+            out -= scratch
 
     def laplacian(self, scale: int) -> Float32Array:
         """The whole scale-normalised Laplacian of one scale (a full-size array; detection itself never makes it)."""
@@ -74,16 +75,6 @@ class ScaleSpace:
         for z in range(len(g)):
             self.plane(scale, z, result[z], scratch)
         return result
-
-
-def _neighbour_sum(plane: Float32Array, out: Float32Array) -> None:
-    """Sum of the two neighbours along the first axis; the border is its own neighbour."""
-    if len(plane) == 1:
-        np.multiply(plane, np.float32(2), out=out)
-        return
-    np.add(plane[2:], plane[:-2], out=out[1:-1])
-    np.add(plane[0], plane[1], out=out[0])
-    np.add(plane[-1], plane[-2], out=out[-1])
 
 
 def scale_space(
@@ -166,81 +157,51 @@ def over_slices(work: Callable[[int, int], None], n_slices: int) -> None:
     """Run ``work(first, stop)`` over contiguous ranges of slices, one per thread."""
     n = min(threads(), n_slices)
     edges = [n_slices * i // n for i in range(n + 1)]
-    if n == 1:
-        work(0, n_slices)
-        return
-    with ThreadPoolExecutor(n) as pool:
+    with _one_thread_in_opencv(), ThreadPoolExecutor(n) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
 
 
+@contextmanager
+def _one_thread_in_opencv() -> Iterator[None]:
+    """Keep OpenCV from threading inside a plane: it would fight with the threads over slices (twice as slow)."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def _blur(source: Float32Array, kernels: Sequence[Float32Array], target: Float32Array) -> None:
-    """Separable blur of every plane of ``source`` into ``target``; edges are continued by their last voxel."""
-    along_z, along_y, along_x = kernels
+    """Separable blur of ``source`` into ``target``; edges are continued by their last voxel."""
+    along_z, along_y, along_x = (_whole(kernel) for kernel in kernels)
+    planes = source
+    if len(along_z) > 1:
+        _blur_across_slices(source, along_z, target)
+        planes = target
 
     def work(first: int, stop: int) -> None:
-        lane = _PlaneBlur(source.shape[1:], along_y, along_x)
         for z in range(first, stop):
-            _blur_slices(source, z, along_z, lane.plane, lane.scratch)
-            lane.blur(target[z])
+            cv2.sepFilter2D(planes[z], -1, along_x, along_y, dst=target[z], borderType=cv2.BORDER_REPLICATE)
 
     over_slices(work, len(source))
 
 
-def _blur_slices(source: Float32Array, z: int, kernel: Float32Array, out: Float32Array, scratch: Float32Array) -> None:
-    """One plane of the blur across slices."""
-    last = len(source) - 1
-    np.multiply(source[z], kernel[0], out=out)
-    for tap in range(1, len(kernel)):
-        np.add(source[max(z - tap, 0)], source[min(z + tap, last)], out=scratch)
-        scratch *= kernel[tap]
-        out += scratch
+def _blur_across_slices(source: Float32Array, along_z: Float32Array, target: Float32Array) -> None:
+    """Blur along the first axis: the volume as a table of slices by pixels, in column blocks that stay in the cache."""
+    n_slices = len(source)
+    table, result = source.reshape(n_slices, -1), target.reshape(n_slices, -1)
+    alone = np.ones(1, dtype=np.float32)
+
+    def work(first: int, stop: int) -> None:
+        for block in range(first, stop):
+            columns = slice(block * COLUMN_BLOCK, (block + 1) * COLUMN_BLOCK)
+            blurred = cv2.sepFilter2D(table[:, columns], -1, alone, along_z, borderType=cv2.BORDER_REPLICATE)
+            result[:, columns] = blurred
+
+    over_slices(work, -(-table.shape[1] // COLUMN_BLOCK))
 
 
-class _PlaneBlur:
-    """Buffers to blur one plane along rows and columns with contiguous operands only.
-
-    The pass along columns runs over the flat buffer of padded rows: a shift by one column is a shift by one element,
-    and what it drags in from the next row lands in the padding.
-    """
-
-    def __init__(self, shape: tuple[int, ...], along_y: Float32Array, along_x: Float32Array) -> None:
-        rows, columns = shape
-        self.along_y, self.along_x = along_y, along_x
-        ry, rx = len(along_y) - 1, len(along_x) - 1
-        self.plane = np.empty((rows, columns), dtype=np.float32)
-        self.scratch = np.empty((rows, columns), dtype=np.float32)
-        self.tall = np.empty((rows + 2 * ry, columns), dtype=np.float32)
-        self.wide = np.zeros((rows + 2, columns + 2 * rx), dtype=np.float32)
-        self.flat_sum = np.empty((rows, columns + 2 * rx), dtype=np.float32)
-        self.flat_scratch = np.empty(rows * (columns + 2 * rx), dtype=np.float32)
-
-    def blur(self, out: Float32Array) -> None:
-        """Blur ``plane`` into ``out``; ``plane`` is used up."""
-        rows, columns = self.plane.shape
-        ry, rx = len(self.along_y) - 1, len(self.along_x) - 1
-        if ry:
-            self.tall[ry : ry + rows] = self.plane
-            self.tall[:ry] = self.plane[0]
-            self.tall[ry + rows :] = self.plane[-1]
-            _symmetric(self.tall.reshape(-1), columns, self.along_y, self.plane.reshape(-1), self.scratch.reshape(-1))
-        if not rx:
-            out[...] = self.plane
-            return
-        self.wide[1:-1, rx : rx + columns] = self.plane
-        self.wide[1:-1, :rx] = self.plane[:, :1]
-        self.wide[1:-1, rx + columns :] = self.plane[:, -1:]
-        start = self.wide.shape[1] - rx
-        shifted = self.wide.reshape(-1)[start : start + self.flat_sum.size + 2 * rx]
-        _symmetric(shifted, 1, self.along_x, self.flat_sum.reshape(-1), self.flat_scratch)
-        out[...] = self.flat_sum[:, rx : rx + columns]
-
-
-def _symmetric(padded: Float32Array, stride: int, kernel: Float32Array, out: Float32Array, tmp: Float32Array) -> None:
-    """Correlate a flat array with a symmetric kernel, taps ``stride`` apart; ``padded`` is longer by its reach."""
-    reach, n = (len(kernel) - 1) * stride, out.size
-    np.multiply(padded[reach : reach + n], kernel[0], out=out)
-    for tap in range(1, len(kernel)):
-        shift = tap * stride
-        np.add(padded[reach - shift : reach - shift + n], padded[reach + shift : reach + shift + n], out=tmp)
-        tmp *= kernel[tap]
-        out += tmp
+def _whole(half: Float32Array) -> Float32Array:
+    """Symmetric kernel from its half, centre first."""
+    return np.concatenate([half[:0:-1], half])
