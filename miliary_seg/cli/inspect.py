@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_json: AsJson = False) -> None:
     """Show what is there, which series would be used and why; write nothing."""
+    from miliary_seg.cli.progress import counting_files
     from miliary_seg.load import inspect as inspect_inputs
 
-    inventory = inspect_inputs(inputs, resolved(config, changes)).as_dict()
+    with counting_files() as seen:
+        inventory = inspect_inputs(inputs, resolved(config, changes), progress=seen).as_dict()
     if as_json:
         typer.echo(json.dumps(inventory, indent=2))
         return

@@ -61,10 +61,12 @@ def outcomes_of(inputs: list[Path], plan: RunPlan, jobs: int = 1, name: str = ""
 
 
 def _found(inputs: list[Path], settings: Settings) -> tuple[list[FoundCase], list[CaseOutcome]]:
+    from miliary_seg.cli.progress import counting_files
     from miliary_seg.cohort import CaseOutcome
     from miliary_seg.load import find_cases
 
-    found = find_cases(inputs, settings)
+    with counting_files() as seen:
+        found = find_cases(inputs, settings, progress=seen)
     problems = [CaseOutcome(case=problem.path.name, error=problem.error) for problem in found.problems]
     return list(found.cases), problems
 

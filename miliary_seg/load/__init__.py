@@ -79,9 +79,11 @@ def find_cases(
     return find_in_paths(paths, (settings or Settings()).load, progress)
 
 
-def inspect(paths: Iterable[str | Path], settings: Settings | None = None) -> Inventory:
+def inspect(
+    paths: Iterable[str | Path], settings: Settings | None = None, *, progress: Callable[[int], None] | None = None
+) -> Inventory:
     """What is below some paths, which series would be used, and why. Reads headers, writes nothing."""
-    return Inventory(found=find_cases(paths, settings))
+    return Inventory(found=find_cases(paths, settings, progress=progress))
 
 
 def load_case(found: FoundCase, settings: Settings | None = None) -> Study:
