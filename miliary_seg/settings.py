@@ -41,6 +41,9 @@ class LoadSettings:
     max_voxels: int = 1_000_000_000
     """Larger volumes are refused before memory is claimed."""
 
+    def __post_init__(self) -> None:
+        _require_ranges("load", self, {"volume": (-1, 1e6), "min_slices": (1, 1e6), "max_voxels": (1, 1e12)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectSettings:
@@ -60,6 +63,9 @@ class LocateSettings:
     """Follow the affine fit by a smooth deformable one."""
     trust_threshold: float = 0.5
     """Fits below this figure of trust are not used for sides and levels."""
+
+    def __post_init__(self) -> None:
+        _require_ranges("locate", self, {"trust_threshold": (0.0, 1.0)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +110,8 @@ class DecideSettings:
         least |= dict.fromkeys(("slab_mm", "max_thickness_mm", "axial_spacing_mm"), 0.1)
         least |= dict.fromkeys(("warn_thickness_mm", "max_gap_mm", "min_coverage", "region_error_quantile"), 0.0)
         most = {"min_coverage": 1.0, "min_assignment_confidence": 1.0, "region_error_quantile": 0.999}
-        for name, low in (least | {"min_assignment_confidence": 0.5}).items():
-            high = most.get(name, 1e6)
-            if not low <= getattr(self, name) <= high:
-                raise SettingsError(f"decide.{name} cannot be {getattr(self, name)}", todo=f"{low:g} to {high:g}")
+        low = least | {"min_assignment_confidence": 0.5}
+        _require_ranges("decide", self, {name: (low[name], most.get(name, 1e6)) for name in low})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +208,13 @@ class Settings:
             if isinstance(section, dict):
                 lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
         return "\n".join(lines) + "\n"
+
+
+def _require_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse numbers out of range, and those that are none (NaN compares false)."""
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(settings, name) <= high:
+            raise SettingsError(f"{section}.{name} cannot be {getattr(settings, name)}", todo=f"{low:g} to {high:g}")
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

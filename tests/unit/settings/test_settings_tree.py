@@ -17,7 +17,9 @@ def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
 
 
 def test_toml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
-    changed = Settings().updated({"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.identified": True})
+    changed = Settings().updated(
+        {"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.identified": True}
+    )
     path = tmp_path / "s.toml"
     path.write_text(changed.to_toml(), encoding="utf-8")
     assert Settings.from_toml(path) == changed
@@ -111,6 +113,14 @@ def test_criteria_settings_out_of_range_are_refused(key: str, value: float) -> N
         DecideSettings(**{key: value})  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=f"decide.{key} cannot be"):
         Settings().updated({f"decide.{key}": value})
+
+
+@pytest.mark.parametrize(
+    "option", ["locate.trust_threshold=-0.1", "locate.trust_threshold=nan", "load.min_slices=0", "load.volume=-2"]
+)
+def test_other_settings_out_of_range_are_refused(option: str) -> None:
+    with pytest.raises(SettingsError, match=option.partition("=")[0]):
+        Settings().with_options([option])
 
 
 def test_every_setting_is_documented() -> None:
