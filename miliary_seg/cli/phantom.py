@@ -51,8 +51,10 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         "level": level,
     }
     spec = _changed(preset_named(preset), {k: v for k, v in wanted.items() if v is not None}, thickness_mm)
+    kind = _format(file_format)
+    _require_empty(output, force)
     made = make_phantom(spec, host, seed)
-    folder = _written(made, output, _format(file_format), force)
+    folder = _written(made, output, kind, force)
     typer.echo(f"{preset}: {len(made.truth.lesions)} lesions, at most {max(made.truth.slice_counts)} a slice  {folder}")
 
 
@@ -61,6 +63,14 @@ def _changed(spec: PhantomSpec, lesions: dict[str, Any], thickness_mm: float | N
     if thickness_mm is not None:
         changed = replace(changed, scanner=replace(changed.scanner, thickness_mm=thickness_mm))
     return changed
+
+
+def _require_empty(folder: Path, force: bool) -> None:
+    """A scan must never lie beside the truth of another phantom."""
+    from miliary_seg.errors import OutputError
+
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise OutputError("the folder is not empty", where=folder, todo="choose another --output, or --force")
 
 
 def _format(text: str) -> Literal["nifti", "dicom"]:

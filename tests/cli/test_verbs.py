@@ -136,6 +136,12 @@ def test_phantom_writes_scan_and_truth(tmp_path: Path, cli, file_format: str) ->
     assert cli("phantom", "-o", tmp_path / "phantom", *arguments).code == 6
 
 
+def test_a_phantom_never_lies_beside_the_truth_of_another(tmp_path: Path, cli) -> None:
+    (tmp_path / "truth.json").write_text("{}")
+    assert cli("phantom", "-o", tmp_path, "--preset", "few-large").code == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
+
+
 def test_phantom_in_a_scan_of_the_users_own(small_scan: Path, tmp_path: Path, cli) -> None:
     options = ["--count", 4, "--diameter-mm", 4, 5, "--contrast", 8, 9, "--contrast-unit", "local", "--side", "left"]
     assert cli("phantom", "-o", tmp_path / "p", "--host", small_scan, *options).code == 0
