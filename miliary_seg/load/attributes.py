@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import BaseTag, Tag
+
+_PLAIN_VRS = frozenset(("AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"))
+"""Value representations that no character set changes."""
+_SHORT_BYTES = 128
 
 
 def text(dataset: Any, keyword: str) -> str:
@@ -88,8 +93,17 @@ def _value(dataset: Any, keyword: str) -> Any:
     if tag not in dataset:
         return None
     try:
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.VR in _PLAIN_VRS and raw.value and len(raw.value) <= _SHORT_BYTES:
+            return _converted(tag, raw.VR, bytes(raw.value), raw.is_little_endian)
         return dataset[tag].value
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception:
         return None
+
+
+@lru_cache(maxsize=1 << 14)
+def _converted(tag: BaseTag, vr: str, value: bytes, little: bool) -> Any:
+    """The value of an element; the slices of a series say most things in the same bytes, so they are converted once."""
+    return convert_raw_data_element(RawDataElement(tag, vr, len(value), value, 0, False, little)).value
