@@ -13,7 +13,7 @@ from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, measure_features
 from miliary_seg.detect.intensity import WorkVolume, prepare
-from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm
+from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
@@ -185,6 +185,7 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         else:
             lesions.append(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices))
     labels = _renumbered(labels, sizes)
+    smallest = detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm)
     return Detection(
         candidates=tuple(candidates),
         rejections=tuple(rejections),
@@ -193,8 +194,8 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
-        detectable_diameter_mm=detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm),
-        doubts=work.doubts,
+        detectable_diameter_mm=smallest,
+        doubts=(*work.doubts, *noise_doubts(smallest)),
         artefact_doubts=artefact_doubts(lesions),
     )
 

@@ -50,6 +50,14 @@ def detectable_diameter_mm(noise: float, pixel_mm: float, thickness_mm: float) -
     return None
 
 
+def noise_doubts(smallest_mm: float | None) -> tuple[Reason, ...]:
+    """A doubt where not even a large lesion (up to ``LARGEST_MM``) would be found reliably: few found prove nothing."""
+    if smallest_mm is not None:
+        return ()
+    text = "in this noise no size of lesion is found reliably (docs/detection.md, smallest lesion)"
+    return (Reason(code="nothing_detectable", text=text),)
+
+
 def artefact_doubts(lesions: Sequence[Lesion]) -> tuple[Reason, ...]:
     """Patterns that should not carry a positive answer."""
     rim = sum("rim" in lesion.flags for lesion in lesions)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.limits import artefact_doubts, detectable_diameter_mm, peak_fraction
+from miliary_seg.detect.limits import artefact_doubts, detectable_diameter_mm, noise_doubts, peak_fraction
 from miliary_seg.detect.reject import Forest, operating_point
 from miliary_seg.domain.lesion import Lesion
 
@@ -63,3 +63,9 @@ def test_operating_points_are_ordered():
         points = [operating_point(name, thick).probability_threshold for name in ("high", "balanced", "specific")]
         assert points == sorted(points)
         assert len(set(points)) == 3
+
+
+def test_noise_that_hides_every_size_is_a_doubt():
+    # half of the span over 8 noise standard deviations: beyond 0.5 / 8 = 6.25 % of the span nothing is reliable
+    assert noise_doubts(detectable_diameter_mm(0.06, 0.9, 1.0)) == ()
+    assert [d.code for d in noise_doubts(detectable_diameter_mm(0.065, 0.9, 1.0))] == ["nothing_detectable"]
