@@ -36,6 +36,10 @@ NO_BRAIN_NATS = {
 }
 """Below all of these, nothing in the scan resembles a brain: balls, shells, tubes, texture and noise stay below."""
 
+TOO_MANY_FINDINGS = 3
+"""A limb can match the brain by chance, but then turned, without a skull around it and half outside of the scan. None
+of the development scans of heads has even one of these findings."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
@@ -51,7 +55,8 @@ def judge(figures: dict[str, float]) -> Trust:
     match = float(1 / (1 + np.exp(-log_odds(figures))))
     findings = _findings(figures)
     figure = match * DOUBT ** len(findings)
-    brain_found = any(figures[name] >= least for name, least in NO_BRAIN_NATS.items())
+    resembles = any(figures[name] >= least for name, least in NO_BRAIN_NATS.items())
+    brain_found = resembles and len(findings) < TOO_MANY_FINDINGS
     reasons = list(findings)
     if not brain_found:
         text = "nothing in the scan matches a brain; if it shows one, check orientation and spacing in the header"
