@@ -64,7 +64,7 @@ def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume
         return Reason(code="no_finite_voxels", text="no voxel inside the brain mask has a finite value")
     median, unit = brain_span(values[inside])
     if unit == 0:
-        return Reason(code="no_contrast", text="all voxels inside the brain mask have the same value")
+        return Reason(code="flat_brain", text="all voxels inside the brain mask have the same value")
     doubts = _saturation(values[inside])
     step = quantisation_step(values[inside]) / unit
     normalised = normalise(values, finite, median, unit)

@@ -37,7 +37,7 @@ def test_all_nan(volume_of):
 @pytest.mark.parametrize("value", [0.0, -1000.0, 3.0e38])
 def test_constant(volume_of, value):
     found = answered(volume_of(np.full((12, 12, 12), value)), np.ones((12, 12, 12), bool))
-    assert codes(found) == {"no_contrast"}
+    assert codes(found) == {"flat_brain"}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3.0e38])
