@@ -38,6 +38,9 @@ DEFERRED_BYTES = 4 << 20
 """Larger values of a header are skipped: nothing that is read here comes near."""
 MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
+LARGE_BYTES, MAX_RATIO = 256 << 20, 200
+"""Beyond 256 MB, pixels that would grow to more than 200 times their file are a bomb: scans pack to a third or a
+tenth, blank ones to a thousandth."""
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _UNDEFINED = 0xFFFFFFFF

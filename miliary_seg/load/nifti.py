@@ -18,7 +18,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Source, Volume
 from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
-from miliary_seg.load.dicom_file import file_boundary
+from miliary_seg.load.dicom_file import LARGE_BYTES, MAX_RATIO, file_boundary
 from miliary_seg.load.found import FoundSeries
 from miliary_seg.load.mgh import MGH_SUFFIXES, parse_mgh
 from miliary_seg.load.nifti_header import HEADER_BYTES, NiftiHeader, is_nifti, parse
@@ -166,6 +166,9 @@ def _check_reachable(file: BinaryIO, header: NiftiHeader, end: int) -> None:
             where=header.data_path,
             todo="copy it again",
         )
+    if end > max(LARGE_BYTES, MAX_RATIO * size):
+        what = f"{size >> 10} kB would grow to {end >> 20} MB of voxels"
+        raise UnsuitableImageError(what, where=header.data_path, todo="re-save it without compression")
 
 
 def _plain_chunks(file: BinaryIO, path: Path, digest: Any = None, *, packing: str = "") -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.attributes import items, number, numbers, stated, text, tokens, whole
-from miliary_seg.load.dicom_file import MAX_PIXEL_BYTES, Header, PixelLayout
+from miliary_seg.load.dicom_file import LARGE_BYTES, MAX_PIXEL_BYTES, MAX_RATIO, Header, PixelLayout
 
 Trait = float | str | None
 
@@ -227,6 +227,12 @@ def _check_size(layout: PixelLayout, header: Header) -> None:
     elif needed > MAX_PIXEL_BYTES:
         error = UnsuitableImageError(
             f"the header asks for {needed / 2**30:.0f} GB of pixels", where=layout.path, todo="export again"
+        )
+    elif needed > max(LARGE_BYTES, MAX_RATIO * layout.size_bytes):
+        error = UnsuitableImageError(
+            f"{layout.size_bytes >> 10} kB would grow to {needed >> 20} MB of pixels",
+            where=layout.path,
+            todo="export again",
         )
     elif layout.length >= 0 and needed > layout.length:
         error = _truncated(layout, f"the header asks for {needed} bytes of pixels, {layout.length} are there")
