@@ -23,7 +23,7 @@ COARSE_MM = 4.0
 COVERAGE_EVERY = 2
 """Every n-th voxel of the 2 mm atlas along each axis counts for coverage."""
 PADDING_MM = 2.0
-"""A scan has noise: so many neighbours of exactly the background's value hold no image."""
+"""A scan has noise: where all neighbours this near have one value, and that of a corner, there is no image."""
 DEEP_MM = 5.0
 """Deeper than this in the fitted brain, the mask's own refinement (``brain_mask.BAND_MM``) takes nothing away."""
 
@@ -94,12 +94,18 @@ def coverage(
 
 
 def _is_padding(voxels: Float32Array, affine: Float64Array, places: NDArray[np.intp]) -> BoolArray:
-    """Whether all voxels within ``PADDING_MM`` of places, shape (3, n), have the value of the corners of the grid."""
-    background, tolerance = background_value(voxels)
+    """Whether all voxels within ``PADDING_MM`` of places, shape (3, n), have one value: that of a corner of the grid.
+
+    Any corner: a scan padded at one end has noise in the corners of the other.
+    """
     reach = np.rint(PADDING_MM / np.sqrt((affine[:3, :3] ** 2).sum(axis=0))).astype(np.intp)
     last = np.array(voxels.shape)[:, None] - 1
-    empty = np.ones(places.shape[1], dtype=bool)
+    corners = np.unique(voxels[tuple(slice(None, None, max(1, n - 1)) for n in voxels.shape)])
+    tolerance = background_value(voxels)[1]
+    i, j, k = places
+    nearest = voxels[i, j, k]
+    empty: BoolArray = np.abs(nearest[:, None] - corners).min(axis=1) <= tolerance
     for step in product((-1, 0, 1), repeat=3):
         i, j, k = np.clip(places + (reach * step)[:, None], 0, last)
-        empty &= np.abs(voxels[i, j, k] - background) <= tolerance
+        empty &= np.abs(voxels[i, j, k] - nearest) <= tolerance
     return empty
