@@ -15,6 +15,7 @@ from miliary_seg import __version__
 from miliary_seg.domain.decision import ScanFacts
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
+from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import BoolArray, Study, Volume
 from miliary_seg.errors import InputError, MiliaryError, NoBrainError, NoImageError
 from miliary_seg.settings import Settings
@@ -127,11 +128,18 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         interpolated=volume.resampled and not volume.missing_slices,
         coverage=location.coverage,
         registration=location.registration,
-        image_doubts=detection.doubts,
+        image_doubts=(*detection.doubts, *_grey_value_doubts(volume)),
         artefact_doubts=detection.artefact_doubts,
         lesion_sensitivity=detection.operating_point.measured_recall,
         false_positives_per_slice=detection.operating_point.measured_false_positives_per_slice,
     )
+
+
+def _grey_value_doubts(volume: Volume) -> tuple[Reason, ...]:
+    if volume.modality is not Modality.CT or volume.in_hounsfield:
+        return ()
+    text = "The grey values of this CT are not in HU; few visible lesions say little."
+    return (Reason(code="ct_not_hounsfield", text=text),)
 
 
 def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> Phantom:

@@ -16,6 +16,11 @@ from miliary_seg.errors import GeometryError, UnsuitableImageError
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
+AIR_BELOW_HU = -200.0
+"""Air is -1000 HU by definition, fat about -100: a CT with air in view reaches below this."""
+DENSE_BONE_HU = 1500.0
+"""Cortical bone reaches 1000 to 2000 HU: values beyond this without any air are another scale."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -70,6 +75,16 @@ class Volume:
             raise GeometryError(f"slice_axis must be 0, 1 or 2, got {self.slice_axis}")
         voxels.setflags(write=False)
         object.__setattr__(self, "voxels", voxels)
+
+    @property
+    def in_hounsfield(self) -> bool:
+        """Whether this is CT in HU: air near -1000 is there, or (skull and air removed) nothing exceeds bone.
+
+        CT that was shifted or rescaled (0 to 4095, scales of templates) is not.
+        """
+        if self.modality is not Modality.CT:
+            return False
+        return bool(np.nanmin(self.voxels) < AIR_BELOW_HU or np.nanmax(self.voxels) < DENSE_BONE_HU)
 
     @property
     def n_slices(self) -> int:

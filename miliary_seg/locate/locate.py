@@ -8,7 +8,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from miliary_seg.domain.compartment import Compartment, Coverage, Registration
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
-from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate.brain_mask import is_stripped, refined_mask, stripped_mask
@@ -60,7 +59,7 @@ def locate(volume: Volume, settings: LocateSettings, *, mask: BoolArray | None =
 def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
-    is_ct = volume.modality is Modality.CT or _looks_like_ct(voxels)
+    is_ct = volume.in_hounsfield or _looks_like_ct(voxels)
     fit = register(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings.deform)
     if fit is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))

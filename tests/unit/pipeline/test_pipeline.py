@@ -9,6 +9,7 @@ import pytest
 
 import miliary_seg as ms
 from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import InputError, NoBrainError, NoImageError
 from miliary_seg.phantom import preset
@@ -129,3 +130,12 @@ def test_no_truth_is_made_of_a_host_whose_fit_is_not_trusted(study, result, monk
     monkeypatch.setattr(import_module("miliary_seg.locate"), "locate", lambda *_: doubtful)
     with pytest.raises(NoBrainError, match="not trusted"):
         make_phantom(preset("normal"), host=Path("scan.nii.gz"))
+
+
+def test_ct_in_another_scale_is_doubted(result) -> None:
+    series = result.series[0]
+    voxels = np.clip(series.volume.voxels, 0, None) / series.volume.voxels.max() * 4095
+    for modality, codes in ((Modality.CT, ["ct_not_hounsfield"]), (Modality.MR, [])):
+        volume = replace(series.volume, voxels=voxels, modality=modality)
+        facts = scan_facts(volume, series.location, series.detection)
+        assert [doubt.code for doubt in facts.image_doubts] == codes
