@@ -170,3 +170,17 @@ def test_a_broken_member_stands_against_its_folder(tmp_path: Path, folder: Path)
         more.writestr("disc/series/im009.dcm", (folder / "im000.dcm").read_bytes()[:200])
     with pytest.raises(UnreadableFileError, match="im009"):
         read_array(pack)
+
+
+def test_a_series_beside_its_own_archive_counts_once(tmp_path: Path, folder: Path, kit: Any) -> None:
+    zipped(folder / "copy.zip", folder, below="copy")
+    voxels, _ = read_array(folder)
+    np.testing.assert_array_equal(voxels, kit.Series().stored().transpose(2, 1, 0).astype(np.float32))
+
+
+def test_a_damaged_archive_hides_nothing_else(tmp_path: Path, folder: Path) -> None:
+    (folder / "viewer.zip").write_bytes(b"PK\x03\x04 no archive at all")
+    found = find_cases([folder])
+    assert len(found.cases) == 1
+    assert [problem.path.name for problem in found.problems] == ["viewer.zip"]
+    assert read_array(folder)[0].shape == (8, 6, 5)
