@@ -17,7 +17,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import BoolArray, Study, Volume
-from miliary_seg.errors import InputError, MiliaryError, NoBrainError, NoImageError
+from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError
 from miliary_seg.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
     for volume in study.volumes:
         try:
             results.append(_analyze_volume(volume, settings, _checked(mask, study), clock))
-        except InputError as error:
+        except (InputError, GeometryError) as error:
             failures.append(error)
             not_analysed.append(volume.id)
             caveats.append(Reason(code=f"series_skipped_{error.code}", text=f"series {volume.id}: {error.what}"))
@@ -116,6 +116,7 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
 def scan_facts(volume: Volume, location: Location, detection: Detection) -> ScanFacts:
     """What the criteria may know of a scan: geometry, coverage and trust, but no voxels."""
     centres = volume.slice_centres_ras_mm
+    point = detection.operating_point
     return ScanFacts(
         modality=volume.modality,
         sequence=volume.sequence,
@@ -130,8 +131,10 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         registration=location.registration,
         image_doubts=(*detection.doubts, *_grey_value_doubts(volume)),
         artefact_doubts=detection.artefact_doubts,
-        lesion_sensitivity=detection.operating_point.measured_recall,
-        false_positives_per_slice=detection.operating_point.measured_false_positives_per_slice,
+        lesion_sensitivity=point.measured_recall,
+        false_positives_per_slice=point.measured_false_positives_per_slice,
+        evidence_probability=point.evidence_probability,
+        evidence_false_positives_per_slice=point.evidence_false_positives_per_slice,
     )
 
 

@@ -123,7 +123,7 @@ def _tally(regions: Regions, names: tuple[str, ...]) -> str:
     parts = []
     for name in names:
         unsure = regions.n_likely(name) - regions.n_sure(name)
-        near = f" ({unsure} near a boundary)" if unsure else ""
+        near = f" ({unsure} near a boundary or improbable)" if unsure else ""
         parts.append(f"{name.replace('_', ' ')} {regions.n_likely(name)}{near}")
     return ", ".join(parts)
 

@@ -26,9 +26,10 @@ LEVELS = (str(Level.SUPRATENTORIAL), str(Level.INFRATENTORIAL))
 QUADRANTS = tuple(compartment.name.lower() for compartment in Compartment)
 REGIONS = (*SIDES, *LEVELS, *QUADRANTS)
 
-INFRATENTORIAL_SHARE = 0.13
-"""Share of the brain below the tentorium: 30 613 of the 235 827 labelled voxels of ``atlas_data/compartments.npz``.
-False positives are taken to spread evenly over the brain."""
+INFRATENTORIAL_SHARE = 0.3
+"""Share of the false positives that lie below the tentorium. It holds 13 % of the brain, but the vessels around the
+posterior fossa gather false positives there: 28 % and 49 % of them on the two lesion-free post-contrast heads, 10 % and
+less on most others (docs/scans.md)."""
 
 
 RATE_SHAPE = 2
@@ -43,7 +44,7 @@ class Regions:
     ids: tuple[int, ...]
     """Ids of the lesions, in the order of the rows."""
     sure: BoolMatrix
-    """Lies there, outside the uncertainty band."""
+    """Lies there, outside the uncertainty band, and is probable enough to be evidence."""
     likely: BoolMatrix
     """More likely there than on the other side of the boundary; ``sure`` included."""
     unknown: BoolMatrix
@@ -95,8 +96,9 @@ def regions_of(
     for row, lesion in enumerate(lesions):
         place = places.get(lesion.id)
         side, level = (None, None) if place is None else (place.side, place.level)
-        surely_side = place is not None and place.side_confidence >= settings.min_assignment_confidence
-        surely_level = place is not None and place.level_confidence >= settings.min_assignment_confidence
+        probable = lesion.probability >= facts.evidence_probability
+        surely_side = probable and place is not None and place.side_confidence >= settings.min_assignment_confidence
+        surely_level = probable and place is not None and place.level_confidence >= settings.min_assignment_confidence
         for column, (in_side, in_level) in enumerate(_MEMBERS):
             likely[row, column] = fits = in_side in (None, side) and in_level in (None, level)
             sure[row, column] = fits and (surely_side or not in_side) and (surely_level or not in_level)
@@ -108,7 +110,9 @@ def regions_of(
 
 def _error_limits(facts: ScanFacts, settings: DecideSettings) -> dict[str, int]:
     """Most false positives to be expected in each region, at the quantile of the settings."""
-    expected = (facts.false_positives_per_slice or 0.0) * facts.n_slices
+    rate = facts.evidence_false_positives_per_slice
+    rate = facts.false_positives_per_slice if rate is None else rate
+    expected = (rate or 0.0) * facts.n_slices
     below = {LEVELS[0]: 1 - INFRATENTORIAL_SHARE, LEVELS[1]: INFRATENTORIAL_SHARE}
     shares = dict.fromkeys(SIDES, 0.5) | below
     shares |= {c.name.lower(): below[c.level] / 2 for c in Compartment}

@@ -118,10 +118,12 @@ def probability(features: Features, thick: bool) -> Float64Array:
 
 def operating_point(name: str, thick: bool) -> OperatingPoint:
     """The operating point of a name, for thin or thick slices."""
-    chosen = THRESHOLDS[name, thick]
+    chosen, strict = THRESHOLDS[name, thick], THRESHOLDS["specific", thick]
     return OperatingPoint(
         name=name,
         probability_threshold=chosen.probability,
         measured_recall=chosen.recall,
         measured_false_positives_per_slice=chosen.false_positives_per_slice,
+        evidence_probability=strict.probability,
+        evidence_false_positives_per_slice=strict.false_positives_per_slice,
     )

@@ -71,6 +71,10 @@ class ScanFacts:
     """Measured chance that the detector finds a visible lesion, at the operating point in use."""
     false_positives_per_slice: float | None = None
     """Measured mean number of false lesions a slice, at the operating point in use."""
+    evidence_probability: float = 0.0
+    """Lesions less probable than this count on slices, but are no evidence for a side or level."""
+    evidence_false_positives_per_slice: float | None = None
+    """Measured mean number of false lesions at least that probable, over slices; None = as for all lesions."""
 
     @property
     def n_slices(self) -> int:

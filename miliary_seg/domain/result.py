@@ -40,6 +40,10 @@ class OperatingPoint:
     probability_threshold: float
     measured_recall: float | None = None
     measured_false_positives_per_slice: float | None = None
+    evidence_probability: float = 0.0
+    """Lesions less probable than this count on slices, but are no evidence for a side or level."""
+    evidence_false_positives_per_slice: float | None = None
+    """Measured rate of false lesions at least that probable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

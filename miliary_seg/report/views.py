@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.domain.grid import Grid
-from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import BoolArray, Float32Array, Volume
 
 CT_WINDOW_HU = (0.0, 80.0)
@@ -119,8 +118,8 @@ class Box:
 
 
 def grey_window(volume: Volume, mask: BoolArray) -> tuple[float, float]:
-    """Intensities that become black and white: a HU window for CT, robust percentiles of the brain for MR."""
-    if volume.modality is Modality.CT:
+    """Intensities that become black and white: a window for CT in HU, else robust percentiles of the brain."""
+    if volume.in_hounsfield:
         return CT_WINDOW_HU
     everything = volume.voxels.ravel()
     low = _percentile(everything, MR_BLACK_PERCENTILE)

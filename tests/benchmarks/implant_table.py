@@ -19,6 +19,7 @@ from scan_table import EXTRA, SCANS, SHARED, line
 
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Study, Volume
+from miliary_seg.errors import UsageError
 from miliary_seg.load import load_study
 from miliary_seg.locate import locate
 from miliary_seg.phantom import Head, LesionSpec, Phantom, PhantomSpec, ScannerSpec, head_from_volume, make
@@ -79,7 +80,10 @@ def matched(made: Phantom, series: SeriesResult) -> tuple[float, int]:
 
 
 def row(scan: str, name: str, spec: LesionSpec, head: Head) -> str:
-    made = make(PhantomSpec(name=name, lesions=spec, scanner=ON_HOST), head, seed=1)
+    try:
+        made = make(PhantomSpec(name=name, lesions=spec, scanner=ON_HOST), head, seed=1)
+    except UsageError as error:
+        return line((f"`{scan}`", name, *[""] * 7, "not made", "", error.what))
     series = analyze(Study(case=scan, volumes=(made.volume,))).series[0]
     decision, truth = series.decision, made.truth
     recall, extra = matched(made, series)
