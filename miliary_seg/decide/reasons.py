@@ -57,7 +57,7 @@ def _register() -> dict[str, ReasonKind]:
         },
         Effect.BLOCKS_MET: {
             "artefact_pattern": "The count may be carried by an artefact or normal structures rather than by lesions.",
-            "boundary_evidence_only": "The only lesions of a side or level lie too near its boundary, or are too improbable.",
+            "boundary_evidence_only": "The only lesions of a side or level lie near its boundary or are improbable.",
             "region_within_detector_error": "A side or level holds no more lesions than the detector's errors explain.",
             "unassigned_lesions": "Lesions whose side or level is unknown could be the missing evidence.",
         },

@@ -27,7 +27,7 @@ class Source:
     """Where a volume came from; enough to refer to every slice of it."""
 
     format: str
-    """``DICOM``, ``NIfTI``, ``phantom`` or ``array``."""
+    """``DICOM``, ``NIfTI``, ``MGH``, ``NRRD``, ``phantom`` or ``array``."""
     paths: tuple[str, ...] = ()
     """Files used: one, or one per slice in the order of the slice axis."""
     sha256: str = ""
