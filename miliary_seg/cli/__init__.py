@@ -14,7 +14,7 @@ import typer
 from miliary_seg import __version__
 from miliary_seg.cli import demo, inspect, phantom, run, settings
 from miliary_seg.cli.options import say
-from miliary_seg.errors import MiliaryError
+from miliary_seg.errors import MiliaryError, OutputError
 
 __all__ = ["app", "main"]
 
@@ -46,3 +46,6 @@ def main() -> None:
     except MiliaryError as error:
         say(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        say(MiliaryError(f"the system refused ({error.strerror or type(error).__name__})", where=error.filename or ""))
+        sys.exit(OutputError.exit_code)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from miliary_seg.cli.options import Force, Output
-from miliary_seg.cli.run import exit_after, outcomes_of, summarise
+from miliary_seg.cli.run import finish, outcomes_of
 from miliary_seg.errors import NoImageError
 
 
@@ -29,5 +29,4 @@ def demo(
         raise NoImageError("the sample scans are not here", where=folder, todo=todo)
     scans = sorted(p for p in folder.iterdir() if p.is_dir() or p.name.endswith(".nii.gz"))
     outcomes = outcomes_of(scans, RunPlan(output=output, settings=Settings(), force=force))
-    summarise(outcomes, as_json=False)
-    exit_after(outcomes)
+    finish(outcomes, output)

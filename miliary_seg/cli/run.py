@@ -41,23 +41,27 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     options = {"load.sequence": sequence, "load.series": series, "detect.sensitivity": sensitivity}
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
-    outcomes = outcomes_of(inputs, plan, jobs, case)
-    summarise(outcomes, as_json)
-    exit_after(outcomes)
+    finish(outcomes_of(inputs, plan, jobs, case), output, as_json)
 
 
 def outcomes_of(inputs: list[Path], plan: RunPlan, jobs: int = 1, name: str = "") -> list[CaseOutcome]:
-    """Find the cases, run them behind a progress bar, and write cases.csv."""
+    """Find the cases and run them behind a progress bar."""
     from miliary_seg.cohort import require_writable, run_cases
-    from miliary_seg.report import write_cases_table
 
     require_writable(plan.output)
     cases, outcomes = _found(inputs, plan.settings)
-    outcomes += _watched(run_cases(_named(cases, name), plan, jobs), len(cases))
+    return outcomes + _watched(run_cases(_named(cases, name), plan, jobs), len(cases))
+
+
+def finish(outcomes: Sequence[CaseOutcome], output: Path, as_json: bool = False) -> None:
+    """Say how the cases ended, write cases.csv, and end with the exit code."""
+    from miliary_seg.report import write_cases_table
+
+    summarise(outcomes, as_json)
     rows = [row for outcome in outcomes for row in outcome.rows]
     if rows:
-        write_cases_table(rows, plan.output)
-    return outcomes
+        write_cases_table(rows, output)
+    exit_after(outcomes)
 
 
 def _found(inputs: list[Path], settings: Settings) -> tuple[list[FoundCase], list[CaseOutcome]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from miliary_seg.domain.sequence import Modality, Sequence
-from miliary_seg.errors import AmbiguousInputError
+from miliary_seg.errors import AmbiguousInputError, UnsuitableImageError
 from miliary_seg.load.found import FoundSeries
 from miliary_seg.load.sequence import PREFERENCE, user_choice
 from miliary_seg.settings import LoadSettings
@@ -79,6 +79,8 @@ def _of_the_sequence(series: list[FoundSeries], settings: LoadSettings) -> list[
     ------
     AmbiguousInputError
         If several series could be meant.
+    UnsuitableImageError
+        If the header states the other modality: the rule has one threshold for each.
     """
     if settings.sequence == "auto":
         return series
@@ -87,6 +89,13 @@ def _of_the_sequence(series: list[FoundSeries], settings: LoadSettings) -> list[
     eligible = [s for s in series if s.eligible]
     known = [s for s in eligible if s.sequence.sequence is wanted]
     unknown = [s for s in eligible if s.sequence.sequence is Sequence.UNKNOWN]
+    other = [s for s in eligible if s.format == "DICOM" and s.modality is not modality]
+    if eligible and len(other) == len(eligible):
+        raise UnsuitableImageError(
+            f"load.sequence states {wanted}, but the DICOM header states {other[0].modality}",
+            where=other[0].id,
+            todo="leave the sequence out, or state one of that modality",
+        )
     meant = known or (eligible if len(eligible) == 1 else unknown)
     if len(eligible) > 1 and not known and len(unknown) != 1:
         raise AmbiguousInputError(

@@ -28,6 +28,10 @@ _SUFFIXES: dict[str, Sequence | None] = {
 _CT_WORDS = re.compile(r"(?<![a-z])(?:s?cct|s?ct|ncct|cta|cect|ctp?head|head ?ct)(?![a-z])")
 
 
+GAPLESS_MM = 1.5
+"""Spacing up to which slices come from 3-D acquisitions, which have no gaps (docs/loading.md)."""
+
+
 def bids_case(path: Path) -> str:
     """``sub-X`` or ``sub-X_ses-Y`` of a BIDS file name; '' for any other name.
 
@@ -72,7 +76,7 @@ def find_nifti(path: Path, settings: LoadSettings, *, named_by_user: bool) -> Fo
         slice_axis=axis,
         slice_thickness_mm=thickness,
         n_files=1,
-        warnings=(*_warnings(header, how), *_modality_warning(clues)),
+        warnings=(*_warnings(header, how), *_modality_warning(clues), *_thickness_warning(thickness, grid, axis)),
         error=error,
         paths=(path,),
         source=header,
@@ -110,6 +114,14 @@ def _warnings(header: NiftiHeader, how: str) -> tuple[Reason, ...]:
     if how.startswith("spacing"):
         notes.append(Reason(code="slice_axis_assumed", text=f"Slices: {how}."))
     return tuple(notes)
+
+
+def _thickness_warning(thickness: float | None, grid: Grid, axis: int) -> tuple[Reason, ...]:
+    """Gaps between slices cannot be seen where no thickness is stated; thin slices are acquired without gaps."""
+    if thickness is not None or grid.spacing_mm[axis] <= GAPLESS_MM:
+        return ()
+    text = f"No slice thickness is stated: slices of {grid.spacing_mm[axis]:.1f} mm without gaps are taken."
+    return (Reason(code="thickness_assumed", text=text),)
 
 
 def _modality_warning(clues: Clues) -> tuple[Reason, ...]:
