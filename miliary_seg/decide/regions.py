@@ -112,7 +112,8 @@ def _error_limits(facts: ScanFacts, settings: DecideSettings) -> dict[str, int]:
     """Most false positives to be expected in each region, at the quantile of the settings."""
     rate = facts.evidence_false_positives_per_slice
     rate = facts.false_positives_per_slice if rate is None else rate
-    expected = (rate or 0.0) * facts.n_slices
+    n_slices = facts.n_slices if facts.n_brain_slices is None else facts.n_brain_slices
+    expected = (rate or 0.0) * n_slices
     below = {LEVELS[0]: 1 - INFRATENTORIAL_SHARE, LEVELS[1]: INFRATENTORIAL_SHARE}
     shares = dict.fromkeys(SIDES, 0.5) | below
     shares |= {c.name.lower(): below[c.level] / 2 for c in Compartment}

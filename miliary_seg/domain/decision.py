@@ -55,6 +55,8 @@ class ScanFacts:
     sop_instance_uids: tuple[str, ...] = ()
     thickness_mm: float = 1.0
     gap_mm: float = 0.0
+    n_brain_slices: int | None = None
+    """Slices that show brain: the detector's rates are over these; None = all."""
     missing_slices: tuple[int, ...] = ()
     """Slices that were never acquired. Where the positions are even, these slices stand in for them (interpolated) and
     are never evidence; where they are not, the hole shows in the positions."""

@@ -178,6 +178,7 @@ def test_false_positives_are_expected_by_region(build: Any) -> None:
         decision = decide(lesions, places, facts, settings)
         assert decision.verdict is verdict
         assert decide(lesions, places, facts, replace(settings, region_error_quantile=0.0)).verdict is Verdict.MET
+        assert decide(lesions, places, replace(facts, n_brain_slices=60), settings).verdict is Verdict.MET
 
 
 def test_improbable_lesions_count_but_are_no_evidence_for_a_side(build: Any) -> None:
