@@ -27,6 +27,10 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         str, typer.Option(help="auto, t1c, t1, t2, flair, dwi, adc, swi, t2star, pd, ct, ctc.")
     ] = "auto",
     series: Annotated[str, typer.Option(help="Only the series whose identifier starts so.")] = "",
+    volume: Annotated[int, typer.Option(min=-1, help="Which volume of a 4-D file, from 0.")] = -1,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample uneven slices instead of refusing them.")
+    ] = False,
     mask: Annotated[Path | None, typer.Option(help="Your own brain mask (NIfTI on the scan's grid).")] = None,
     sensitivity: Annotated[str, typer.Option(help="Operating point: high, balanced or specific.")] = "",
     config: Config = None,
@@ -39,6 +43,8 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     from miliary_seg.cohort import RunPlan
 
     options = {"load.sequence": sequence, "load.series": series, "detect.sensitivity": sensitivity}
+    options |= {"load.volume": str(volume)} if volume >= 0 else {}
+    options |= {"load.resample": "true"} if resample else {}
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
     finish(outcomes_of(inputs, plan, jobs, case), output, as_json)
