@@ -54,14 +54,14 @@ def head(shape: tuple[int, int, int], count: int, seed: int) -> tuple[np.ndarray
     return voxels.astype(np.float32), centres, radii
 
 
-def timed(work: Callable[[], np.ndarray], repeats: int = 3) -> tuple[float, np.ndarray]:
-    """Best of some runs, and the result."""
-    best, result = np.inf, np.zeros((0, 3))
+def timed(work: Callable[[], np.ndarray], repeats: int = 5) -> tuple[float, np.ndarray]:
+    """Median of some runs, as many for either side, and the result."""
+    seconds, result = [], np.zeros((0, 3))
     for _ in range(repeats):
         start = time.perf_counter()
         result = work()
-        best = min(best, time.perf_counter() - start)
-    return best, result
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds)), result
 
 
 def ours_3d(voxels: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|\n"
     )
     for name, theirs, mine in (("2-D", skimage_2d, ours_2d), ("3-D", skimage_3d, ours_3d)):
-        slow, a = timed(lambda theirs=theirs: theirs(voxels), 1)
+        slow, a = timed(lambda theirs=theirs: theirs(voxels))
         fast, b = timed(lambda mine=mine: mine(voxels))
         out(
             f"| {name} | {slow:.2f} | {fast:.3f} | {slow / fast:.1f} | {recall(a, centres, radii):.3f} "
