@@ -13,6 +13,7 @@ import numpy as np
 
 from miliary_seg import __version__
 from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.sequence import Modality
@@ -103,6 +104,7 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
         detection=detection,
         assignments=assignments,
         decision=decision,
+        pattern=clock.timed("decide", lambda: _pattern(detection, location)),
         caveats=(
             *volume.caveats,
             *(() if mask is None else (GIVEN_MASK,)),
@@ -111,6 +113,15 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
             *detection.artefact_doubts,
         ),
     )
+
+
+def _pattern(detection: Detection, location: Location) -> Pattern:
+    from miliary_seg.decide import describe_pattern, places_needed
+    from miliary_seg.locate import random_places
+
+    n = places_needed(len(detection.lesions))
+    places = random_places(location.brain_mask, location.compartments.grid, n)
+    return describe_pattern(detection.lesions, places)
 
 
 def scan_facts(volume: Volume, location: Location, detection: Detection) -> ScanFacts:

@@ -11,6 +11,7 @@ from miliary_seg.domain.compartment import Assignment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
@@ -77,6 +78,8 @@ class SeriesResult:
     assignments: tuple[Assignment, ...]
     decision: Decision
     caveats: tuple[Reason, ...] = ()
+    pattern: Pattern | None = None
+    """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer."""
 
     @property
     def id(self) -> str:

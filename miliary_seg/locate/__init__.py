@@ -2,10 +2,12 @@
 
 ``locate`` fits the atlas of this package to a scan (``pose`` from many starts, then ``affine_fit``, then ``deform``),
 carries midline and tentorium into it (``distances``), finds the brain (``brain_mask``) and says how far the fit may be
-trusted (``trust``). ``assign`` looks up each lesion. What was measured, and what falls short: ``docs/compartments.md``.
+trusted (``trust``). ``assign`` looks up each lesion; ``random_places`` draws places from the mask. What was measured,
+and what falls short: ``docs/compartments.md``.
 """
 
 from miliary_seg.locate.assign import assign
 from miliary_seg.locate.locate import locate
+from miliary_seg.locate.random_places import random_places
 
-__all__ = ["assign", "locate"]
+__all__ = ["assign", "locate", "random_places"]

@@ -11,21 +11,19 @@ from typing import Any
 import numpy as np
 
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
-from miliary_seg.domain.decision import CriterionResult, Decision, EvidenceSlice, ReadingResult
-from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.result import CaseResult, Detection, SeriesResult
 from miliary_seg.domain.volume import Volume
+from miliary_seg.report.decision_document import Json, decision_document, reasons_document
 from miliary_seg.report.file_names import series_files, series_folders
 from miliary_seg.report.plain_text import plain, without_uids
 from miliary_seg.report.statements import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 """Semantic version of the document: a key that goes or changes its meaning is a new major version."""
 
 DECIMALS = 6
 """Decimals kept of every measured number: a nanometre, far below any scanner, and stable between machines."""
-
-Json = dict[str, Any]
 
 
 def case_document(result: CaseResult) -> Json:
@@ -51,7 +49,7 @@ def case_document(result: CaseResult) -> Json:
         "case": result.case,
         "verdict": str(result.decision.verdict),
         "statement": f"The pattern {result.decision.verdict.text}.",
-        "reasons": _reasons(result.decision.reasons),
+        "reasons": reasons_document(result.decision.reasons),
         "deciding_series": list(result.decision.deciding_series),
         "disclaimer": DISCLAIMER,
         "criteria_note": PROPOSED_CRITERIA,
@@ -59,7 +57,7 @@ def case_document(result: CaseResult) -> Json:
         "software": dict(result.software),
         "settings": result.settings if identified else without_uids(result.settings),
         "settings_digest": result.settings_digest,
-        "caveats": _reasons(result.caveats),
+        "caveats": reasons_document(result.caveats),
         "identified": identified,
         "series": [series_document(s, folders[s.id], identified=identified) for s in result.series],
     }
@@ -89,8 +87,9 @@ def series_document(series: SeriesResult, folder: str, *, identified: bool) -> J
         "decision": decision_document(series.decision),
         "slices": slice_rows(series),
         "lesion_sizes": lesion_sizes(series),
+        "pattern": pattern_document(series.pattern or Pattern(n_lesions=len(series.lesions))),
         "lesions": lesion_rows(series),
-        "caveats": _reasons(series.caveats),
+        "caveats": reasons_document(series.caveats),
         "files": series_files(folder),
     }
 
@@ -122,23 +121,6 @@ def geometry_document(volume: Volume) -> Json:
 def coverage_document(coverage: Coverage) -> Json:
     """Fraction of each compartment in view."""
     return {c.name.lower(): coverage.of(c) for c in Compartment}
-
-
-def decision_document(decision: Decision) -> Json:
-    """The answer for one series with its evidence."""
-    return {
-        "verdict": str(decision.verdict),
-        "statement": f"The pattern {decision.verdict.text}.",
-        "reasons": _reasons(decision.reasons),
-        "criteria": [_criterion(c) for c in decision.criteria],
-        "readings": [_reading(r) for r in decision.readings],
-        "probability": decision.probability,
-        "borderline": decision.borderline,
-        "margin": decision.margin,
-        "threshold": decision.threshold,
-        "evidence_slices": [_evidence(e) for e in decision.evidence_slices],
-        "quadrant_counts": dict(decision.quadrant_counts),
-    }
 
 
 def slice_rows(series: SeriesResult) -> list[Json]:
@@ -208,6 +190,27 @@ def lesion_sizes(series: SeriesResult) -> Json:
     }
 
 
+def pattern_document(pattern: Pattern) -> Json:
+    """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer (R22)."""
+    found = pattern.homogeneity
+    return {
+        "n_lesions": pattern.n_lesions,
+        "below_3_mm_fraction": pattern.below_3_mm_fraction,
+        "diameter_cv": pattern.diameter_cv,
+        "diameter_iqr_over_median": pattern.diameter_iqr_over_median,
+        "largest_over_median": pattern.largest_over_median,
+        "homogeneity": None
+        if found is None
+        else {
+            "distribution": str(found.distribution),
+            "nearest_neighbour": asdict(found.nearest_neighbour),
+            "neighbours_within_radius": asdict(found.neighbours_within),
+            "radius_mm": found.radius_mm,
+            "n_simulations": found.n_simulations,
+        },
+    }
+
+
 def _detection(detection: Detection) -> Json:
     by_rule: dict[str, int] = {}
     for rejection in detection.rejections:
@@ -220,7 +223,7 @@ def _detection(detection: Detection) -> Json:
         "n_candidates": len(detection.candidates),
         "n_rejected": len(detection.rejections),
         "rejected_by_rule": dict(sorted(by_rule.items())),
-        "doubts": _reasons((*detection.doubts, *detection.artefact_doubts)),
+        "doubts": reasons_document((*detection.doubts, *detection.artefact_doubts)),
     }
 
 
@@ -232,7 +235,7 @@ def _registration(registration: Registration) -> Json:
         "orientation_known": registration.orientation_known,
         "skull_stripped": registration.skull_stripped,
         "figures": dict(sorted(registration.figures.items())),
-        "reasons": _reasons(registration.reasons),
+        "reasons": reasons_document(registration.reasons),
     }
 
 
@@ -246,47 +249,6 @@ def _source(volume: Volume, *, identified: bool) -> Json:
         kept["frame_of_reference_uid"] = source.frame_of_reference_uid
         kept["paths"] = list(source.paths)
     return kept
-
-
-def _criterion(criterion: CriterionResult) -> Json:
-    return {
-        "name": criterion.name,
-        "verdict": str(criterion.verdict),
-        "statement": criterion.statement,
-        "citation": criterion.citation,
-        "observed": criterion.observed,
-        "threshold": criterion.threshold,
-        "evidence": list(criterion.evidence),
-        "reasons": _reasons(criterion.reasons),
-    }
-
-
-def _reading(reading: ReadingResult) -> Json:
-    return {
-        "name": reading.name,
-        "verdict": str(reading.verdict),
-        "is_default": reading.is_default,
-        "choices": dict(reading.choices),
-        "reasons": _reasons(reading.reasons),
-        "margin": reading.margin,
-        "probability": reading.probability,
-    }
-
-
-def _evidence(evidence: EvidenceSlice) -> Json:
-    centre = evidence.centre_ras_mm
-    return {
-        "index": evidence.index,
-        "position_mm": evidence.position_mm,
-        "centre_ras_mm": None if centre is None else list(centre),
-        "sop_instance_uid": evidence.sop_instance_uid,
-        "n_lesions": evidence.n_lesions,
-        "image": evidence.image,
-    }
-
-
-def _reasons(reasons: tuple[Reason, ...]) -> list[Json]:
-    return [{"code": reason.code, "text": reason.text} for reason in reasons]
 
 
 def _finite(value: Any) -> Any:

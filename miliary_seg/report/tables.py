@@ -158,11 +158,27 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
     row |= {name: getattr(decision, name) for name in ("probability", "borderline", "margin", "threshold")}
     row |= {name: getattr(volume, name) for name in ("n_slices", "plane", "slice_spacing_mm")}
     row |= {"slice_thickness_mm": volume.thickness_mm}
+    row |= _pattern_cells(series)
     row |= dict(zip(("spacing_i_mm", "spacing_j_mm", "spacing_k_mm"), volume.grid.spacing_mm, strict=True))
     row |= {f"n_{name}": count for name, count in decision.quadrant_counts}
     row |= {f"coverage_{name}_fraction": value for name, value in coverage_document(series.location.coverage).items()}
     flat = {name: ";".join(map(plain, value)) if isinstance(value, list) else value for name, value in row.items()}
     return {column.name: flat.get(column.name) for column in columns.CASES}
+
+
+def _pattern_cells(series: SeriesResult) -> dict[str, Any]:
+    pattern = series.pattern
+    if pattern is None:
+        return {}
+    names = ("below_3_mm_fraction", "diameter_cv", "diameter_iqr_over_median", "largest_over_median")
+    cells = {name: getattr(pattern, name) for name in names}
+    found = pattern.homogeneity
+    if found is not None:
+        cells |= {"distribution": str(found.distribution)}
+        cells |= {"clark_evans_ratio": found.nearest_neighbour.ratio}
+        cells |= {"clark_evans_p_value": found.nearest_neighbour.p_value}
+        cells |= {"ripley_k_ratio": found.neighbours_within.ratio, "ripley_k_p_value": found.neighbours_within.p_value}
+    return cells
 
 
 def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
