@@ -18,8 +18,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from miliary_seg.domain.decision import Decision, Verdict
+    from miliary_seg.domain.grid import Grid
     from miliary_seg.domain.result import CaseResult, SeriesResult
-    from miliary_seg.domain.volume import Study, Volume
+    from miliary_seg.domain.volume import LabelMap, Study, Volume
     from miliary_seg.errors import MiliaryError
     from miliary_seg.load import load_study
     from miliary_seg.pipeline import analyze
@@ -32,16 +33,20 @@ _HOME = {
     "MiliaryError": "miliary_seg.errors",
     "Study": "miliary_seg.domain.volume",
     "Volume": "miliary_seg.domain.volume",
+    "LabelMap": "miliary_seg.domain.volume",
+    "Grid": "miliary_seg.domain.grid",
     "CaseResult": "miliary_seg.domain.result",
     "SeriesResult": "miliary_seg.domain.result",
     "Decision": "miliary_seg.domain.decision",
     "Verdict": "miliary_seg.domain.decision",
 }
-_STAGES = ("load", "detect", "locate", "decide", "report", "phantom", "cohort")
+_MODULES = ("domain", "pipeline", "load", "detect", "locate", "decide", "report", "phantom", "cohort")
 
 __all__ = [
     "CaseResult",
     "Decision",
+    "Grid",
+    "LabelMap",
     "MiliaryError",
     "SeriesResult",
     "Settings",
@@ -57,10 +62,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in _STAGES:
+    if name in _MODULES:
         return import_module(f"miliary_seg.{name}")
     raise AttributeError(f"module 'miliary_seg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_STAGES})
+    return sorted({*__all__, *_MODULES})

@@ -12,7 +12,8 @@
     │   └── NoBrainError                readable, but no brain was found in it
     ├── GeometryError               4   voxels cannot be placed in the patient
     ├── SettingsError               5   unknown key, wrong type, out of range
-    └── OutputError                 6   cannot write, exists without ``--force``, failed verification
+    ├── OutputError                 6   cannot write, exists without ``--force``, failed verification
+    └── MissingLibraryError         1   an optional library is not installed (also an ImportError)
 
 A message says what is wrong, where (a path or an identifier) and what to do. It never holds a patient's identity.
 Clinical doubt is not an error: it is data (caveats, INDETERMINATE with coded reasons).
@@ -115,3 +116,9 @@ class OutputError(MiliaryError):
 
     code = "output"
     exit_code = 6
+
+
+class MissingLibraryError(MiliaryError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+    code = "missing_library"

@@ -19,7 +19,10 @@ from miliary_seg.settings import DecideSettings
 
 
 def decide(
-    lesions: Sequence[Lesion], assignments: Sequence[Assignment], facts: ScanFacts, settings: DecideSettings
+    lesions: Sequence[Lesion],
+    assignments: Sequence[Assignment],
+    facts: ScanFacts,
+    settings: DecideSettings | None = None,
 ) -> Decision:
     """Decide whether one series meets the proposed criteria.
 
@@ -32,7 +35,7 @@ def decide(
     facts
         Geometry, sequence, coverage, trust and doubts; no voxels.
     settings
-        Thresholds, the default reading, and what makes a scan adequate.
+        Thresholds, the default reading, and what makes a scan adequate; defaults to ``DecideSettings()``.
 
     Returns
     -------
@@ -46,6 +49,7 @@ def decide(
     """
     if any(len(given) not in (0, facts.n_slices) for given in (facts.slice_centres_ras_mm, facts.sop_instance_uids)):
         raise UsageError("slice positions, centres and SOPInstanceUIDs differ in number")
+    settings = settings or DecideSettings()
     evidence = Evidence.of(lesions, assignments, facts, settings)
     chosen = default_reading(settings)
     criteria = evidence.criteria(chosen)
@@ -66,6 +70,7 @@ def decide(
         evidence_slices=evidence.evidence_slices(chosen),
         slice_counts=_slice_counts(lesions, facts.n_slices),
         slab_counts=evidence.slab_counts(),
+        slab_mm=settings.slab_mm,
         quadrant_counts=(
             *((name, evidence.regions.n_likely(name)) for name in QUADRANTS),
             ("unassigned", evidence.regions.n_unassigned),

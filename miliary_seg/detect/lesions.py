@@ -67,7 +67,7 @@ class Found:
         return len(self.radius_mm)
 
 
-def find(volume: Volume, mask: BoolArray, settings: DetectSettings) -> Detection:
+def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None) -> Detection:
     """Find lesions in one scan.
 
     Parameters
@@ -77,7 +77,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings) -> Detection
     mask
         Brain, on the volume's grid (i, j, k).
     settings
-        Operating point and polarity.
+        Operating point and polarity; defaults to ``DetectSettings()``.
 
     Returns
     -------
@@ -89,6 +89,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings) -> Detection
     GeometryError
         If the mask does not lie on the volume's grid.
     """
+    settings = settings or DetectSettings()
     mask = np.asarray(mask, dtype=bool)
     if mask.shape != volume.grid.shape:
         raise GeometryError(f"the brain mask is {mask.shape}, the scan is {volume.grid.shape}", where=volume.id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from miliary_seg.domain.compartment import Coverage, Registration
+from miliary_seg.domain.display import shown
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, SequenceEvidence
 
@@ -155,9 +156,14 @@ class Decision:
     slice_counts: tuple[int, ...] = ()
     """Lesions per native slice, in the order of the slice axis."""
     slab_counts: tuple[int, ...] = ()
-    """Lesions that a slab (``settings.decide.slab_mm``) starting at this slice would have shown."""
+    """Lesions that a slab of ``slab_mm`` starting at this slice would have shown."""
+    slab_mm: float = 5.0
+    """Thickness of that slab (``settings.decide.slab_mm``)."""
     quadrant_counts: tuple[tuple[str, int], ...] = ()
     """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.decision", self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,3 +174,6 @@ class StudyDecision:
     reasons: tuple[Reason, ...] = ()
     deciding_series: tuple[str, ...] = ()
     """Identifiers of the series that carry the verdict."""
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.study_decision", self))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from miliary_seg.domain.compartment import Assignment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
+from miliary_seg.domain.display import shown
 from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
+from miliary_seg.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +94,41 @@ class SeriesResult:
         return self.detection.lesions
 
     def lesions_frame(self) -> Any:
-        """Lesions as a pandas DataFrame, one row a lesion.
+        """``lesions.csv`` as a pandas DataFrame: one row a lesion, units in ``frame.attrs["units"]``.
 
         Raises
         ------
-        ImportError
-            Where pandas is not installed.
+        MissingLibraryError
+            If pandas is not installed (extra ``notebook``); it is an ImportError too.
         """
-        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+        return shown("frames.lesions", self)
 
-        return pd.DataFrame(self.lesion_rows())
+    def slices_frame(self) -> Any:
+        """``slices.csv`` as a pandas DataFrame: one row a slice; raises as ``lesions_frame``."""
+        return shown("frames.slices", self)
+
+    def candidates_frame(self) -> Any:
+        """``candidates.csv`` as a pandas DataFrame: every candidate; raises as ``lesions_frame``."""
+        return shown("frames.candidates", self)
+
+    def plot_counts(self, ax: Any = None) -> Any:
+        """Draw lesions per slice with the threshold (matplotlib); returns the axes."""
+        return shown("plots.counts", self, ax)
+
+    def plot_slices(self, indices: Sequence[int] | None = None, *, marked: bool = True) -> Any:
+        """Draw slices with their lesions outlined (matplotlib): the evidence where ``indices`` is None."""
+        return shown("plots.slices", self, indices, marked=marked)
+
+    def plot_planes(self, at_ras_mm: Sequence[float] | None = None) -> Any:
+        """Draw three planes through a point, by default the most probable lesion (matplotlib)."""
+        return shown("plots.planes", self, at_ras_mm)
+
+    def view(self) -> Any:
+        """Show scan and lesions in NiiVue (ipyniivue), or three planes where that is not installed."""
+        return shown("viewer.view", self)
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.series", self))
 
     def lesion_rows(self) -> list[dict[str, Any]]:
         """One flat mapping a lesion: measurements and assignment together."""
@@ -122,6 +149,35 @@ class CaseResult:
     caveats: tuple[Reason, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict, compare=False)
     writer: Callable[[CaseResult, Path, bool], Path] | None = field(default=None, compare=False, repr=False)
+
+    def series_of(self, series: str = "") -> SeriesResult:
+        """One series: the one named, else the one that the verdict rests on, else the preferred one.
+
+        Raises
+        ------
+        UsageError
+            If the case holds no series of that name.
+        """
+        wanted = series or next(iter(self.decision.deciding_series), self.series[0].id)
+        found = next((item for item in self.series if item.id == wanted), None)
+        if found is None:
+            raise UsageError(f"no series {wanted!r}", where=self.case, todo=", ".join(item.id for item in self.series))
+        return found
+
+    def plot_counts(self, series: str = "", ax: Any = None) -> Any:
+        """Draw lesions per slice of one series (``series_of``); returns matplotlib axes."""
+        return self.series_of(series).plot_counts(ax)
+
+    def plot_slices(self, indices: Sequence[int] | None = None, *, series: str = "", marked: bool = True) -> Any:
+        """Draw slices of one series (``series_of``) with their lesions outlined; returns matplotlib axes."""
+        return self.series_of(series).plot_slices(indices, marked=marked)
+
+    def view(self, series: str = "") -> Any:
+        """Show one series (``series_of``) in NiiVue, or as three planes where ipyniivue is not installed."""
+        return self.series_of(series).view()
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.case", self))
 
     def write(self, output: str | Path, *, force: bool = False) -> Path:
         """Write the same files as ``miliary-seg run`` under ``output/<case>/`` and return that folder.

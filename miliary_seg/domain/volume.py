@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from miliary_seg.domain.display import shown
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
-from miliary_seg.domain.sequence import Modality, SequenceEvidence
-from miliary_seg.errors import GeometryError, UnsuitableImageError
+from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
+from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
 
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -76,6 +77,63 @@ class Volume:
         voxels.setflags(write=False)
         object.__setattr__(self, "voxels", voxels)
 
+    @classmethod
+    def from_array(
+        cls,
+        voxels: ArrayLike,
+        affine: ArrayLike,
+        *,
+        sequence: str = "unknown",
+        slice_axis: int = 2,
+        slice_thickness_mm: float | None = None,
+    ) -> Volume:
+        """A scan from plain arrays.
+
+        Parameters
+        ----------
+        voxels
+            (i, j, k); CT in HU.
+        affine
+            4 x 4, voxel index to RAS+ mm.
+        sequence
+            A value of ``Sequence``; ``ct`` and ``ctc`` make it CT, all others MR.
+        slice_axis
+            Voxel axis across the acquired slices.
+        slice_thickness_mm
+            Nominal thickness; None = the slice spacing.
+
+        Raises
+        ------
+        GeometryError
+            If the affine cannot place the voxels, or the slice axis does not exist.
+        UnsuitableImageError
+            If there are not three dimensions.
+        UsageError
+            If there is no such sequence.
+
+        Examples
+        --------
+        >>> Volume.from_array(np.zeros((4, 4, 3)), np.diag([1, 1, 5, 1]), sequence="t1c").slice_spacing_mm
+        5.0
+        """
+        if sequence not in tuple(Sequence):
+            raise UsageError(f"no sequence {sequence!r}", todo=", ".join(Sequence))
+        kind = Sequence(sequence)
+        array = np.asarray(voxels)
+        shape: Any = array.shape if array.ndim == 3 else (1, 1, 1)
+        known = SequenceEvidence(sequence=kind, confidence="user", evidence=("stated by the user",))
+        return cls(
+            voxels=array,
+            grid=Grid(shape=shape, affine=np.asarray(affine, dtype=np.float64)),
+            modality=Modality.CT if kind in (Sequence.CT, Sequence.CTC) else Modality.MR,
+            sequence=SequenceEvidence() if kind is Sequence.UNKNOWN else known,
+            slice_axis=slice_axis,
+            slice_thickness_mm=slice_thickness_mm,
+        )
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.volume", self))
+
     @property
     def in_hounsfield(self) -> bool:
         """Whether this is CT in HU: air near -1000 is there, or (skull and air removed) nothing exceeds bone.
@@ -137,6 +195,9 @@ class Study:
     caveats: tuple[Reason, ...] = ()
     unreadable_series: tuple[str, ...] = ()
     """Identifiers of series that should have been analysed but could not be read."""
+
+    def _repr_html_(self) -> str:
+        return str(shown("cards.study", self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,7 +22,7 @@ AIR_HU = -300.0
 """MR is never this negative at its 2nd percentile; CT always is, since air surrounds the head."""
 
 
-def locate(volume: Volume, settings: LocateSettings, *, mask: BoolArray | None = None) -> Location:
+def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: BoolArray | None = None) -> Location:
     """Find the brain, its compartments and their surfaces in a scan.
 
     Parameters
@@ -30,7 +30,7 @@ def locate(volume: Volume, settings: LocateSettings, *, mask: BoolArray | None =
     volume
         Any contrast, spacing and orientation; CT in HU.
     settings
-        Whether to deform, and how much trust is enough.
+        Whether to deform, and how much trust is enough; defaults to ``LocateSettings()``.
     mask
         The user's own brain mask on the grid of the volume; it replaces the one found.
 
@@ -48,6 +48,7 @@ def locate(volume: Volume, settings: LocateSettings, *, mask: BoolArray | None =
     """
     if mask is not None and mask.shape != volume.grid.shape:
         raise GeometryError(f"the mask is {mask.shape}, the scan is {volume.grid.shape}")
+    settings = settings or LocateSettings()
     canonical = CanonicalView.of(volume.grid)
     voxels = _finite(canonical.view(volume.voxels))
     if float(voxels.min()) == float(voxels.max()):

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,41 +22,49 @@ from miliary_seg.report.file_names import CASES, case_folder
 from miliary_seg.report.plain_text import csv_cell, plain
 
 
-def lesions_csv(series: SeriesResult) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Columns and the rows that their values come from: what a CSV file and a data frame are both made of."""
+
+    columns: tuple[Column, ...]
+    rows: list[Row]
+
+    def csv(self) -> str:
+        """RFC 4180 text with a header line."""
+        return _text(
+            [c.name for c in self.columns], ([csv_cell(c.value(row)) for c in self.columns] for row in self.rows)
+        )
+
+
+def lesions_table(series: SeriesResult) -> Table:
     """One row a lesion."""
-    return _csv(columns.LESIONS, lesion_rows(series))
+    return Table(columns=columns.LESIONS, rows=list(lesion_rows(series)))
 
 
-def slices_csv(series: SeriesResult, settings: Mapping[str, Any], *, identified: bool) -> str:
+def slices_table(series: SeriesResult, *, identified: bool) -> Table:
     """One row a slice: the count, the slab count and the threshold beside each other.
 
     Parameters
     ----------
     series
         One analysed series.
-    settings
-        Resolved settings of the run (for the slab's thickness).
     identified
-        Whether SOPInstanceUIDs may be written.
+        Whether SOPInstanceUIDs may be told.
     """
     regions = _region_counts(series)
-    shared = {
-        "threshold": series.decision.threshold,
-        "slab_thickness_mm": settings.get("decide", {}).get("slab_mm"),
-    }
-    rows = [{**row, **regions[row["index"]], **shared} for row in slice_rows(series)]
-    if not identified:
-        rows = [{**row, "sop_instance_uid": None} for row in rows]
-    return _csv(columns.SLICES, rows)
+    shared: dict[str, Any] = {"threshold": series.decision.threshold, "slab_thickness_mm": series.decision.slab_mm}
+    shared |= {} if identified else {"sop_instance_uid": None}
+    rows: list[Row] = [{**row, **regions[row["index"]], **shared} for row in slice_rows(series)]
+    return Table(columns=columns.SLICES, rows=rows)
 
 
-def candidates_csv(series: SeriesResult) -> str:
+def candidates_table(series: SeriesResult) -> Table:
     """Every candidate, accepted or not, with its features; the features' columns follow the fixed ones."""
     found: dict[int, Candidate] = {c.id: c for c in series.detection.candidates}
     found.update({r.candidate.id: r.candidate for r in series.detection.rejections})
     refused = {r.candidate.id: r for r in series.detection.rejections}
     lesions = {lesion.candidate_id: lesion.id for lesion in series.lesions}
-    rows = []
+    rows: list[Row] = []
     for number, candidate in sorted(found.items()):
         rejection = refused.get(number)
         rows.append(
@@ -76,7 +85,7 @@ def candidates_csv(series: SeriesResult) -> str:
         )
     names = sorted({f"feature_{name}" for candidate in found.values() for name in candidate.features})
     features = tuple(Column(name=n, unit="", text="", value=lambda row, n=n: row.get(n)) for n in names)  # type: ignore[misc]
-    return _csv((*columns.CANDIDATES, *features), rows)
+    return Table(columns=(*columns.CANDIDATES, *features), rows=rows)
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
@@ -192,10 +201,6 @@ def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
                 if region is not None:
                     table[index][f"n_{region}"] += 1
     return table
-
-
-def _csv(table: Sequence[Column], rows: Iterable[Row]) -> str:
-    return _text([column.name for column in table], ([csv_cell(c.value(row)) for c in table] for row in rows))
 
 
 def _text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

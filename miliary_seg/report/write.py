@@ -16,7 +16,7 @@ from miliary_seg.errors import OutputError
 from miliary_seg.report import file_names
 from miliary_seg.report.document import case_document, is_identified
 from miliary_seg.report.nifti import write_label_map
-from miliary_seg.report.tables import candidates_csv, lesions_csv, slices_csv
+from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.validation import validate
 
 
@@ -106,12 +106,12 @@ def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> Non
     write_label_map(series.detection.lesion_labels, folder / file_names.LESION_MAP, orientation_known=known)
     write_label_map(series.location.compartments, folder / file_names.COMPARTMENT_MAP, orientation_known=known)
     tables = {
-        file_names.LESIONS: lesions_csv(series),
-        file_names.SLICES: slices_csv(series, result.settings, identified=is_identified(result)),
-        file_names.CANDIDATES: candidates_csv(series),
+        file_names.LESIONS: lesions_table(series),
+        file_names.SLICES: slices_table(series, identified=is_identified(result)),
+        file_names.CANDIDATES: candidates_table(series),
     }
-    for name, text in tables.items():
-        (folder / name).write_text(text, "utf-8", newline="")
+    for name, table in tables.items():
+        (folder / name).write_text(table.csv(), "utf-8", newline="")
 
 
 def _flush(folder: Path) -> None:

@@ -17,6 +17,7 @@ EXIT_CODES = {
     "GeometryError": 4,
     "SettingsError": 5,
     "OutputError": 6,
+    "MissingLibraryError": 1,
 }
 
 

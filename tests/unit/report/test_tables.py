@@ -11,7 +11,7 @@ import pytest
 from miliary_seg.errors import OutputError
 from miliary_seg.report import case_rows, columns, write_cases_table
 from miliary_seg.report.plain_text import csv_cell, safe_name
-from miliary_seg.report.tables import candidates_csv, lesions_csv, slices_csv
+from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 
 HOSTILE = '=HYPERLINK("http://x","y")'
 
@@ -21,7 +21,7 @@ def read(text):
 
 
 def test_lesions(case):
-    rows = read(lesions_csv(case.series[0]))
+    rows = read(lesions_table(case.series[0]).csv())
     assert list(rows[0]) == [column.name for column in columns.LESIONS]
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert [row["compartment"] for row in rows[:4]] == [
@@ -33,7 +33,7 @@ def test_lesions(case):
 
 
 def test_slices_count_by_region(case):
-    rows = read(slices_csv(case.series[0], case.settings, identified=False))
+    rows = read(slices_table(case.series[0], identified=False).csv())
     assert list(rows[0]) == [column.name for column in columns.SLICES]
     assert len(rows) == 40
     low = rows[10]  # S = -38 mm: one lesion on each side below the tentorium
@@ -41,12 +41,12 @@ def test_slices_count_by_region(case):
     assert low["n_supratentorial"] == "0"
     assert (low["threshold"], low["slab_thickness_mm"], low["reaches_threshold"]) == ("20", "5", "false")
     assert {row["sop_instance_uid"] for row in rows} == {""}
-    named = read(slices_csv(case.series[0], case.settings, identified=True))
+    named = read(slices_table(case.series[0], identified=True).csv())
     assert named[3]["sop_instance_uid"].endswith(".4")
 
 
 def test_candidates_hold_lesions_and_rejections(case):
-    rows = read(candidates_csv(case.series[0]))
+    rows = read(candidates_table(case.series[0]).csv())
     assert [row["accepted"] for row in rows] == ["true"] * 5 + ["false"]
     assert (rows[-1]["rule"], rows[-1]["lesion_id"]) == ("probability", "")
     assert rows[-1]["contrast"] == "-0.5"
@@ -57,8 +57,8 @@ def test_candidates_hold_lesions_and_rejections(case):
 
 def test_formulas_are_inert_in_every_table(make_case):
     case = make_case(text=HOSTILE, case="=cmd|' /C calc'!A0", series_id="s")
-    texts = [lesions_csv(case.series[0]), candidates_csv(case.series[0])]
-    texts.append(slices_csv(case.series[0], case.settings, identified=True))
+    texts = [lesions_table(case.series[0]).csv(), candidates_table(case.series[0]).csv()]
+    texts.append(slices_table(case.series[0], identified=True).csv())
     cells = [cell for text in texts for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
     assert any(HOSTILE in cell for cell in cells)
     for cell in cells:

@@ -79,7 +79,7 @@ def test_force_never_replaces_what_is_not_a_result(tmp_path, case, kind):
         assert (target / "thesis.txt").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("stage", ["write_label_map", "lesions_csv", "validate", "_flush", "_install"])
+@pytest.mark.parametrize("stage", ["write_label_map", "lesions_table", "validate", "_flush", "_install"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_midway_leaves_nothing(tmp_path, case, monkeypatch, stage, error):
     def fail(*args, **kwargs):
