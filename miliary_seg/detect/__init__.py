@@ -1,8 +1,8 @@
 """Volume -> lesions: scale-normalised Laplacian of Gaussian in mm, a learned rejector, delineation.
 
 The story, in the order of the modules: ``work_grid`` brings the scan into one frame, ``intensity`` makes it clean and
-unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``candidates`` takes maxima over space and scale and
-``refine`` places them, ``features`` and ``surroundings`` measure each (``feature_table`` says what the figures mean),
+unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``maxima`` over space and scale become ``candidates``
+that ``refine`` places, ``features`` and ``surroundings`` measure each (``feature_table`` says what the figures mean),
 ``reject`` turns the figures into a probability, ``delineate`` finds the voxels of what is accepted, ``measure`` its
 size and slices. ``lesions.find`` tells that story in one function. docs/detection.md has the figures.
 """

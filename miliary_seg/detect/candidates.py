@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.detect.intensity import WorkVolume
+from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import ScaleSpace, over_slices, scale_space
+from miliary_seg.detect.scale_space import ScaleSpace, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray
 
@@ -31,8 +30,6 @@ RESPONSE_FLOOR_MADS = 1.2
 """Weaker maxima are texture: response over the median absolute deviation of that scale in the brain."""
 EIGEN_RATIO_FLOOR = 0.1
 """Flatter or more line-like maxima are no candidates: smallest over largest curvature."""
-SQUARE = np.ones((3, 3), dtype=np.uint8)
-"""A pixel and its 8 neighbours."""
 SAMPLE_PLANES = 24
 """Slices from which the spread of a scale's response is taken."""
 
@@ -108,13 +105,13 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
     """Robust standard deviation of each scale's response in the brain (1.4826 MAD about 0), from some of its slices."""
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
     planes = filled[:: max(1, len(filled) // SAMPLE_PLANES)]
-    out, scratch = np.empty_like(space.gaussians[0][0]), np.empty_like(space.gaussians[0][0])
+    out = np.empty_like(space.gaussians[0][:1])
     spread = []
     for scale in range(len(space.sigmas_mm)):
         values = []
         for z in planes:
-            space.plane(scale, int(z), out, scratch)
-            values.append(np.abs(out[mask[z]]))
+            space.respond(scale, (int(z), int(z) + 1), out)
+            values.append(np.abs(out[0][mask[z]]))
         sample = np.concatenate(values)
         mad = float(np.median(sample))
         # A sparse or flat image has a median of 0; its own largest response then sets the measure.
@@ -142,82 +139,3 @@ def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MA
     scale, voxel, ratio = scale[keep], voxel[keep], ratio[keep]
     index, sigma, response = refine(space, scale, voxel, sign)
     return Blobs(scale=scale, voxel=voxel, index=index, sigma_mm=sigma, response=response, eigen_ratio=ratio)
-
-
-def maxima(
-    space: ScaleSpace,
-    sign: int,
-    floors: Sequence[float],
-    own: range,
-    mask: BoolArray | None = None,
-    in_plane: bool = False,
-) -> tuple[IntArray, IntArray]:
-    """Scale (n,) and voxel (n, 3) of maxima of the Laplacian over space and scale above each scale's floor.
-
-    One sweep over slices; of the Laplacian only three planes per scale exist at a time. ``in_plane`` asks for maxima of
-    each slice for itself.
-    """
-    found: dict[int, list[NDArray[np.intp]]] = {}
-
-    def work(first: int, stop: int) -> None:
-        sweep, rows = _Sweep(space, sign, 0 if in_plane else 1), []
-        for z in range(first, stop):
-            if mask is None or mask[z].any():
-                sweep.move_to(z)
-                rows += [sweep.peaks(z, scale, floors[scale], mask) for scale in own]
-        found[first] = rows
-
-    over_slices(work, len(space.gaussians[0]))
-    parts = [part for first in sorted(found) for part in found[first]]
-    table = np.concatenate(parts) if parts else np.zeros((0, 4), dtype=np.intp)
-    return table[:, 0], table[:, 1:]
-
-
-class _Sweep:
-    """Three planes of the Laplacian per scale, moving through a range of slices."""
-
-    def __init__(self, space: ScaleSpace, sign: int, reach: int) -> None:
-        self.space, self.sign, self.reach = space, sign, reach
-        self.last = len(space.gaussians[0]) - 1
-        shape = space.gaussians[0][0].shape
-        scales = range(len(space.sigmas_mm))
-        self.ring = [[np.empty(shape, np.float32) for _ in scales] for _ in range(3)]
-        self.held = [-1, -1, -1]
-        self.tall = [np.empty(shape, np.float32) for _ in scales]
-        self.scratch, self.best = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self.hit, self.above = np.empty(shape, bool), np.empty(shape, bool)
-
-    def move_to(self, z: int) -> None:
-        """Hold the planes of slice z and its neighbours within reach, and their maximum per scale."""
-        low, high = max(z - self.reach, 0), min(z + self.reach, self.last)
-        for slice_ in {low, z, high} - set(self.held):
-            self.held[slice_ % 3] = slice_
-            for scale, plane in enumerate(self.ring[slice_ % 3]):
-                self.space.plane(scale, slice_, plane, self.scratch)
-                if self.sign < 0:
-                    np.negative(plane, out=plane)
-        if not self.reach:
-            self.tall = self.ring[z % 3]
-            return
-        below, here, above = (self.ring[n % 3] for n in (low, z, high))
-        for scale, tall in enumerate(self.tall):
-            np.maximum(below[scale], above[scale], out=tall)
-            np.maximum(tall, here[scale], out=tall)
-
-    def peaks(self, z: int, scale: int, floor: float, mask: BoolArray | None) -> NDArray[np.intp]:
-        """Maxima of one slice and scale as rows (scale, slice, row, column)."""
-        neighbours = self.tall[max(scale - 1, 0)], self.tall[min(scale + 1, len(self.tall) - 1)]
-        np.maximum(*neighbours, out=self.best)
-        np.maximum(self.best, self.tall[scale], out=self.best)
-        cv2.dilate(self.best, SQUARE, dst=self.scratch, borderType=cv2.BORDER_REPLICATE)
-        plane = self.ring[z % 3][scale]
-        np.greater_equal(plane, self.scratch, out=self.hit)
-        np.greater(plane, floor, out=self.above)
-        self.hit &= self.above
-        if mask is not None:
-            self.hit &= mask[z]
-        place = np.flatnonzero(self.hit)
-        rows = np.empty((len(place), 4), dtype=np.intp)
-        rows[:, 0], rows[:, 1] = scale, z
-        rows[:, 2], rows[:, 3] = np.divmod(place, plane.shape[1])
-        return rows

@@ -28,7 +28,7 @@ SECOND_DIFFERENCE_VARIANCE = 1 / 6
 """Variance in px^2 that the 3-point second difference itself adds to a Gaussian (its fourth-order term is h^2/12)."""
 REPLICATE = cv2.BORDER_REPLICATE
 BATCH_PIXELS = 400_000
-"""Pixels that one call blurs: a few slices, one under the other, so that threads seldom wait for the interpreter."""
+"""Pixels that one call filters: a few slices, one under the other, so that threads seldom wait for the interpreter."""
 COLUMN_BLOCK = 4096
 """Pixels per block of the blur across slices: some hundred slices of it fit a 2 MB cache."""
 NEGLIGIBLE_WEIGHT = 1e-9
@@ -60,23 +60,38 @@ class ScaleSpace:
         s, r, c = ((self.sigmas_mm[scale] / q) ** 2 for q in self.spacing_mm)
         return s, r, c
 
-    def plane(self, scale: int, z: int, out: Float32Array, scratch: Float32Array) -> None:
-        """Write one plane of -sigma^2 Laplacian of Gaussian: positive on blobs brighter than their surroundings."""
+    def respond(self, scale: int, slices: tuple[int, int], out: Float32Array, sign: int = 1) -> None:
+        """Write -sigma^2 Laplacian of Gaussian of some slices: positive on blobs brighter than their surroundings.
+
+        Parameters
+        ----------
+        scale
+            Which scale.
+        slices
+            First slice, and the one after the last.
+        out
+            Contiguous array (slices, rows, columns).
+        sign
+            -1 turns the sign: positive on darker blobs.
+        """
+        first, stop = slices
         g = self.gaussians[scale]
-        wz, wy, wx = self.weights(scale)
+        part, (rows, columns) = g[first:stop], g.shape[1:]
+        wz, wy, wx = (np.float32(sign * weight) for weight in self.weights(scale))
+        wy *= rows > 1
         cross = np.array([[0, -wy, 0], [-wx, 2 * (wz + wy + wx), -wx], [0, -wy, 0]], dtype=np.float32)
-        cv2.filter2D(g[z], -1, cross, dst=out, borderType=REPLICATE)
-        if wz > NEGLIGIBLE_WEIGHT:
-            np.add(g[max(z - 1, 0)], g[min(z + 1, len(g) - 1)], out=scratch)
-            scratch *= np.float32(wz)
-            out -= scratch
+        cv2.filter2D(part.reshape(-1, columns), -1, cross, dst=out.reshape(-1, columns), borderType=REPLICATE)
+        # Slices are stacked to one tall image: at their first and last row the filter sees the slice next door.
+        line = np.array([[-wx, 2 * (wz + wx) + wy, -wx]], dtype=np.float32)
+        for edge, inner in ((0, 1), (-1, -2)) if rows > 1 else ():
+            out[:, edge] = cv2.filter2D(part[:, edge].copy(), -1, line, borderType=REPLICATE) - wy * part[:, inner]
+        if abs(wz) > NEGLIGIBLE_WEIGHT:
+            _add_neighbours(g, slices, -wz, out)
 
     def laplacian(self, scale: int) -> Float32Array:
         """The whole scale-normalised Laplacian of one scale (a full-size array; detection itself never makes it)."""
-        g = self.gaussians[scale]
-        result, scratch = np.empty_like(g), np.empty_like(g[0])
-        for z in range(len(g)):
-            self.plane(scale, z, result[z], scratch)
+        result = np.empty_like(self.gaussians[scale])
+        self.respond(scale, (0, len(result)), result)
         return result
 
 
@@ -149,6 +164,21 @@ def discrete_gaussian(variance_px2: float, tail: float = KERNEL_TAIL) -> Float32
     taps = taps[: max(1, int(np.argmax(left_out < tail))) + 1]
     half: Float32Array = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
     return half
+
+
+def _add_neighbours(array: Float32Array, slices: tuple[int, int], weight: np.float32, out: Float32Array) -> None:
+    """Add the slices before and after, times a weight; at the ends of the scan the end itself is its neighbour."""
+    first, stop = slices
+    columns = array.shape[2]
+    for step in (-1, 1):
+        a, b = max(first, -step), min(stop, len(array) - step)
+        if a > first:
+            out[0] += weight * array[0]
+        if b < stop:
+            out[-1] += weight * array[-1]
+        if a < b:
+            source, target = array[a + step : b + step], out[a - first : b - first].reshape(-1, columns)
+            cv2.scaleAdd(source.reshape(-1, columns), float(weight), target, dst=target)
 
 
 def threads() -> int:

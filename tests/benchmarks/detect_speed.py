@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from skimage.feature import blob_log
 
 from miliary_seg.detect import find, scale_space
-from miliary_seg.detect.candidates import maxima
+from miliary_seg.detect.maxima import maxima
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume
 from miliary_seg.settings import DetectSettings

@@ -63,6 +63,24 @@ def test_a_constant_has_no_response_in_any_shape(shape):
         assert space.gaussians[scale] == pytest.approx(np.full(shape, 7.0), rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(7, 9, 8), (1, 9, 8), (7, 1, 8), (7, 9, 1), (2, 2, 2), (1, 1, 5)])
+def test_response_is_the_second_difference_with_edges_continued(shape):
+    spacing = (1.5, 0.8, 1.1)
+    space = scale_space(np.random.default_rng(1).normal(size=shape), spacing, (0.9, 1.4))
+    g = space.gaussians[1].astype(float)
+    padded = np.pad(g, 1, mode="edge")
+    expected = np.zeros(shape)
+    for axis, q in enumerate(spacing):
+        low, high = (np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1] for step in (1, -1))
+        expected -= (1.4 / q) ** 2 * (low + high - 2 * g)
+    assert np.abs(space.laplacian(1) - expected).max() < 2e-5
+    for first in range(shape[0]):
+        for stop in range(first + 1, shape[0] + 1):
+            part = np.empty((stop - first, *shape[1:]), dtype=np.float32)
+            space.respond(1, (first, stop), part, -1)
+            assert np.abs(part + expected[first:stop]).max() < 2e-5
+
+
 def test_integers_are_taken_at_their_value():
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 60000, (6, 20, 20)).astype(np.uint16)
