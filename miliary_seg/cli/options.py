@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from miliary_seg.errors import MiliaryError
+from miliary_seg.errors import MiliaryError, UsageError
 
 if TYPE_CHECKING:
     from miliary_seg.settings import Settings
@@ -36,3 +36,19 @@ def say(error: MiliaryError) -> None:
     """One line on stderr: code, then what, where and what to do; control characters are made harmless."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     typer.echo(f"miliary-seg: {error.code}: {line}", err=True)
+
+
+def need_extra(*modules: str, extra: str) -> None:
+    """Stop with a clear error where an optional extra is not installed.
+
+    Raises
+    ------
+    UsageError
+        If a module is missing.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        todo = f"pip install 'miliary-seg[{extra}]'"
+        raise UsageError(f"this verb needs {' and '.join(missing)}, which the extra {extra!r} brings", todo=todo)

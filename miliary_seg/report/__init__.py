@@ -7,14 +7,18 @@ every series of every case. Nothing here measures or decides.
 
 from __future__ import annotations
 
+from miliary_seg.report.cohort_summary import write_cohort_summary
 from miliary_seg.report.document import SCHEMA_VERSION, case_document
 from miliary_seg.report.html import report_html
 from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.statements import CITATION, PROPOSED_CRITERIA
 from miliary_seg.report.tables import case_rows, write_cases_table
 from miliary_seg.report.validation import schema, validate
 from miliary_seg.report.write import write_case
 
 __all__ = [
+    "CITATION",
+    "PROPOSED_CRITERIA",
     "SCHEMA_VERSION",
     "case_document",
     "case_rows",
@@ -23,5 +27,6 @@ __all__ = [
     "validate",
     "write_case",
     "write_cases_table",
+    "write_cohort_summary",
     "write_label_map",
 ]

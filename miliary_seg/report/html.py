@@ -40,8 +40,8 @@ def report_html(result: CaseResult, document: dict[str, Any]) -> str:
     panels = [_panel(series, values) for series, values in zip(result.series, document["series"], strict=True)]
     deciding = set(document["deciding_series"])
     panels.sort(key=lambda panel: panel["values"]["id"] not in deciding)  # stable: deciding series first
-    template = _environment().get_template(TEMPLATE)
-    return template.render(
+    return page(
+        TEMPLATE,
         document=document,
         panels=panels,
         rule=RULE,
@@ -95,6 +95,19 @@ def _rejection(rejection: Rejection) -> dict[str, Any]:
         "contrast": candidate.contrast,
         "centroid_ras_mm": candidate.centroid_ras_mm,
     }
+
+
+def page(template: str, **values: Any) -> str:
+    """Any page of the package, with the same escaping and filters.
+
+    Parameters
+    ----------
+    template
+        Name of a file in ``report/templates``.
+    values
+        What it shows.
+    """
+    return _environment().get_template(template).render(**values)
 
 
 @cache

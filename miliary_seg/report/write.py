@@ -46,13 +46,35 @@ def write_case(result: CaseResult, output: Path, force: bool = False) -> Path:
         If a result is there already (without ``force``), the folder is not a result, or anything cannot be written.
     """
     target = output / file_names.case_folder(result.case)
-    _require_free(target, force)
-    with _draft_folder(output, target.name) as draft:
+    with install_folder(target, file_names.RESULT, force) as draft:
         _write_files(result, draft)
-        _flush(draft)
-        _require_free(target, force)
-        _install(draft, target)
     return target
+
+
+@contextmanager
+def install_folder(target: Path, marker: str, force: bool) -> Iterator[Path]:
+    """Give a hidden folder to fill; when the block ends well, it is flushed and renamed to ``target`` in one step.
+
+    Parameters
+    ----------
+    target
+        Final name of the folder.
+    marker
+        File that says that a folder there is an earlier result, which ``force`` may replace; nothing else ever is.
+    force
+        Replace an earlier result.
+
+    Raises
+    ------
+    OutputError
+        If something is there already (without ``force``), is not a result, or anything cannot be written.
+    """
+    _require_free(target, marker, force)
+    with _draft_folder(target.parent, target.name) as draft:
+        yield draft
+        _flush(draft)
+        _require_free(target, marker, force)
+        _install(draft, target)
 
 
 def document_text(document: dict[str, Any]) -> str:
@@ -60,12 +82,12 @@ def document_text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
-def _require_free(target: Path, force: bool) -> None:
+def _require_free(target: Path, marker: str, force: bool) -> None:
     if not (target.exists() or target.is_symlink()) or (target.is_dir() and not any(target.iterdir())):
         return
     if not force:
         raise OutputError("a result is here already", where=target, todo="add --force to replace it")
-    if target.is_symlink() or not (target / file_names.RESULT).is_file():
+    if target.is_symlink() or not (target / marker).is_file():
         what = "this is not a result of miliary-seg, so it is not replaced"
         raise OutputError(what, where=target, todo="choose another --output or --case")
 
