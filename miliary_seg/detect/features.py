@@ -50,6 +50,29 @@ def _circle(count: int) -> Float64Array:
     return np.stack([0 * angle, np.sin(angle), np.cos(angle)], axis=1)
 
 
+def clear_of_noise(octave: Octave, blobs: Blobs, least: float, sign: int) -> Blobs:
+    """The blobs whose centre stands out from the shell around them by more than ``least``: all that is measured."""
+    how = octave.space.spacing_mm, sign, is_thick(octave.space.spacing_mm, len(octave.space.gaussians[0]))
+    keep = np.zeros(len(blobs), dtype=bool)
+
+    def look(job: tuple[int, NDArray[np.intp]]) -> None:
+        level, chosen = job
+        keep[chosen] = (
+            _Shells(octave.space.gaussians[level], blobs.where(chosen), how, (SHELLS[NEAR],)).contrast > least
+        )
+
+    with ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(look, _jobs(blobs)))
+    return blobs.where(keep)
+
+
+def _jobs(blobs: Blobs) -> list[tuple[int, NDArray[np.intp]]]:
+    """Chunks of blobs that are sampled from one scale, with that scale."""
+    sharper = np.maximum(blobs.scale - SHARPER_SCALES, 0)
+    levels = [(int(level), np.flatnonzero(sharper == level)) for level in np.unique(sharper)]
+    return [(level, rows[n : n + CHUNK]) for level, rows in levels for n in range(0, len(rows), CHUNK)]
+
+
 def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) -> Features:
     """All features of blobs.
 
@@ -75,20 +98,15 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
     out["eigen_ratio"] = blobs.eigen_ratio
     out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, thick))
     out["response_mads"] = blobs.response / np.array(octave.spread)[blobs.scale]
-    sharper = np.maximum(blobs.scale - SHARPER_SCALES, 0)
-    jobs = [
-        chosen[start : start + CHUNK]
-        for chosen in (np.flatnonzero(sharper == level) for level in np.unique(sharper))
-        for start in range(0, len(chosen), CHUNK)
-    ]
 
-    def measure(chosen: NDArray[np.intp]) -> None:
-        grey = space.gaussians[sharper[chosen[0]]]
-        for name, values in _Shells(grey, blobs.where(chosen), (space.spacing_mm, sign, thick)).features().items():
+    def measure(job: tuple[int, NDArray[np.intp]]) -> None:
+        level, chosen = job
+        shells = _Shells(space.gaussians[level], blobs.where(chosen), (space.spacing_mm, sign, thick))
+        for name, values in shells.features().items():
             out[name][chosen] = values
 
     with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(measure, jobs))
+        list(pool.map(measure, _jobs(blobs)))
     out["contrast_to_noise"] = out["contrast"] / work.noise
     return out
 

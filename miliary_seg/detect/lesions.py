@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from miliary_seg.detect.candidates import Octave, coarse_octave, find_maxima, fine_octave
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
 from miliary_seg.detect.feature_table import FEATURES
-from miliary_seg.detect.features import Features, measure_features
+from miliary_seg.detect.features import Features, clear_of_noise, measure_features
 from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
@@ -126,7 +126,6 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     add_outlierness(features, work, index, sign)
     chance = probability(features, thick)
     order = np.lexsort((*index.T, -chance))
-    order = order[features["contrast_to_noise"][order] > CONTRAST_FLOOR]
     return Found(
         index=index[order],
         radius_mm=radius[order],
@@ -142,7 +141,7 @@ def _search_octave(
     """Index on the work grid, radius in mm, sign and features of the candidates of one grid and polarity."""
     if octave is None:
         return np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=int), {name: np.zeros(0) for name in FEATURES}
-    blobs = find_maxima(octave, sign)
+    blobs = clear_of_noise(octave, find_maxima(octave, sign), CONTRAST_FLOOR * work.noise, sign)
     block = np.array(octave.block)
     radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, work.voxels.shape[0]))
     features = measure_features(octave, blobs, work, sign)

@@ -23,6 +23,8 @@ SQUARE = np.ones((3, 3), dtype=np.uint8)
 """A pixel and its 8 neighbours."""
 LINE = SQUARE[:1]
 """A pixel and its 2 neighbours in the row."""
+NEAREST = (0, -1, 1)
+"""Steps to the neighbours along an axis, itself first."""
 
 
 def maxima(
@@ -31,7 +33,7 @@ def maxima(
     floors: Sequence[float],
     own: range,
     mask: BoolArray | None = None,
-    in_plane: bool = False,
+    reach: tuple[int, int] = (1, 1),
 ) -> tuple[IntArray, IntArray]:
     """Places where the Laplacian is largest among its neighbours in space and scale.
 
@@ -47,8 +49,8 @@ def maxima(
         Scales at which maxima are taken; the others only serve as neighbours.
     mask
         Where to look; None for everywhere.
-    in_plane
-        Whether neighbours are those of the slice only (9 instead of 27 a scale).
+    reach
+        How many slices, and how many scales, either way count as neighbours: 0 or 1.
 
     Returns
     -------
@@ -64,7 +66,7 @@ def maxima(
     low, high = int(filled[0]), int(filled[-1]) + 1
 
     def work(first: int, stop: int) -> None:
-        sweep = _Sweep(space, sign, floors, 0 if in_plane else 1)
+        sweep = _Sweep(space, sign, floors, reach)
         found[first] = sweep.search((low + first, low + stop), own, mask)
 
     over_slices(work, high - low)
@@ -80,8 +82,9 @@ class _Sweep:
     Slots 0 and 1 hold the last two slices of the batch before, so that no slice is filtered twice.
     """
 
-    def __init__(self, space: ScaleSpace, sign: int, floors: Sequence[float], reach: int) -> None:
-        self.space, self.sign, self.floors, self.reach = space, sign, floors, reach
+    def __init__(self, space: ScaleSpace, sign: int, floors: Sequence[float], reach: tuple[int, int]) -> None:
+        self.space, self.sign, self.floors = space, sign, floors
+        self.reach, self.scale_reach = reach
         self.n_slices, rows, columns = space.gaussians[0].shape
         self.size = rows * columns
         self.batch = max(1, min(BATCH_PIXELS // self.size, self.n_slices))
@@ -99,7 +102,7 @@ class _Sweep:
             if self.reach:
                 self.largest[:, :2] = self.largest[:, self.batch :]
             hits = [waiting]
-            for scale in range(len(self.floors)):
+            for scale in range(len(self.floors)) if self.scale_reach else own:
                 self._filter(scale, a, b)
                 if scale in own:
                     hits.append(self._hits(scale, (a, b), mask))
@@ -136,7 +139,8 @@ class _Sweep:
     def _unsurpassed(self, hits: IntArray, a: int) -> IntArray:
         """Those hits that are not surpassed in a neighbouring slice or scale; slice a lies in slot 2."""
         values, slots = self.largest.reshape(-1), self.batch + 2
-        for z_step, scale_step in product((0, -1, 1)[: 2 * self.reach + 1], (-1, 1, 0)):
+        steps = product(NEAREST[: 2 * self.reach + 1], NEAREST[: 2 * self.scale_reach + 1])
+        for z_step, scale_step in list(steps)[1:]:
             voxel, scale = hits.T
             z = voxel // self.size
             shift = np.clip(z + z_step, 0, self.n_slices - 1) - z

@@ -72,7 +72,7 @@ def ours_3d(voxels: np.ndarray) -> np.ndarray:
 def ours_2d(voxels: np.ndarray) -> np.ndarray:
     """Slice by slice: slices a kilometre apart do not see each other; maxima are taken in the plane."""
     space = scale_space(voxels, (1e6, 1, 1), SIGMAS)
-    return maxima(space, 1, [THRESHOLD] * len(SIGMAS), range(len(SIGMAS)), in_plane=True)[1]
+    return maxima(space, 1, [THRESHOLD] * len(SIGMAS), range(len(SIGMAS)), reach=(0, 1))[1]
 
 
 def skimage_3d(voxels: np.ndarray) -> np.ndarray:

@@ -18,10 +18,10 @@ def space_of(shape, spacing=(1.2, 1.0, 0.9), seed=0):
     return scale_space(texture / texture.std(), spacing, SIGMAS)
 
 
-def by_definition(space, sign, own, mask=None, in_plane=False):
+def by_definition(space, sign, own, mask=None, reach=(1, 1)):
     """All neighbours at once, by scipy."""
     stack = np.stack([sign * space.laplacian(k) for k in range(len(SIGMAS))])
-    top = ndi.maximum_filter(stack, size=(3, 1 if in_plane else 3, 3, 3), mode="nearest")
+    top = ndi.maximum_filter(stack, size=(2 * reach[1] + 1, 2 * reach[0] + 1, 3, 3), mode="nearest")
     hit = (stack == top) & (stack > np.array(FLOORS)[:, None, None, None])
     if mask is not None:
         hit &= mask
@@ -34,16 +34,16 @@ def rows(found):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("in_plane", [False, True])
+@pytest.mark.parametrize("reach", [(1, 1), (0, 1), (1, 0)])
 @pytest.mark.parametrize(
     "shape", [(13, 30, 34), (1, 30, 34), (2, 20, 20), (9, 1, 30), (9, 30, 1), (1, 1, 30), (2, 2, 2)]
 )
-def test_they_are_the_maxima_over_space_and_scale(shape, sign, in_plane, batch_of):
+def test_they_are_the_maxima_over_space_and_scale(shape, sign, reach, batch_of):
     space, own = space_of(shape), range(1, 4)
-    expected = by_definition(space, sign, own, in_plane=in_plane)
+    expected = by_definition(space, sign, own, reach=reach)
     for slices in (1, 2, 3, 100):
         batch_of(slices * shape[1] * shape[2])
-        found = rows(maxima(space, sign, FLOORS, own, in_plane=in_plane))
+        found = rows(maxima(space, sign, FLOORS, own, reach=reach))
         assert len(found) == len(set(found))
         assert set(found) == expected
     assert expected or min(shape) < 3
