@@ -45,6 +45,8 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
     nowhere: tuple[Reason, ...] = () if fit.brain_found else (reason("brain_not_found"),)
     untrusted = () if fit.trusted and fit.brain_found else (reason("registration_untrusted"), *fit.reasons)
     unoriented = () if fit.orientation_known else (reason("orientation_unknown"),)
+    if fit.reoriented and fit.orientation_known:
+        unoriented = (reason("orientation_contradicted"),)
     uneven = (reason("interpolated_slices"),) if facts.interpolated else ()
     artefacts = facts.artefact_doubts
     shown = "; ".join(doubt.text for doubt in artefacts)

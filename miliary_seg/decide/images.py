@@ -121,7 +121,8 @@ def slab_stack(stack: Stack, slab_mm: float) -> Stack:
 
 def is_axial(facts: ScanFacts) -> bool | None:
     """Whether the acquired slices are nearest to the axial plane; None where that is unknown."""
-    if len(facts.slice_centres_ras_mm) < 2 or not facts.registration.orientation_known:
+    fit = facts.registration
+    if len(facts.slice_centres_ras_mm) < 2 or fit.reoriented or not fit.orientation_known:
         return None
     extent_mm = np.ptp(np.array(facts.slice_centres_ras_mm), axis=0)
     return bool(np.argmax(extent_mm) == 2) if extent_mm.max() > SAME_PLACE_MM else None

@@ -64,6 +64,7 @@ def _register() -> dict[str, ReasonKind]:
         Effect.BLOCKS_BOTH: {
             "registration_untrusted": "The atlas fit is not trusted: coverage, sides and levels are unproven.",
             "orientation_unknown": "The file states no orientation: left and right are unknown.",
+            "orientation_contradicted": "The head lies otherwise than the header says: left and right are unknown.",
             "brain_not_found": "Nothing in the scan resembles a brain.",
             "interpolated_slices": "Uneven slices were interpolated, so which of them were neighbours cannot be told.",
             "plane_unknown": "The orientation of the slices is unknown, so no axial reformat can be counted.",

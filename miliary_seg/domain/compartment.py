@@ -102,8 +102,21 @@ class Registration:
     brain_found: bool = True
     """False where nothing in the scan resembles a brain."""
     orientation_known: bool = True
+    """False where the file states no orientation."""
+    reoriented: bool = False
+    """The head was found only after the scan's axes were turned: the header is wrong, or says nothing."""
     skull_stripped: bool = False
     figures: dict[str, float] = field(default_factory=dict)
     """Named quality figures, for instance ``brain_mutual_information_nats``; see docs/compartments.md."""
     reasons: tuple[Reason, ...] = ()
     """Why it is not trusted, or what to look at."""
+
+    @property
+    def levels_usable(self) -> bool:
+        """Whether supra- and infratentorial may be told apart."""
+        return self.trusted and self.brain_found
+
+    @property
+    def sides_usable(self) -> bool:
+        """Whether left and right may be told apart."""
+        return self.levels_usable and self.orientation_known and not self.reoriented

@@ -93,6 +93,11 @@ class SeriesResult:
         """Accepted lesions."""
         return self.detection.lesions
 
+    @property
+    def orientation_known(self) -> bool:
+        """Whether the file states an orientation and the head does not contradict it: pictures may name sides."""
+        return self.volume.orientation_known and not self.location.registration.reoriented
+
     def lesions_frame(self) -> Any:
         """``lesions.csv`` as a pandas DataFrame: one row a lesion, units in ``frame.attrs["units"]``.
 

@@ -39,14 +39,13 @@ def assign(lesions: Iterable[Lesion], labels: LabelMap, location: Location) -> t
     Returns
     -------
     tuple of Assignment
-        One a lesion, in the order given. Sides are None without a known orientation, sides and levels without a
-        trusted fit; distances are given all the same.
+        One a lesion, in the order given. Sides are None without a known orientation or where the header contradicts
+        the head, sides and levels without a trusted fit; distances are given all the same.
     """
     lesions = tuple(lesions)
     midline = _mean_distance(lesions, labels, location.midline_distance_mm)
     tentorium = _mean_distance(lesions, labels, location.tentorium_distance_mm)
-    usable = location.registration.trusted
-    sided = usable and location.registration.orientation_known
+    usable, sided = location.registration.levels_usable, location.registration.sides_usable
     assigned = []
     for lesion, x, z in zip(lesions, midline, tentorium, strict=True):
         assigned.append(

@@ -34,12 +34,15 @@ def is_stripped(voxels: Float32Array, outside_mm: Float32Array) -> bool:
     thin = tuple(slice(None, None, 2 if n > 64 else 1) for n in voxels.shape)
     outside = outside_mm[thin]
     ring = (outside > STRIPPED_RING_MM[0]) & (outside < STRIPPED_RING_MM[1])
-    return bool(ring.any()) and float(_is_background(voxels)[thin][ring].mean()) > STRIPPED_SHARE
+    background, tolerance = background_value(voxels)
+    alike = np.abs(voxels[thin][ring] - background) <= tolerance
+    return bool(ring.any()) and float(alike.mean()) > STRIPPED_SHARE
 
 
 def stripped_mask(voxels: Float32Array, outside_mm: Float32Array) -> BoolArray:
     """Mask of a scan without a skull: everything but the background near the brain, holes filled."""
-    tissue = ~_is_background(voxels) & (outside_mm < STRIPPED_RING_MM[1])
+    background, tolerance = background_value(voxels)
+    tissue = (np.abs(voxels - background) > tolerance) & (outside_mm < STRIPPED_RING_MM[1])
     filled: BoolArray = ndi.binary_fill_holes(_largest(tissue))
     return filled
 
@@ -48,13 +51,6 @@ def background_value(voxels: Float32Array) -> tuple[float, float]:
     """Value in the corners of the grid (0 as a rule, but standardised scans go below it) and its tolerance."""
     corners = voxels[tuple(slice(None, None, max(1, n - 1)) for n in voxels.shape)]
     return float(np.median(corners)), 1e-3 * (float(voxels.max()) - float(voxels.min()))
-
-
-def _is_background(voxels: Float32Array) -> BoolArray:
-    """Voxels of the background's value."""
-    background, tolerance = background_value(voxels)
-    alike: BoolArray = np.abs(voxels - background) <= tolerance
-    return alike
 
 
 def refined_mask(voxels: Float32Array, affine: Float64Array, outside_mm: Float32Array, is_ct: bool) -> BoolArray:
@@ -72,11 +68,13 @@ def refined_mask(voxels: Float32Array, affine: Float64Array, outside_mm: Float32
         return np.zeros(voxels.shape, bool)
     box = found[0]
     work = _refined(voxels[thin][box], outside[box], spacing * steps, is_ct)
-    mask = np.zeros(outside.shape, np.float32)
-    mask[box] = work
-    sizes = zip(voxels.shape, steps, outside.shape, strict=True)
-    weights = [linear_weights(np.arange(n) / step, m) for n, step, m in sizes]
-    fine: BoolArray = tensor_product(mask, weights) > 0.5
+    fine = np.zeros(voxels.shape, bool)
+    place, weights = [], []
+    for part, step, n, thinned in zip(box, steps.tolist(), voxels.shape, outside.shape, strict=True):
+        span = slice(part.start * step, n if part.stop == thinned else (part.stop - 1) * step + 1)
+        place.append(span)
+        weights.append(linear_weights(np.arange(span.start, span.stop) / step - part.start, part.stop - part.start))
+    fine[tuple(place)] = tensor_product(work.astype(np.float32), weights) > 0.5
     return fine
 
 

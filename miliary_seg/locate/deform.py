@@ -40,6 +40,8 @@ FLUID_MM = 3.0
 ITERATIONS = 60
 MIN_POINTS = 500
 INVERSE_STEPS = 5
+REACH_MM = 16.0
+"""Further than this from the box around the brain nothing is looked up, and the affine fit alone is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -188,10 +190,15 @@ def to_template(positions_mm: Float64Array, matrix: Float64Array, deformation: D
         return target
     field, affine = deformation.displacement()
     to_lattice = inverse(affine)
-    place = target.copy()
+    reach = np.array(field.shape[1:])[:, None] - 1 + REACH_MM / LATTICE_MM
+    ijk = apply(to_lattice, target)
+    near = ((ijk > -REACH_MM / LATTICE_MM) & (ijk < reach)).all(axis=0)
+    goal = target[:, near]
+    place = goal.copy()
     for _ in range(INVERSE_STEPS):
         ijk = apply(to_lattice, place)
         for axis in range(3):
             shift = ndi.map_coordinates(field[axis], ijk, order=1, mode="nearest")
-            place[axis] = target[axis] - shift
-    return place
+            place[axis] = goal[axis] - shift
+    target[:, near] = place
+    return target

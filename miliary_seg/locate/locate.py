@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -13,11 +15,19 @@ from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate.brain_mask import is_stripped, refined_mask, stripped_mask
 from miliary_seg.locate.canonical import CanonicalView
 from miliary_seg.locate.distances import DistanceMaps, coverage, distance_maps
-from miliary_seg.locate.register import Fit, register, resolutions
+from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
+from miliary_seg.locate.reorient import register_turned
 from miliary_seg.locate.trust import Trust, judge
 from miliary_seg.locate.working_scan import Blocks
 from miliary_seg.settings import LocateSettings
 
+MIN_SCORE_RATIO = 0.95
+"""A fit under turned axes must not match worse than the one under the header's own."""
+REORIENTED = Reason(
+    code="reoriented",
+    text="the head was found only after turning the scan's axes: the header is wrong or states no orientation;"
+    " levels are used, sides are not",
+)
 AIR_HU = -300.0
 """MR is never this negative at its 2nd percentile; CT always is, since air surrounds the head."""
 
@@ -61,10 +71,10 @@ def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
     is_ct = volume.in_hounsfield or _looks_like_ct(voxels)
-    fit = register(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings.deform)
-    if fit is None:
+    found = _fitted(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings)
+    if found is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
-    trust = judge(fit.figures)
+    fit = found.fit
     maps = distance_maps(canonical.shape, canonical.affine, fit.matrix, fit.deformation)
     stripped = is_stripped(voxels, maps.outside_mm)
     if mask is not None:
@@ -74,7 +84,33 @@ def _located(
     else:
         brain = canonical.back(refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
-    return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, fit, trust, stripped)))
+    return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A fit, how far it may be trusted, and whether the scan's axes had to be turned for it."""
+
+    fit: Fit
+    trust: Trust
+    reoriented: bool = False
+
+    def trusted(self, settings: LocateSettings) -> bool:
+        return self.trust.brain_found and self.trust.figure >= settings.trust_threshold
+
+
+def _fitted(scan: Resolutions, settings: LocateSettings) -> _Found | None:
+    """The fit under the header's axes, or else a trusted one under turned axes."""
+    upright = register(scan, settings.deform)
+    found = None if upright is None else _Found(upright, judge(upright.figures))
+    if found is not None and found.trusted(settings):
+        return found
+    turned = register_turned(scan, settings.deform)
+    if turned is None:
+        return found
+    rescued = _Found(turned, judge(turned.figures), reoriented=True)
+    better = found is None or turned.score > MIN_SCORE_RATIO * found.fit.score
+    return rescued if better and rescued.trusted(settings) else found
 
 
 def _assembled(
@@ -100,15 +136,17 @@ def _assembled(
     )
 
 
-def _registration(volume: Volume, settings: LocateSettings, fit: Fit, trust: Trust, stripped: bool) -> Registration:
+def _registration(volume: Volume, settings: LocateSettings, found: _Found, stripped: bool) -> Registration:
+    trust = found.trust
     return Registration(
-        trusted=trust.brain_found and trust.figure >= settings.trust_threshold,
+        trusted=found.trusted(settings),
         trust=trust.figure,
         brain_found=trust.brain_found,
         orientation_known=volume.orientation_known,
+        reoriented=found.reoriented,
         skull_stripped=stripped,
-        figures=fit.figures,
-        reasons=trust.reasons,
+        figures=found.fit.figures,
+        reasons=((REORIENTED, *trust.reasons) if found.reoriented else trust.reasons),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +22,7 @@ PITCHES_DEG = (-40, -20, 0, 20, 40, 60)
 ROLLS_DEG = (-15, 0, 15)
 YAWS_DEG = (-20, 0, 20)
 HEIGHTS_MM = (-40, -15, 10, 35)
+FEW_TURNS_DEG = ((-20, 0, 0), (0, 0, 0), (20, 0, 0), (40, 0, 0))
 HEAD_HEIGHT_MM = 140.0
 """The head's centre is taken from this much below its top: necks and shoulders must not pull it down."""
 SIZE_WEIGHT = 0.009
@@ -55,15 +57,17 @@ def head_centre(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> Float64Array 
     return centre
 
 
+def best_start_score(scan: WorkingScan, centre: Float64Array) -> float:
+    """How well the best of a few starts fits without refinement: enough to tell which way up a head is."""
+    cost = _cost(scan)
+    return -min(cost(start) for start in _starts(centre, FEW_TURNS_DEG))
+
+
 def search_pose(scan: WorkingScan, centre: Float64Array) -> list[Pose]:
     """Refined poses, best first; starts cover the rotations that scanners and patients produce."""
-    points = template_points(8)
-
-    def cost(pose: Float64Array) -> float:
-        fit = normalized_mutual_information(scan, points, affine_matrix(from_pose(pose)))
-        return SIZE_WEIGHT * size_penalty(pose[6:7] * UNIT)[0] - fit
-
-    starts = sorted(_starts(centre), key=cost)
+    cost = _cost(scan)
+    turns = list(product(PITCHES_DEG, ROLLS_DEG, YAWS_DEG))
+    starts = sorted(_starts(centre, turns), key=cost)
     chosen: list[Float64Array] = []
     for start in starts:
         if len(chosen) < ROUNDS[0] and all(np.abs(start - other).max() >= DISTINCT_UNITS for other in chosen):
@@ -78,9 +82,18 @@ def search_pose(scan: WorkingScan, centre: Float64Array) -> list[Pose]:
     return poses
 
 
-def _starts(centre: Float64Array) -> list[Float64Array]:
-    turns = product(PITCHES_DEG, ROLLS_DEG, YAWS_DEG)
-    angles = [np.radians(turn) / UNIT for turn in turns]
+def _cost(scan: WorkingScan) -> Callable[[Float64Array], float]:
+    points = template_points(8)
+
+    def cost(pose: Float64Array) -> float:
+        fit = normalized_mutual_information(scan, points, affine_matrix(from_pose(pose)))
+        return SIZE_WEIGHT * size_penalty(pose[6:7] * UNIT)[0] - fit
+
+    return cost
+
+
+def _starts(centre: Float64Array, turns_deg: Iterable[tuple[int, int, int]]) -> list[Float64Array]:
+    angles = [np.radians(turn) / UNIT for turn in turns_deg]
     heights = [centre + np.array([0.0, 0.0, height]) for height in HEIGHTS_MM]
     return [np.concatenate([place, turn, [MEAN_LOG_SCALE / UNIT]]) for turn in angles for place in heights]
 

@@ -39,6 +39,8 @@ class Fit:
     matrix: Float64Array
     """MNI mm to scan RAS+ mm, shape (4, 4)."""
     deformation: Deformation
+    score: float
+    """Of the affine fit: information minus penalty, in nats."""
     figures: dict[str, float] = field(default_factory=dict)
     """Quality figures: names and units in docs/compartments.md."""
 
@@ -74,19 +76,37 @@ def resolutions(blocks: Blocks, is_ct: bool) -> Resolutions:
 
 def register(scan: Resolutions, deform: bool) -> Fit | None:
     """Fit the template; None where nothing head-like is in the scan."""
+    aligned = align(scan)
+    return None if aligned is None else completed(scan, aligned, deform)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Alignment:
+    """What pose search and affine fit found."""
+
+    poses: list[Pose]
+    fits: list[AffineFit]
+    best: AffineFit
+
+
+def align(scan: Resolutions) -> Alignment | None:
+    """Pose search and affine fit; None where nothing head-like is in the scan."""
     centre = head_centre(scan.coarse_blocks, scan.coarse, scan.is_ct)
     if centre is None:
         return None
     poses = search_pose(scan.coarse, centre)
     fits = fit_near_ties(scan.medium, poses)
-    if not fits:
-        return None
-    best = max(fits, key=lambda fit: fit.score)
-    matrix = best.matrix
+    return Alignment(poses=poses, fits=fits, best=max(fits, key=lambda fit: fit.score)) if fits else None
+
+
+def completed(scan: Resolutions, aligned: Alignment, deform: bool) -> Fit:
+    """Deform on top of the best affine fit, and measure how good the whole is."""
+    matrix = aligned.best.matrix
     deformation = no_deformation()
     if deform:
         deformation = fit_deformation(scan.fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
-    return Fit(matrix=matrix, deformation=deformation, figures=_figures(scan, poses, fits, best, deformation))
+    figures = _figures(scan, aligned, deformation)
+    return Fit(matrix=matrix, deformation=deformation, score=aligned.best.score, figures=figures)
 
 
 def fit_near_ties(scan: WorkingScan, poses: list[Pose]) -> list[AffineFit]:
@@ -107,15 +127,13 @@ def fit_near_ties(scan: WorkingScan, poses: list[Pose]) -> list[AffineFit]:
     return fits
 
 
-def _figures(
-    scan: Resolutions, poses: list[Pose], fits: list[AffineFit], best: AffineFit, deformation: Deformation
-) -> dict[str, float]:
-    matrix = best.matrix
-    others = [fit.score for fit in fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
+def _figures(scan: Resolutions, aligned: Alignment, deformation: Deformation) -> dict[str, float]:
+    best, matrix = aligned.best, aligned.best.matrix
+    others = [fit.score for fit in aligned.fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
     scales = np.exp(best.parameters[6:9] * 0.02)
     points = template_points(4, AFFINE_POINT_SHARE)
     return inner_signs(scan.fine, matrix, deformation) | {
-        "pose_normalized_mutual_information": poses[0].score,
+        "pose_normalized_mutual_information": aligned.poses[0].score,
         "head_normalized_mutual_information": normalized_mutual_information(scan.medium, points, matrix),
         "head_mutual_information_nats": best.head_information,
         "brain_mutual_information_nats": best.brain_information,

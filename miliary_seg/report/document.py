@@ -90,7 +90,7 @@ def series_document(series: SeriesResult, folder: str, *, identified: bool) -> J
         "pattern": pattern_document(series.pattern or Pattern(n_lesions=len(series.lesions))),
         "lesions": lesion_rows(series),
         "caveats": reasons_document(series.caveats),
-        "files": series_files(folder),
+        "files": series_files(folder, compartments=location.registration.sides_usable),
     }
 
 
@@ -233,6 +233,7 @@ def _registration(registration: Registration) -> Json:
         "trust": registration.trust,
         "brain_found": registration.brain_found,
         "orientation_known": registration.orientation_known,
+        "reoriented": registration.reoriented,
         "skull_stripped": registration.skull_stripped,
         "figures": dict(sorted(registration.figures.items())),
         "reasons": reasons_document(registration.reasons),

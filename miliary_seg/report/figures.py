@@ -49,7 +49,7 @@ class Painter:
         self.series = series
         self.mask = series.location.brain_mask
         self.window = grey_window(volume, self.mask)
-        self.view = View.across(volume.grid, volume.slice_axis, orientation_known=volume.orientation_known)
+        self.view = View.across(volume.grid, volume.slice_axis, orientation_known=series.orientation_known)
         self.box = Box.around(self.mask, self.view, MARGIN_MM)
         self.colours = _lesion_colours(series)
         self.counts = slice_counts(series)
@@ -95,7 +95,7 @@ class Painter:
 
     def _located(self, axis: int) -> Picture:
         volume, location = self.series.volume, self.series.location
-        view = View.across(volume.grid, axis, orientation_known=volume.orientation_known)
+        view = View.across(volume.grid, axis, orientation_known=self.series.orientation_known)
         index = self._telling_plane(axis)
         inside = view.plane(self.mask, index)
         canvas = Canvas(to_grey(view.plane(volume.voxels, index), self.window), view, PANEL_HEIGHT_PX)

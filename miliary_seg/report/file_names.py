@@ -38,11 +38,14 @@ def series_folders(result: CaseResult) -> dict[str, str]:
     return folders
 
 
-def series_files(folder: str) -> dict[str, str]:
-    """Kind of file -> path below the case's folder, with forward slashes."""
+def series_files(folder: str, *, compartments: bool) -> dict[str, str]:
+    """Kind of file -> path below the case's folder, with forward slashes.
+
+    There is a compartment map only where both sides and levels may be used.
+    """
     return {
         "lesion_map": f"{folder}/{LESION_MAP}",
-        "compartment_map": f"{folder}/{COMPARTMENT_MAP}",
+        **({"compartment_map": f"{folder}/{COMPARTMENT_MAP}"} if compartments else {}),
         "lesions": f"{folder}/{LESIONS}",
         "slices": f"{folder}/{SLICES}",
         "candidates": f"{folder}/{CANDIDATES}",

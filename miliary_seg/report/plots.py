@@ -105,7 +105,7 @@ def count_plot(series: SeriesResult) -> Plot:
 def slice_ends(series: SeriesResult) -> tuple[str, str]:
     """What lies at the first and at the last slice, in words; empty where the file states no orientation."""
     volume = series.volume
-    if not volume.orientation_known:
+    if not series.orientation_known:
         return "", ""
     words = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
     world = volume.grid.world_axes[volume.slice_axis]
@@ -185,7 +185,7 @@ def _projection(series: SeriesResult, axis: int) -> Projection:
     from miliary_seg.report.canvas import contours
 
     volume = series.volume
-    view = View.across(volume.grid, axis, orientation_known=volume.orientation_known)
+    view = View.across(volume.grid, axis, orientation_known=series.orientation_known)
     box = Box.around(series.location.brain_mask, view, margin_mm=2.0)
     shadow = view.turned(np.asarray(series.location.brain_mask.any(axis=axis)))
     rows, columns = shadow.shape

@@ -126,7 +126,8 @@ def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> Non
     folder.mkdir()
     known = series.volume.orientation_known
     write_label_map(series.detection.lesion_labels, folder / file_names.LESION_MAP, orientation_known=known)
-    write_label_map(series.location.compartments, folder / file_names.COMPARTMENT_MAP, orientation_known=known)
+    if series.location.registration.sides_usable:
+        write_label_map(series.location.compartments, folder / file_names.COMPARTMENT_MAP)
     tables = {
         file_names.LESIONS: lesions_table(series),
         file_names.SLICES: slices_table(series, identified=is_identified(result)),

@@ -94,6 +94,7 @@ def facts_of(case: dict[str, Any]) -> ScanFacts:
             trust=0.9 if case["trusted"] else 0.1,
             brain_found=case["brain_found"],
             orientation_known=case["orientation_known"],
+            reoriented=case["reoriented"],
         ),
         image_doubts=tuple(Reason(code=code, text=code) for code in case["image_doubts"]),
         artefact_doubts=tuple(Reason(code=code, text=code) for code in case["artefact_doubts"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_files_as_promised(tmp_path, case):
     for path in document["series"][0]["files"].values():
         assert (folder / path).is_file()
     assert [p.name for p in folder.parent.iterdir()] == ["sub-01"]
+
+
+@pytest.mark.parametrize("change", [{"trusted": False}, {"reoriented": True}, {"orientation_known": False}])
+def test_compartments_that_may_not_be_used_are_not_written(tmp_path, make_case, change):
+    case = make_case()
+    series = case.series[0]
+    location = replace(series.location, registration=replace(series.location.registration, **change))
+    folder = write_case(replace(case, series=(replace(series, location=location),)), tmp_path, False)
+    assert set(tree(folder)) == FILES - {"t1c-1/compartments.nii.gz"}
+    document = json.loads((folder / "result.json").read_text("utf-8"))
+    validate(document)
+    assert "compartment_map" not in document["series"][0]["files"]
 
 
 def test_two_writes_are_byte_identical(tmp_path, make_case):
