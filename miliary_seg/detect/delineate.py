@@ -70,6 +70,7 @@ def label_lesions(values: NDArray[np.generic], spacing_mm: Spacing, seeds: Seeds
     radius = true_radius_mm(seeds.radius_mm, spacing_mm[1])
     power = np.concatenate([[0.0], radius**2])
     centres = np.concatenate([np.zeros((1, 3)), seeds.index])
+    count = np.zeros(len(seeds) + 1, dtype=np.intp)
     for n in range(len(seeds)):
         box, patch, offset = _box(values, size, seeds, n)
         squared = _squared_mm(offset, size)
@@ -81,18 +82,22 @@ def label_lesions(values: NDArray[np.generic], spacing_mm: Spacing, seeds: Seeds
             place = np.column_stack([z, y, x]) + [s.start for s in box]
             theirs = (((place - centres[other]) * size) ** 2).sum(axis=1) - power[other]
             region[z, y, x] = squared[z, y, x] - power[n + 1] < theirs
+        np.subtract.at(count, owner[region], 1)
+        count[n + 1] = np.count_nonzero(region)
         owner[region] = n + 1
-    _keep_seeds(labels, seeds)
+    _keep_seeds(labels, seeds, count)
 
 
-def _keep_seeds(labels: Int32Array, seeds: Seeds) -> None:
-    """A lesion that others have taken over keeps its own voxel, unless that is all that another lesion has."""
+def _keep_seeds(labels: Int32Array, seeds: Seeds, count: NDArray[np.intp]) -> None:
+    """A lesion that others have taken over keeps its own voxel, unless that is all that another lesion has.
+
+    ``count`` holds the voxels of each label.
+    """
     place = np.clip(np.rint(seeds.index).astype(int), 0, np.array(labels.shape) - 1)
-    left = np.bincount(labels.ravel(), minlength=len(seeds) + 1)
-    for n in np.flatnonzero(left[1:] == 0):
+    for n in np.flatnonzero(count[1:] == 0):
         owner = labels[tuple(place[n])]
-        if owner == 0 or left[owner] > 1:
-            left[owner] -= 1
+        if owner == 0 or count[owner] > 1:
+            count[owner] -= 1
             labels[tuple(place[n])] = n + 1
 
 

@@ -7,13 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, Spacing
+from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, Spacing, over_slices
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 THICK_MM = 2.0
 """Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
+STEPS = np.eye(3, dtype=np.intp)
+"""One voxel along each axis."""
 
 
 def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
@@ -23,43 +25,70 @@ def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
 
 def response_at(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64Array:
     """-sigma^2 Laplacian at single voxels (n, 3) of single scales (n,); places beyond the border are moved onto it."""
-    shape = space.gaussians[0].shape
     result = np.zeros(len(scale))
     for level in np.unique(scale):
         chosen = scale == level
-        g, weights, place = space.gaussians[level], space.weights(int(level)), voxel[chosen]
-        total = np.zeros(len(place))
-        centre = _gather(g, place, shape)
-        for axis, weight in enumerate(weights):
-            step = np.eye(3, dtype=np.intp)[axis]
-            total += weight * (2 * centre - _gather(g, place + step, shape) - _gather(g, place - step, shape))
+        grey = _Neighbours(space.gaussians[level], voxel[chosen])
+        centre = grey.at(0, 0, 0)
+        total = np.zeros(len(centre))
+        for weight, step in zip(space.weights(int(level)), STEPS, strict=True):
+            total += weight * (2 * centre - grey.at(*step) - grey.at(*-step))
         result[chosen] = total
     return result
 
 
-def _gather(array: Float32Array, voxel: IntArray, shape: tuple[int, ...]) -> Float64Array:
-    z, y, x = (np.clip(voxel[:, a], 0, shape[a] - 1) for a in range(3))
-    return array[z, y, x].astype(np.float64)
+class _Neighbours:
+    """Grey values beside n voxels (n, 3) of an array; beyond the border counts as the border."""
+
+    def __init__(self, array: Float32Array, voxel: IntArray) -> None:
+        self.values = array.reshape(-1)
+        self.place = np.zeros(len(voxel), dtype=np.intp)
+        self.moves: list[dict[int, IntArray | int]] = []
+        strides = (array.shape[1] * array.shape[2], array.shape[2], 1)
+        for axis, (size, stride) in enumerate(zip(array.shape, strides, strict=True)):
+            at = voxel[:, axis]
+            self.place += at * stride
+            self.moves.append({-1: np.where(at > 0, -stride, 0), 0: 0, 1: np.where(at < size - 1, stride, 0)})
+
+    def at(self, z: int, y: int, x: int) -> Float64Array:
+        """Values one or no step away along each axis."""
+        place = self.place + self.moves[0][z] + self.moves[1][y] + self.moves[2][x]
+        values: Float64Array = self.values[place].astype(np.float64)
+        return values
 
 
 def refine(
     space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Sub-voxel index (n, 3), width in mm (n,) and response (n,) of maxima, by a parabola along each axis and scale."""
+    index, sigma, peak = voxel.astype(np.float64), np.empty(len(scale)), np.empty(len(scale))
+
+    def work(first: int, stop: int) -> None:
+        part = slice(first, stop)
+        shift, sigma[part], peak[part] = _parabolas(space, scale[part], voxel[part], sign)
+        index[part] += shift
+
+    over_slices(work, len(scale))
+    return index, sigma, peak
+
+
+def _parabolas(
+    space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Shift in voxels (n, 3), width in mm (n,) and response (n,)."""
     top = len(space.sigmas_mm) - 1
     limit = np.array(space.gaussians[0].shape) - 1
     peak = sign * response_at(space, scale, voxel)
-    index = voxel.astype(np.float64)
-    for axis in range(3):
-        step = np.eye(3, dtype=np.intp)[axis]
+    shift = np.empty(voxel.shape)
+    for axis, step in enumerate(STEPS):
         low = sign * response_at(space, scale, np.maximum(voxel - step, 0))
         high = sign * response_at(space, scale, np.minimum(voxel + step, limit))
-        index[:, axis] += _vertex(low, peak, high)
+        shift[:, axis] = _vertex(low, peak, high)
     low = sign * response_at(space, np.maximum(scale - 1, 0), voxel)
     high = sign * response_at(space, np.minimum(scale + 1, top), voxel)
-    shift = np.where((scale == 0) | (scale == top), 0.0, _vertex(low, peak, high))
-    log_sigma = np.interp(scale + shift, np.arange(top + 1), np.log(space.sigmas_mm))
-    return index, np.exp(log_sigma), peak
+    change = np.where((scale == 0) | (scale == top), 0.0, _vertex(low, peak, high))
+    log_sigma = np.interp(scale + change, np.arange(top + 1), np.log(space.sigmas_mm))
+    return shift, np.exp(log_sigma), peak
 
 
 def _vertex(low: Float64Array, peak: Float64Array, high: Float64Array) -> Float64Array:
@@ -71,27 +100,34 @@ def _vertex(low: Float64Array, peak: Float64Array, high: Float64Array) -> Float6
 
 def eigen_ratio(space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int) -> Float64Array:
     """Smallest over largest curvature at maxima, -1 to 1: 1 for a ball, 0 for a line; in the plane for thick slices."""
-    shape = space.gaussians[0].shape
-    axes = (1, 2) if is_thick(space.spacing_mm, shape[0]) else (0, 1, 2)
+    ratio = np.empty(len(scale))
+
+    def work(first: int, stop: int) -> None:
+        values = np.linalg.eigvalsh(-sign * _hessian(space, scale[first:stop], voxel[first:stop]))
+        ratio[first:stop] = np.clip(values[:, 0] / np.maximum(values[:, -1], 1e-12), -1, 1)
+
+    over_slices(work, len(scale))
+    return ratio
+
+
+def _hessian(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64Array:
+    """Second differences of the grey values per mm^2, (n, 3, 3); (n, 2, 2) for thick slices."""
+    axes = (1, 2) if is_thick(space.spacing_mm, len(space.gaussians[0])) else (0, 1, 2)
     hessian = np.zeros((len(scale), len(axes), len(axes)))
-    eye = np.eye(3, dtype=np.intp)
     for level in np.unique(scale):
         chosen = np.flatnonzero(scale == level)
-        g, place = space.gaussians[level], voxel[chosen]
-        centre = _gather(g, place, shape)
+        grey = _Neighbours(space.gaussians[level], voxel[chosen])
+        centre = grey.at(0, 0, 0)
         for row, a in enumerate(axes):
             for column, b in enumerate(axes[: row + 1]):
-                size = space.spacing_mm[a] * space.spacing_mm[b]
                 if a == b:
-                    second = _gather(g, place + eye[a], shape) + _gather(g, place - eye[a], shape) - 2 * centre
+                    second = grey.at(*STEPS[a]) + grey.at(*-STEPS[a]) - 2 * centre
                 else:
-                    plus, minus = eye[a] + eye[b], eye[a] - eye[b]
-                    second = _gather(g, place + plus, shape) + _gather(g, place - plus, shape)
-                    second = (second - _gather(g, place + minus, shape) - _gather(g, place - minus, shape)) / 4
-                hessian[chosen, row, column] = hessian[chosen, column, row] = -sign * second / size
-    values = np.linalg.eigvalsh(hessian)
-    ratio: Float64Array = np.clip(values[:, 0] / np.maximum(values[:, -1], 1e-12), -1, 1)
-    return ratio
+                    plus, minus = STEPS[a] + STEPS[b], STEPS[a] - STEPS[b]
+                    second = (grey.at(*plus) + grey.at(*-plus) - grey.at(*minus) - grey.at(*-minus)) / 4
+                size = space.spacing_mm[a] * space.spacing_mm[b]
+                hessian[chosen, row, column] = hessian[chosen, column, row] = second / size
+    return hessian
 
 
 def radius_mm(sigma_mm: Float64Array, thick: bool) -> Float64Array:

@@ -187,8 +187,8 @@ def threads() -> int:
 
 
 def over_slices(work: Callable[[int, int], None], n_slices: int) -> None:
-    """Run ``work(first, stop)`` over contiguous ranges of slices, one per thread."""
-    n = min(threads(), n_slices)
+    """Run ``work(first, stop)`` over contiguous ranges of slices (or blobs, or whatever is counted), one per thread."""
+    n = max(1, min(threads(), n_slices))
     edges = [n_slices * i // n for i in range(n + 1)]
     with _one_thread_in_opencv(), ThreadPoolExecutor(n) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
