@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from miliary_seg import __version__
-from miliary_seg.cli import cohort, demo, inspect, phantom, run, settings
+from miliary_seg.cli import bench, cohort, demo, inspect, phantom, run, settings
 from miliary_seg.cli.options import say
 from miliary_seg.errors import MiliaryError, OutputError
 
@@ -37,8 +37,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 for verb in (run.run, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
     app.command()(verb)
-
-
+app.add_typer(bench.bench, name="bench")
 app.add_typer(cohort.app, name="cohort")
 
 

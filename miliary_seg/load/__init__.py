@@ -34,6 +34,7 @@ from miliary_seg.errors import (
 from miliary_seg.load.cases import find_in_paths
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
 from miliary_seg.load.inventory import Inventory
+from miliary_seg.load.label_file import LabelFile, read_label_map
 from miliary_seg.load.mask_file import read_mask
 from miliary_seg.settings import Settings
 
@@ -42,6 +43,7 @@ __all__ = [
     "FoundCases",
     "FoundSeries",
     "Inventory",
+    "LabelFile",
     "LedgerEntry",
     "Problem",
     "find_cases",
@@ -49,6 +51,7 @@ __all__ = [
     "load_case",
     "load_study",
     "read_array",
+    "read_label_map",
     "read_mask",
 ]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.sequence import Sequence as Contrast
 from miliary_seg.domain.volume import Volume
 
 Point = tuple[float, float, float]
@@ -126,8 +127,20 @@ class Truth:
             found[f"{lesion.side}_{lesion.level}" if known else "unassigned"] += 1
         return found
 
-    def meets_rule(self, threshold: int = 20) -> bool:
-        """Whether the true counts meet both parts of the rule under the default readings (docs/criteria.md)."""
+    @property
+    def rule_count(self) -> int:
+        """Lesions an image that the rule asks for: 20 on MRI, 10 on CT (Bashour 2020; docs/criteria.md)."""
+        return 10 if self.spec.get("sequence") in (Contrast.CT, Contrast.CTC) else 20
+
+    def meets_rule(self, threshold: int | None = None) -> bool:
+        """Whether the true counts meet both parts of the rule under the default readings (docs/criteria.md).
+
+        Parameters
+        ----------
+        threshold
+            Lesions an image; None = ``rule_count``.
+        """
+        threshold = self.rule_count if threshold is None else threshold
         good = [s for s, n in enumerate(self.slice_counts) if n >= threshold]
         apart = bool(good) and good[-1] - good[0] >= 2
         sides = {lesion.side for lesion in self.lesions}
@@ -147,6 +160,8 @@ class Truth:
             "thickness_mm": self.thickness_mm,
             "slab_mm": self.slab_mm,
             "n_lesions": len(self.lesions),
+            "rule_count": self.rule_count,
+            "meets_rule": self.meets_rule(),
             "compartment_counts": self.compartment_counts(),
             "slices": self.slice_rows(),
             "lesions": self.lesion_rows(),

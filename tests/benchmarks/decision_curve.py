@@ -95,7 +95,7 @@ def curve(base: PhantomSpec, counts: list[int], hosts: list[Head | None], settin
             result = analysed(made, settings)
             series = result.series[0]
             verdicts[str(result.decision.verdict)] += 1
-            truths.append(made.truth.meets_rule(20 if made.volume.modality == "MR" else 10))
+            truths.append(made.truth.meets_rule())
             on_slices += [series.decision.slice_counts[s] for s, _ in spec.lesions.slice_targets]
             hits, extra = matched(made, result)
             recall.append(hits / max(1, len(made.truth.lesions)))

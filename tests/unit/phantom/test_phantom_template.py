@@ -96,4 +96,6 @@ def test_a_ct_head_is_in_hounsfield_units():
     assert 20 < np.median(made.volume.voxels[made.brain_mask]) < 45
     assert made.volume.voxels.max() > 600
     assert made.volume.voxels[:5, :5].mean() == pytest.approx(-1000, abs=3)
-    assert made.truth.meets_rule(threshold=10)
+    assert made.truth.rule_count == 10
+    assert made.truth.meets_rule()
+    assert made.truth.as_dict()["meets_rule"] is True

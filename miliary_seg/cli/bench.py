@@ -1,0 +1,113 @@
+"""``miliary-seg bench``: how good it is, against references or on phantoms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+
+import typer
+
+from miliary_seg.cli.options import AsJson, Force, Output
+
+if TYPE_CHECKING:
+    from miliary_seg.bench.scoring.matching import MatchRule
+    from miliary_seg.bench.sections import Section
+    from miliary_seg.bench.sides import ReadOptions
+
+T = TypeVar("T")
+
+bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@bench.callback()
+def _bench() -> None:
+    """Score a run, or anybody's masks, against references; or the program on phantoms."""
+
+
+@bench.command()
+def score(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
+    output: Output,
+    predictions: Annotated[
+        Path | None, typer.Argument(help="Output folder of a run, or masks, label maps or CSV of centres.")
+    ] = None,
+    references: Annotated[Path | None, typer.Argument(help="Masks, label maps, CSV of centres, or phantoms.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV: case, prediction, reference[, truth]; in place of both folders.")
+    ] = None,
+    truths: Annotated[Path | None, typer.Option(help="CSV: case, truth (MET or NOT_MET), for the decision.")] = None,
+    match: Annotated[str, typer.Option(help="auto, overlap (share a voxel) or distance (of centres).")] = "auto",
+    tolerance_mm: Annotated[float, typer.Option(help="Centres may lie this far apart, in mm.")] = 2.0,
+    labels: Annotated[str, typer.Option(help="auto, instances (a value a lesion) or mask (its pieces).")] = "auto",
+    frame: Annotated[str, typer.Option(help="Frame of CSV columns called x, y, z: ras or lps.")] = "ras",
+    series: Annotated[str, typer.Option(help="Of a result with several series: the one that starts so.")] = "",
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out cases that only one side has.")
+    ] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score predicted lesions against references: a run of this program, or any other program's masks."""
+    from miliary_seg.bench.agreement import ScorePlan
+    from miliary_seg.bench.agreement import score as scored
+    from miliary_seg.bench.document import agreement_document
+    from miliary_seg.bench.write import agreement_sections, require_free, write_agreement
+
+    plan = ScorePlan(
+        predictions=predictions,
+        references=references,
+        pairs=pairs,
+        truths=truths,
+        rule=_rule(match, tolerance_mm),
+        options=_options(labels, frame, series),
+        skip_missing=skip_missing,
+    )
+    require_free(output, force)
+    agreement = scored(plan, behind_bar)
+    page = write_agreement(agreement, output, force=force)
+    if as_json:
+        typer.echo(json.dumps(agreement_document(agreement), indent=2))
+        return
+    show(agreement_sections(agreement))
+    typer.echo(str(page))
+
+
+def show(sections: Sequence[Section]) -> None:
+    """Tables to the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    width = None if console.is_terminal else 160  # a pipe has no width: 80 columns would break the cells
+    console = Console(width=width)
+    for section in sections:
+        if not (section.on_terminal and section.rows):
+            continue
+        table = Table(*section.header, title=section.title, title_justify="left", box=box.SIMPLE)
+        for row in section.rows:
+            table.add_row(*row)
+        console.print(table, markup=False)
+
+
+def behind_bar(items: Sequence[T]) -> Sequence[T]:
+    """The same items behind a progress bar on stderr, silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    bar = track(items, "scans", console=console, disable=not console.is_terminal, transient=True)
+    return cast("Sequence[T]", bar)
+
+
+def _rule(kind: str, tolerance_mm: float) -> MatchRule:
+    from miliary_seg.bench.scoring.matching import MatchRule
+
+    return MatchRule(kind=kind, tolerance_mm=tolerance_mm)  # type: ignore[arg-type]
+
+
+def _options(labels: str, frame: str, series: str) -> ReadOptions:
+    from miliary_seg.bench.sides import ReadOptions
+
+    return ReadOptions(labels=labels, frame=frame, series=series)  # type: ignore[arg-type]
