@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miliary_seg.detect.work_grid import WorkGrid, block_mean
 from miliary_seg.domain.reason import Reason
@@ -62,15 +64,14 @@ def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume
     inside &= finite
     if not inside.any():
         return Reason(code="no_finite_voxels", text="no voxel inside the brain mask has a finite value")
-    median, unit = brain_span(values[inside])
+    brain = values[inside]
+    median, unit = brain_span(brain)
     if unit == 0:
         return Reason(code="flat_brain", text="all voxels inside the brain mask have the same value")
-    doubts = _saturation(values[inside])
-    step = quantisation_step(values[inside]) / unit
-    normalised = normalise(values, finite, median, unit)
-    fraction = block_mean(inside, grid.block)
-    work_mask = fraction > 0.5
-    work = _masked_block_mean(normalised, inside, fraction, grid)
+    doubts = _saturation(brain)
+    step = quantisation_step(brain) / unit
+    del brain
+    work, work_mask = _on_work_grid(normalise(values, finite, median, unit), inside, grid.block)
     if not work_mask.any():
         return Reason(code="empty_mask", text="the brain mask is smaller than one work voxel")
     measured = noise_sigma(work, work_mask)
@@ -93,10 +94,10 @@ def brain_span(values: Float32Array) -> tuple[float, float]:
 
 
 def normalise(values: Float32Array, finite: BoolArray, median: float, unit: float) -> Float32Array:
-    """Brain spans from the median, clipped; what is not finite becomes the median."""
+    """Brain spans from the median, clipped; what is not finite becomes the median. ``values`` may be overwritten."""
     with np.errstate(over="ignore", invalid="ignore"):
         if 1e-20 < unit < 1e20 and abs(median) < 1e4 * unit:
-            result = values - np.float32(median)
+            result = np.subtract(values, np.float32(median), out=values)
             result /= np.float32(unit)
         else:  # float32 would overflow, or lose the contrast beside the offset
             result = ((values.astype(np.float64) - median) / unit).astype(np.float32)
@@ -104,12 +105,15 @@ def normalise(values: Float32Array, finite: BoolArray, median: float, unit: floa
     return np.clip(result, -CLIP_SPANS, CLIP_SPANS, out=result)
 
 
-def _masked_block_mean(values: Float32Array, inside: BoolArray, fraction: Float32Array, grid: WorkGrid) -> Float32Array:
-    """Mean of the voxels inside the mask, so that bone beside the brain does not leak into work pixels at its edge."""
-    if grid.block == (1, 1, 1):
-        return values
-    mean = block_mean(np.where(inside, values, np.float32(0)), grid.block)
-    return np.divide(mean, fraction, out=mean, where=fraction > 0)
+def _on_work_grid(
+    values: Float32Array, inside: BoolArray, block: tuple[int, int, int]
+) -> tuple[Float32Array, BoolArray]:
+    """Work voxels and mask: means over the voxels inside the mask, so that bone does not leak into the brain's edge."""
+    if block == (1, 1, 1):
+        return values, inside
+    fraction = block_mean(inside, block)
+    mean = block_mean(np.where(inside, values, np.float32(0)), block)
+    return np.divide(mean, fraction, out=mean, where=fraction > 0), fraction > 0.5
 
 
 def quantisation_step(values: Float32Array) -> float:
@@ -154,7 +158,7 @@ def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, f
     if mask.all():
         return
     block = tuple(max(1, round(FILL_MM / q)) for q in spacing_mm)
-    weight = _block_sum(mask.astype(np.float32), block)
+    weight = _block_sum(mask, block)
     work[~mask] = 0
     total = _block_sum(work, block)
     fill = np.full(weight.shape, np.float32(total.sum() / weight.sum()))
@@ -171,11 +175,16 @@ def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, f
         np.copyto(work[z], plane, where=~mask[z])
 
 
-def _block_sum(array: Float32Array, block: tuple[int, ...]) -> Float32Array:
+def _block_sum(array: NDArray[Any], block: tuple[int, ...]) -> Float32Array:
     """Sum over blocks; the last block of an axis may be incomplete."""
+    total = array
     for axis, size in enumerate(block):
-        array = np.add.reduceat(array, np.arange(0, array.shape[axis], size), axis=axis)
-    return array
+        parts = [np.moveaxis(total, axis, 0)[start::size] for start in range(size)]
+        acc = np.array(parts[0], dtype=np.float32)
+        for part in parts[1:]:
+            acc[: len(part)] += part
+        total = np.moveaxis(acc, 0, axis)
+    return np.asarray(total, dtype=np.float32)
 
 
 def _three_sum(array: Float32Array, axis: int) -> Float32Array:

@@ -237,13 +237,11 @@ def _blur_across_slices(source: Float32Array, along_z: Float32Array, target: Flo
     """Blur along the first axis: the volume as a table of slices by pixels, in column blocks that stay in the cache."""
     n_slices = len(source)
     table, result = source.reshape(n_slices, -1), target.reshape(n_slices, -1)
-    alone = np.ones(1, dtype=np.float32)
 
     def work(first: int, stop: int) -> None:
         for block in range(first, stop):
             columns = slice(block * COLUMN_BLOCK, (block + 1) * COLUMN_BLOCK)
-            blurred = cv2.sepFilter2D(table[:, columns], -1, alone, along_z, borderType=REPLICATE)
-            result[:, columns] = blurred
+            cv2.filter2D(table[:, columns], -1, along_z[:, None], dst=result[:, columns], borderType=REPLICATE)
 
     over_slices(work, -(-table.shape[1] // COLUMN_BLOCK))
 
