@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.gates import Gates, gates_of
-from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, is_axial, slab_stack
+from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, is_axial, slab_stack, spacing_mm
 from miliary_seg.decide.probability import Worlds, worlds_of
 from miliary_seg.decide.readings import Reading
 from miliary_seg.decide.regions import Regions, regions_of
@@ -127,6 +127,26 @@ class Evidence:
             return 0.0
         weakest = min(images, key=lambda image: int(stack.counts[image]))
         return float(self.spreads[stack.shows[weakest]].sum())
+
+    def images_per_lesion(self, reading: Reading) -> float:
+        """Images of a reading that show one lesion, on average, over images a slice.
+
+        A false lesion is taken to be as tall as the lesions of this scan: on 1 mm slices it adds to several counts, on
+        5 mm slices to one. 1 where there are no lesions.
+        """
+        stack = self.stacks[reading.plane, reading.slice]
+        shown = np.zeros(0) if stack is None else stack.shows.sum(axis=0)
+        if stack is None or not shown.any():
+            return 1.0
+        acquired = self.stacks["acquired", "native"]
+        steps = [0.0 if s is None else spacing_mm(s.distance_mm) for s in (stack, acquired)]
+        density = steps[0] / steps[1] if min(steps) > 0 else 1.0
+        return float(shown[shown > 0].mean() * density)
+
+    def chance_of_count(self, reading: Reading) -> float | None:
+        """P(enough real lesions on the deciding image), from the lesions' probabilities."""
+        deciding = self._deciding_in_worlds(reading)
+        return None if deciding is None else self.worlds.chance(deciding >= self.threshold)
 
     def evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
         """Slices to look at, with their place in the world."""

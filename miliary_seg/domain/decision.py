@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 
 from miliary_seg.domain.compartment import Coverage, Registration
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, SequenceEvidence
+
+QUANTILES = (0.025, 0.5, 0.975)
+"""Ends and middle of the interval that a count is given with."""
 
 
 class Verdict(StrEnum):
@@ -146,7 +150,8 @@ class Decision:
     """P(criteria met) under the default reading if every lesion is real with its own probability, independently. It
     knows nothing of missed lesions, of the scan's gates or of artefacts; None where sides or levels are unknown."""
     borderline: bool = False
-    """The second-best slice is within the detector's own error of the threshold."""
+    """The second-best slice is within the detector's own error of the threshold, or reaches it with lesions so
+    improbable that fewer real ones are likely enough (docs/criteria.md)."""
     margin: int = 0
     """Count of the deciding (second-best admissible) slice minus the threshold."""
     count_distribution: tuple[tuple[int, float], ...] = ()
@@ -161,6 +166,16 @@ class Decision:
     """Thickness of that slab (``settings.decide.slab_mm``)."""
     quadrant_counts: tuple[tuple[str, int], ...] = ()
     """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+
+    @property
+    def count_interval(self) -> tuple[int, int, int] | None:
+        """2.5, 50 and 97.5 % quantiles of ``count_distribution``; None where there is none."""
+        if not self.count_distribution:
+            return None
+        counts, chances = zip(*self.count_distribution, strict=True)
+        below = list(accumulate(chances))
+        low, middle, high = (next(n for n, p in zip(counts, below, strict=True) if p >= q - 1e-9) for q in QUANTILES)
+        return low, middle, high
 
     def _repr_html_(self) -> str:
         return str(shown("cards.decision", self))

@@ -9,6 +9,9 @@ from miliary_seg.domain.reason import Reason
 
 Json = dict[str, Any]
 
+LEAST_CHANCE = 0.0005
+"""Counts less likely than this are one draw of the simulation: left out of the file."""
+
 
 def decision_document(decision: Decision) -> Json:
     """The answer for one series with its evidence."""
@@ -21,9 +24,25 @@ def decision_document(decision: Decision) -> Json:
         "probability": decision.probability,
         "borderline": decision.borderline,
         "margin": decision.margin,
+        "count_distribution": _distribution(decision),
         "threshold": decision.threshold,
         "evidence_slices": [_evidence(e) for e in decision.evidence_slices],
         "quadrant_counts": dict(decision.quadrant_counts),
+    }
+
+
+def _distribution(decision: Decision) -> Json | None:
+    """Counts with their probabilities, as two lists, without those below ``LEAST_CHANCE``."""
+    interval = decision.count_interval
+    if interval is None:
+        return None
+    kept = [(count, chance) for count, chance in decision.count_distribution if chance >= LEAST_CHANCE]
+    return {
+        "low": interval[0],
+        "median": interval[1],
+        "high": interval[2],
+        "counts": [count for count, _ in kept],
+        "probabilities": [chance for _, chance in kept],
     }
 
 

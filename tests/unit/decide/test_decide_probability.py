@@ -118,6 +118,32 @@ def test_the_error_of_a_count(
     assert not error.holds(-int(below) - 1)
 
 
+def test_false_lesions_add_to_the_count_of_every_slice_that_shows_them(build: Any) -> None:
+    """0.3 whole false lesions over slices, each on three: 0.9 cross-sections a slice."""
+    facts = build.facts(30, lesion_sensitivity=1.0, false_positives_per_slice=0.3)
+    assert count_error(20, facts, 0.0, 3.0).above == pytest.approx(0.9 + 1.96 * 0.9**0.5)
+    for height, borderline in ((1, False), (3, True)):  # 22 found: beyond 1.4 above the threshold, within 2.8
+        slices = [range(2, 2 + height), range(12, 12 + height)]
+        lesions = [build.lesion(n, slices[n % 2]) for n in range(1, 45)]
+        places = [build.place(n, *build.corners[n % 4]) for n in range(1, 45)]
+        assert decide(lesions, places, facts, DecideSettings(region_error_quantile=0)).borderline is borderline
+
+
+def test_a_count_reached_by_improbable_lesions_is_borderline_whatever_the_detector(build: Any) -> None:
+    facts = build.facts(10, lesion_sensitivity=1.0, false_positives_per_slice=0.0)
+    for p, borderline in ((0.99, False), (0.6, True)):
+        lesions, places = build.crowd({2: 24, 5: 24}, p=p)
+        decision = decide(lesions, places, facts, DecideSettings())
+        assert (decision.margin, decision.borderline) == (4, borderline)
+
+
+def test_the_interval_of_the_count(build: Any) -> None:
+    """Ten coins on two slices: the 2.5, 50 and 97.5 % quantiles of a binomial number are 2, 5 and 8."""
+    decision = decide(*two_linked_slices(build, [0.5] * 10), build.facts(10), DecideSettings(mri_lesions_per_slice=5))
+    assert decision.count_interval == (2, 5, 8)
+    assert decide([], [], build.facts(10), DecideSettings()).count_interval == (0, 0, 0)
+
+
 def test_uncertain_lesions_make_a_count_borderline(build: Any) -> None:
     lesions, places = build.crowd({2: 23, 5: 23}, p=0.8)  # variance 23 * 0.16 = 3.7: 1.96 standard deviations are 3.8
     assert decide(lesions, places, build.facts(10), DecideSettings()).borderline

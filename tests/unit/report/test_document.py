@@ -9,6 +9,7 @@ import math
 
 import pytest
 
+from miliary_seg.domain.decision import Decision, Verdict
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import OutputError
 from miliary_seg.report import SCHEMA_VERSION, case_document, schema, validate
@@ -202,3 +203,11 @@ def test_evidence_says_what_was_counted_on(case):
     document = decision_document(changed)
     assert document["evidence_slices"][0]["image"] == "slab"
     assert (document["readings"][0]["margin"], document["readings"][0]["probability"]) == (-3, 0.25)
+
+
+def test_the_distribution_of_the_count_is_compact():
+    decision = Decision(verdict=Verdict.NOT_MET, count_distribution=((3, 0.0004), (4, 0.5), (5, 0.4996)))
+    assert decision_document(decision)["count_distribution"] == {
+        "low": 4, "median": 4, "high": 5, "counts": [4, 5], "probabilities": [0.5, 0.4996],
+    }  # fmt: skip
+    assert decision_document(Decision(verdict=Verdict.NOT_MET))["count_distribution"] is None
