@@ -3,6 +3,8 @@
 ::
 
     MiliaryError                    1
+    ├── CaseTimeoutError            1   a case took longer than it was allowed
+    ├── WorkerLostError             1   the process that ran a case is gone: killed, crashed, out of memory
     ├── UsageError                  2   the call itself is wrong
     ├── InputError                  3   unreadable or unsuitable input
     │   ├── UnreadableFileError         truncated, not what its name says, decoder refused
@@ -13,6 +15,7 @@
     ├── GeometryError               4   voxels cannot be placed in the patient
     ├── SettingsError               5   unknown key, wrong type, out of range
     ├── OutputError                 6   cannot write, exists without ``--force``, failed verification
+    │   └── DiskFullError               no space left: nothing more can be written, so a run of many cases ends
     └── MissingLibraryError         1   an optional library is not installed (also an ImportError)
 
 A message says what is wrong, where (a path or an identifier) and what to do. It never holds a patient's identity.
@@ -51,6 +54,18 @@ class MiliaryError(Exception):
 
 def _rebuild(kind: type[MiliaryError], what: str, where: str, todo: str) -> MiliaryError:
     return kind(what, where=where, todo=todo)
+
+
+class CaseTimeoutError(MiliaryError):
+    """A case took longer than it was allowed and was stopped."""
+
+    code = "timeout"
+
+
+class WorkerLostError(MiliaryError):
+    """The process that ran a case ended before the case did."""
+
+    code = "worker_lost"
 
 
 class UsageError(MiliaryError):
@@ -116,6 +131,12 @@ class OutputError(MiliaryError):
 
     code = "output"
     exit_code = 6
+
+
+class DiskFullError(OutputError):
+    """No space, or no quota, is left where results are written."""
+
+    code = "disk_full"
 
 
 class MissingLibraryError(MiliaryError, ImportError):

@@ -19,6 +19,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from miliary_seg.errors import SettingsError
 
+CHOICES = ("load", "report")
+"""Sections outside the digest of a cohort: they say which image is meant and what is written, not how it is judged."""
+
 SequenceChoice = Literal["auto", "t1c", "t1", "t2", "flair", "dwi", "adc", "swi", "t2star", "pd", "ct", "ctc"]
 
 
@@ -126,8 +129,6 @@ class ReportSettings:
 class Settings:
     """The whole tree."""
 
-    seed: int = 0
-    """Seed of everything random."""
     load: LoadSettings = field(default_factory=LoadSettings)
     detect: DetectSettings = field(default_factory=DetectSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
@@ -197,17 +198,32 @@ class Settings:
         return asdict(self)
 
     @property
-    def digest(self) -> str:
-        """SHA-256 over the resolved settings: equal digests may be compared in one cohort (R20)."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+    def method(self) -> dict[str, Any]:
+        """The sections that must be equal throughout a cohort: all but the choices for one input or one reader."""
+        return {name: section for name, section in self.as_dict().items() if name not in CHOICES}
 
-    def to_toml(self) -> str:
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The sections that may differ from case to case: what to load, and what to write of it."""
+        return {name: section for name, section in self.as_dict().items() if name in CHOICES}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over ``method``: results of equal digests may be compared in one cohort (R20)."""
+        return digest_of(self.method)
+
+    def to_toml(self, *, method_only: bool = False) -> str:
         """Resolved settings as TOML text that ``from_toml`` reads back."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.as_dict().items() if not isinstance(value, dict)]
-        for name, section in self.as_dict().items():
-            if isinstance(section, dict):
-                lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-        return "\n".join(lines) + "\n"
+        tables = self.method if method_only else self.as_dict()
+        return "\n".join(
+            "".join([f"[{name}]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in section.items())])
+            for name, section in tables.items()
+        )
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 over a tree of plain values, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _require_ranges(section: str, settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -276,9 +292,8 @@ def field_docs() -> dict[str, str]:
                 and isinstance(b.value, ast.Constant)
                 and isinstance(b.value.value, str)
             }
-    docs = {"seed": sentences["Settings"]["seed"]}
+    docs = {}
     for section in fields(Settings):
-        if section.name != "seed":
-            cls_name = type(getattr(Settings(), section.name)).__name__
-            docs.update({f"{section.name}.{name}": text for name, text in sentences[cls_name].items()})
+        cls_name = type(getattr(Settings(), section.name)).__name__
+        docs.update({f"{section.name}.{name}": text for name, text in sentences[cls_name].items()})
     return docs

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from miliary_seg.cli.options import Force, Output
-from miliary_seg.cli.run import finish, outcomes_of
+from miliary_seg.cli.run import run_inputs
 from miliary_seg.errors import NoImageError
 
 
@@ -20,7 +20,7 @@ def demo(
     force: Force = False,
 ) -> None:
     """Analyse the sample scans and say where the reports are."""
-    from miliary_seg.cohort import RunPlan
+    from miliary_seg.cohort import BatchOptions, RunPlan
     from miliary_seg.settings import Settings
 
     folder = sample_data or Path(__file__).resolve().parents[2] / "sample_data"
@@ -28,5 +28,4 @@ def demo(
         todo = "run it from a checkout, or give --sample-data"
         raise NoImageError("the sample scans are not here", where=folder, todo=todo)
     scans = sorted(p for p in folder.iterdir() if p.is_dir() or p.name.endswith(".nii.gz"))
-    outcomes = outcomes_of(scans, RunPlan(output=output, settings=Settings(), force=force))
-    finish(outcomes, output)
+    run_inputs(scans, RunPlan(output=output, settings=Settings(), force=force), BatchOptions())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from miliary_seg.cli.options import AsJson, Changes, Config, Force, Inputs, Output, resolved, say
-from miliary_seg.errors import UsageError
+from miliary_seg.cli.options import AsJson, Changes, Config, Force, Inputs, Output, resolved
+from miliary_seg.errors import DiskFullError, UsageError
 
 if TYPE_CHECKING:
-    from miliary_seg.cohort import CaseOutcome, RunPlan
-    from miliary_seg.load import FoundCase
+    from miliary_seg.cohort import BatchOptions, RunPlan
+    from miliary_seg.load import FoundCase, FoundCases
     from miliary_seg.settings import Settings
 
 
@@ -36,49 +35,63 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     config: Config = None,
     changes: Changes = None,
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that one case may take.")] = None,
+    scheduler: Annotated[str, typer.Option(help="Dask: tcp://HOST:PORT, or local. Needs miliary-seg[dask].")] = "",
+    tables: Annotated[bool, typer.Option(help="Write cases.csv and index.html when all is done.")] = True,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse every study found and write its results."""
-    from miliary_seg.cohort import RunPlan
+    """Analyse every study found and write its results; what is finished already is kept."""
+    from miliary_seg.cohort import BatchOptions, RunPlan
 
     options = {"load.sequence": sequence, "load.series": series, "detect.sensitivity": sensitivity}
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
     options |= {"load.resample": "true"} if resample else {}
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
-    finish(outcomes_of(inputs, plan, jobs, case), output, as_json)
+    batch = BatchOptions(jobs=jobs, timeout_s=timeout, scheduler=scheduler)
+    run_inputs(inputs, plan, batch, name=case, as_json=as_json, tables=tables)
 
 
-def outcomes_of(inputs: list[Path], plan: RunPlan, jobs: int = 1, name: str = "") -> list[CaseOutcome]:
-    """Find the cases and run them behind a progress bar."""
-    from miliary_seg.cohort import require_writable, run_cases
+def run_inputs(
+    inputs: list[Path],
+    plan: RunPlan,
+    batch: BatchOptions,
+    *,
+    name: str = "",
+    as_json: bool = False,
+    tables: bool = True,
+) -> None:
+    """Find the cases, run them behind a progress bar, say how each ended, and end with the exit code."""
+    from miliary_seg.cli.outcomes import Sayer, watched
+    from miliary_seg.cohort import CaseOutcome, require_writable, run_cases, write_tables
+    from miliary_seg.cohort.resume import require_same_settings
 
     require_writable(plan.output)
-    cases, outcomes = _found(inputs, plan.settings)
-    return outcomes + _watched(run_cases(_named(cases, name), plan, jobs), len(cases))
+    require_same_settings(plan.output, plan.settings, force=plan.force)
+    found = _found(inputs, plan.settings)
+    cases = _named(list(found.cases), name)
+    sayer = Sayer(as_json=as_json)
+    for problem in found.problems:
+        sayer.add(CaseOutcome(case=problem.path.name, error=problem.error))
+    records = len(cases) + len(found.problems) > 1  # a run of one case says all on the terminal
+    try:
+        if cases:
+            outcomes = run_cases(cases, plan, replace(batch, records=records), problems=found.problems)
+            watched(outcomes, len(cases), sayer)
+    finally:
+        with suppress(DiskFullError):  # then the run has said so already
+            if tables and plan.output.is_dir():
+                sayer.say_collected(write_tables(plan.output, plan.settings))
+    sayer.end()
 
 
-def finish(outcomes: Sequence[CaseOutcome], output: Path, as_json: bool = False) -> None:
-    """Say how the cases ended, write cases.csv, and end with the exit code."""
-    from miliary_seg.report import write_cases_table
-
-    summarise(outcomes, as_json)
-    rows = [row for outcome in outcomes for row in outcome.rows]
-    if rows:
-        write_cases_table(rows, output)
-    exit_after(outcomes)
-
-
-def _found(inputs: list[Path], settings: Settings) -> tuple[list[FoundCase], list[CaseOutcome]]:
+def _found(inputs: list[Path], settings: Settings) -> FoundCases:
     from miliary_seg.cli.progress import counting_files
-    from miliary_seg.cohort import CaseOutcome
     from miliary_seg.load import find_cases
 
     with counting_files() as seen:
-        found = find_cases(inputs, settings, progress=seen)
-    problems = [CaseOutcome(case=problem.path.name, error=problem.error) for problem in found.problems]
-    return list(found.cases), problems
+        return find_cases(inputs, settings, progress=seen)
 
 
 def _named(cases: list[FoundCase], name: str) -> list[FoundCase]:
@@ -89,36 +102,3 @@ def _named(cases: list[FoundCase], name: str) -> list[FoundCase]:
     if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
         raise UsageError(f"{name!r} cannot name a folder", todo="letters, digits, dot, dash and underscore only")
     return [replace(case, id=name) for case in cases]
-
-
-def _watched(outcomes: Iterable[CaseOutcome], total: int) -> list[CaseOutcome]:
-    """Collect outcomes behind a progress bar (stderr, silent when not a terminal)."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    silent = not console.is_terminal
-    return list(track(outcomes, "cases", total=total, console=console, disable=silent, transient=True))
-
-
-def summarise(outcomes: Sequence[CaseOutcome], as_json: bool) -> None:
-    """Verdicts and reports to stdout, errors and figures to stderr."""
-    for outcome in outcomes:
-        if outcome.error is not None:
-            say(outcome.error)
-        elif outcome.folder is not None and not as_json:
-            typer.echo(f"{outcome.case}: {outcome.verdict}  {outcome.folder / 'report.html'}")
-            stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in outcome.timings_s.items())
-            memory = f"{outcome.peak_memory_mb:.0f} MB"
-            typer.echo(f"{outcome.case}: {outcome.seconds:.1f} s ({stages}), {memory}", err=True)
-    if as_json:
-        done = [json.loads((o.folder / "result.json").read_text("utf-8")) for o in outcomes if o.folder is not None]
-        failed = [{"case": o.case, "code": o.error.code, "message": str(o.error)} for o in outcomes if o.error]
-        typer.echo(json.dumps({"cases": done, "failed": failed}, indent=2))
-
-
-def exit_after(outcomes: Sequence[CaseOutcome]) -> None:
-    """0 all done; 1 some failed; where nothing was done, the code of the first error."""
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if errors:
-        raise typer.Exit(1 if len(errors) < len(outcomes) else errors[0].exit_code)

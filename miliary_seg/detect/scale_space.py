@@ -182,7 +182,10 @@ def _add_neighbours(array: Float32Array, slices: tuple[int, int], weight: np.flo
 
 
 def threads() -> int:
-    """Threads over slices: the machine's cores as far as this process may use them, at most 4."""
+    """Threads over slices: ``OMP_NUM_THREADS``, else the cores that this process may use; at most 4."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return min(4, int(asked))
     return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)))
 
 

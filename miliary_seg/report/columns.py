@@ -146,5 +146,5 @@ CASES = (
     _column("spacing_j_mm", "mm", "Voxel spacing along the second axis."),
     _column("spacing_k_mm", "mm", "Voxel spacing along the third axis."),
     _column("software_version", "", "Version of miliary-seg."),
-    _column("settings_digest", "", "SHA-256 of the resolved settings: only equal ones may be compared."),
+    _column("settings_digest", "", "SHA-256 of the settings but load and report: only equal ones may be compared."),
 )

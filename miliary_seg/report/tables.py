@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from miliary_seg.domain.lesion import Candidate
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.errors import OutputError
 from miliary_seg.report import columns
 from miliary_seg.report.columns import Column, Row
 from miliary_seg.report.document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
-from miliary_seg.report.file_names import CASES, case_folder
+from miliary_seg.report.file_names import CASES, CASES_PARQUET, case_folder
 from miliary_seg.report.plain_text import csv_cell, plain
+from miliary_seg.report.volume_files import write_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +92,12 @@ def case_rows(result: CaseResult) -> list[dict[str, Any]]:
 
 
 def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
-    """Write ``output/cases.csv`` atomically: one row a series.
-
-    Rows of cases that are not in ``rows`` and whose folder is still there are kept, so that several runs into one
-    output folder share one table.
+    """Write ``output/cases.csv`` atomically: one row a series; and ``cases.parquet`` where pyarrow is installed.
 
     Parameters
     ----------
     rows
-        What ``case_rows`` gave, of all cases of this run.
+        What ``case_rows`` gave, of all cases: an earlier table is replaced.
     output
         Output folder.
 
@@ -114,25 +109,33 @@ def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
     Raises
     ------
     OutputError
-        If the table cannot be read or written.
+        If the table cannot be written.
     """
-    path = output / CASES
     header = [column.name for column in columns.CASES]
-    fresh = [{name: csv_cell(row.get(name)) for name in header} for row in rows]
-    replaced = {row["case"] for row in fresh}
-    draft = path.with_name(f".{CASES}.{uuid4().hex}")
-    try:
-        kept = [r for r in _rows_of(path, header) if r["case"] not in replaced and _has_folder(output, r["folder"])]
-        table = sorted([*kept, *fresh], key=lambda row: (row["case"], row["series"]))
-        output.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_text(header, ([row[name] for name in header] for row in table)), "utf-8", newline="")
-        os.replace(draft, path)  # noqa: PTH105 - the atomic call by its name
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        what = f"cannot write the table of cases ({type(error).__name__})"
-        raise OutputError(what, where=path, todo="check the folder") from error
-    return path
+    table = sorted(rows, key=lambda row: (str(row["case"]), str(row["series"])))
+    text = _text(header, ([csv_cell(row.get(name)) for name in header] for row in table))
+    write_bytes(output / CASES, text.encode(), force=True)
+    with suppress(ModuleNotFoundError):
+        write_bytes(output / CASES_PARQUET, _parquet(header, table), force=True)
+    return output / CASES
+
+
+def _parquet(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The table with typed columns; a column without any value is of text.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Where pyarrow is not installed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = [pa.array([row.get(name) for row in rows]) for name in header]
+    typed = [array.cast(pa.string()) if pa.types.is_null(array.type) else array for array in arrays]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(header, typed, strict=True))), buffer)
+    return buffer.getvalue()
 
 
 def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
@@ -209,15 +212,3 @@ def _text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     writer.writerow([csv_cell(name) for name in header])
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _rows_of(path: Path, header: list[str]) -> list[dict[str, str]]:
-    """Rows of a table written earlier; none where it is missing or of other columns."""
-    if not path.is_file():
-        return []
-    reader = csv.DictReader(io.StringIO(path.read_text("utf-8"), newline=""))
-    return [dict(row) for row in reader] if reader.fieldnames == header else []
-
-
-def _has_folder(output: Path, folder: str) -> bool:
-    return bool(folder) and folder == Path(folder).name and (output / folder).is_dir()

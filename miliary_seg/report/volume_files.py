@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -13,9 +14,12 @@ import numpy as np
 
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
-from miliary_seg.errors import OutputError
+from miliary_seg.errors import DiskFullError, OutputError
 
 SUFFIXES = (".nii", ".nii.gz")
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Disk full, quota used up."""
 
 
 def write_nifti(
@@ -104,8 +108,16 @@ def write_bytes(path: Path, content: bytes, *, force: bool = False) -> Path:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write ({error.strerror or error})", where=path) from error
+        raise write_error("this file", path, error) from error
     return path
+
+
+def write_error(what: str, where: Path, error: OSError) -> OutputError:
+    """What the system's refusal to write means to the user."""
+    if error.errno in NO_SPACE:
+        return DiskFullError(f"no space is left for {what}", where=where, todo="free some, then run it again")
+    said = f"cannot write {what} ({error.strerror or type(error).__name__})"
+    return OutputError(said, where=where, todo="check space and permissions, or choose another --output")
 
 
 def _stored(data: np.ndarray[Any, np.dtype[Any]], kind: np.dtype[Any], path: Path) -> np.ndarray[Any, np.dtype[Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,14 @@ from miliary_seg.report.document import case_document, is_identified
 from miliary_seg.report.nifti import write_label_map
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.validation import validate
+from miliary_seg.report.volume_files import write_error
+
+_HIDDEN = re.compile(r"\.(.+)\.[0-9a-f]{32}\.(?:draft|old)")
 
 
-def write_case(result: CaseResult, output: Path, force: bool = False) -> Path:
+def write_case(
+    result: CaseResult, output: Path, force: bool = False, *, seal: Callable[[Path], None] | None = None
+) -> Path:
     """Write ``result.json``, ``report.html`` and the files of every series under ``output/<case>/``.
 
     Nothing half-written is ever under the final name: all files are made in a hidden folder beside it, checked,
@@ -34,6 +41,8 @@ def write_case(result: CaseResult, output: Path, force: bool = False) -> Path:
         Folder for results; made where it is missing.
     force
         Replace an earlier result. Only a folder that holds a ``result.json`` is ever replaced.
+    seal
+        Called with the hidden folder when all files are in it, before it gets its final name.
 
     Returns
     -------
@@ -48,6 +57,8 @@ def write_case(result: CaseResult, output: Path, force: bool = False) -> Path:
     target = output / file_names.case_folder(result.case)
     with install_folder(target, file_names.RESULT, force) as draft:
         _write_files(result, draft)
+        if seal is not None:
+            seal(draft)
     return target
 
 
@@ -77,6 +88,24 @@ def install_folder(target: Path, marker: str, force: bool) -> Iterator[Path]:
         _install(draft, target)
 
 
+def sweep_drafts(folders: Iterable[Path]) -> None:
+    """Remove what a killed run left beside these folders of cases: drafts, and results that were about to go.
+
+    Parameters
+    ----------
+    folders
+        Folders of cases that no other process works on.
+    """
+    ours: dict[Path, set[str]] = defaultdict(set)
+    for folder in folders:
+        ours[folder.parent].add(folder.name)
+    for parent, names in ours.items():
+        for left in parent.glob(".*") if parent.is_dir() else ():
+            match = _HIDDEN.fullmatch(left.name)
+            if match and match[1] in names:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def document_text(document: dict[str, Any]) -> str:
     """JSON text: ASCII only, no NaN, keys in the documented order."""
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
@@ -101,8 +130,7 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
         draft.mkdir(parents=True)
         yield draft
     except OSError as error:
-        what = f"cannot write the result ({error.strerror or type(error).__name__})"
-        raise OutputError(what, where=output, todo="check space and permissions, or choose another --output") from error
+        raise write_error("the result", output, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in made:

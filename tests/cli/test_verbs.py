@@ -48,13 +48,25 @@ def test_label_maps_lie_on_the_input_grid(finished_run, small_scan: Path) -> Non
         assert np.allclose(image.affine, scan.affine, atol=1e-5)
 
 
-def test_an_existing_result_is_kept_without_force(finished_run, small_scan: Path, cli) -> None:
+def test_a_finished_result_is_kept(finished_run, small_scan: Path, cli) -> None:
+    output, _ = finished_run
+    before = {p: p.stat().st_mtime_ns for p in (output / "first").rglob("*")}
+    finished = cli("run", small_scan, "-o", output, "--case", "first")
+    assert finished.code == 0
+    assert finished.out.startswith("first: ")
+    assert "kept" in finished.err
+    assert {p: p.stat().st_mtime_ns for p in (output / "first").rglob("*")} == before
+
+
+def test_other_settings_in_one_output_are_refused(finished_run, small_scan: Path, cli) -> None:
     output, _ = finished_run
     before = (output / "first" / "result.json").read_bytes()
-    finished = cli("run", small_scan, "-o", output, "--case", "first")
+    finished = cli("run", small_scan, "-o", output, "--case", "second", "--set", "decide.bilateral=quadrants")
     assert finished.code == 6
+    assert "decide.bilateral" in finished.err
     assert "--force" in finished.err
     assert (output / "first" / "result.json").read_bytes() == before
+    assert not (output / "second").exists()
 
 
 def test_force_replaces_with_an_equal_result(finished_run, small_scan: Path, cli) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 
 import pytest
 
@@ -112,23 +111,24 @@ def test_case_rows_have_the_documented_columns(case):
     assert row["slice_thickness_mm"] == pytest.approx(4.0)
 
 
-def test_cases_table_keeps_other_runs(tmp_path, make_case):
-    for name in ("sub-02", "sub-01", "sub-03"):
-        (tmp_path / name).mkdir()
-        write_cases_table(case_rows(make_case(case=name)), tmp_path)
-    (tmp_path / "sub-03").rmdir()
-    again = replace(make_case(case="sub-02"), settings_digest="cd")
-    path = write_cases_table(case_rows(again), tmp_path)
-    rows = read(path.read_text("utf-8"))
-    assert [row["case"] for row in rows] == ["sub-01", "sub-02"]
-    assert rows[1]["settings_digest"] == "cd"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cases.csv", "sub-01", "sub-02"]
-
-
-def test_cases_table_of_other_columns_is_replaced(tmp_path, case):
+def test_cases_table_holds_the_rows_given_in_order_and_nothing_else(tmp_path, make_case):
     (tmp_path / "cases.csv").write_text("a,b\n1,2\n")
-    rows = read(write_cases_table(case_rows(case), tmp_path).read_text("utf-8"))
-    assert len(rows) == 1
+    names = ("sub-02", "sub-01")
+    path = write_cases_table([row for name in names for row in case_rows(make_case(case=name))], tmp_path)
+    assert [row["case"] for row in read(path.read_text("utf-8"))] == ["sub-01", "sub-02"]
+    assert {p.name for p in tmp_path.iterdir()} <= {"cases.csv", "cases.parquet"}
+
+
+def test_the_parquet_table_is_the_same_with_types(tmp_path, make_case):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = write_cases_table(case_rows(make_case()), tmp_path)
+    table = parquet.read_table(tmp_path / "cases.parquet")
+    assert table.column_names == [column.name for column in columns.CASES]
+    (typed,), (text,) = table.to_pylist(), read(path.read_text("utf-8"))
+    assert {name: csv_cell(value) for name, value in typed.items()} == text
+    assert isinstance(typed["n_lesions"], int)
+    assert isinstance(typed["registration_trusted"], bool)
+    assert isinstance(typed["slice_thickness_mm"], float)
 
 
 def test_cases_table_that_cannot_be_written(tmp_path, case):

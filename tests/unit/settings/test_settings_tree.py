@@ -18,7 +18,7 @@ def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
 
 def test_toml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
     changed = Settings().updated(
-        {"seed": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.identified": True}
+        {"decide.min_per_region": 7, "decide.slab_mm": 4, "load.series": 'a "b" \\ c', "report.identified": True}
     )
     path = tmp_path / "s.toml"
     path.write_text(changed.to_toml(), encoding="utf-8")
@@ -52,8 +52,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ("decide.bilateral=quadrants", "decide.bilateral", "quadrants"),
         (" decide.slab_mm = 4 ", "decide.slab_mm", 4.0),
-        ("seed=3", "seed", 3),
-        ("seed=3.0", "seed", 3),
+        ("load.min_slices=3", "load.min_slices", 3),
+        ("load.min_slices=3.0", "load.min_slices", 3),
         ("report.identified=yes", "report.identified", True),
         ("report.identified=False", "report.identified", False),
         ("load.series=a=b", "load.series", "a=b"),
@@ -74,8 +74,8 @@ def test_options_are_converted_to_the_type_of_the_setting(option: str, key: str,
         ("xyzzy=1", "miliary-seg settings"),
         ("decide.bilateral=both", "independent, quadrants"),
         ("decide.slab_mm=thick", "float"),
-        ("seed=1.5", "int"),
-        ("seed=1e400", "int"),
+        ("load.volume=1.5", "int"),
+        ("load.volume=1e400", "int"),
         ("report.identified=maybe", "bool"),
         ("decide=3", "unknown setting"),
     ],
@@ -87,8 +87,8 @@ def test_unsuitable_options_say_what_would_suit(option: str, words: str) -> None
 
 @pytest.mark.parametrize("value", [[1], True, None])
 def test_values_of_other_kinds_are_refused(value: object) -> None:
-    with pytest.raises(SettingsError, match="seed cannot be"):
-        Settings().updated({"seed": value})
+    with pytest.raises(SettingsError, match=r"load\.volume cannot be"):
+        Settings().updated({"load.volume": value})
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,29 @@ def test_every_setting_is_documented() -> None:
 
 def test_nested_values_follow_the_tree() -> None:
     assert Settings().as_dict()["decide"]["slab_mm"] == 5.0
-    assert next(iter(Settings().flat())) == "seed"
+    assert next(iter(Settings().flat())) == "load.sequence"
+
+
+@pytest.mark.parametrize("choice", ["load.sequence=ct", "load.resample=true", "report.identified=true"])
+def test_choices_for_one_input_leave_the_digest_of_the_cohort(choice: str) -> None:
+    changed = Settings().with_options([choice])
+    assert changed.digest == Settings().digest
+    assert changed.choices != Settings().choices
+
+
+def test_every_other_setting_changes_the_digest() -> None:
+    other = {"auto": "both", "balanced": "high", "acquired": "axial", "native": "slab", "pairwise": "separate-runs"}
+    for key, value in Settings().flat().items():
+        if key.split(".")[0] in {"load", "report"}:
+            continue
+        new = (not value) if isinstance(value, bool) else (value * 0.95 + 0.04 if isinstance(value, float) else value)
+        new = value + 1 if type(value) is int else other.get(new, "quadrants") if isinstance(value, str) else new
+        assert Settings().updated({key: new}).digest != Settings().digest, key
+
+
+def test_the_part_that_counts_can_be_written_alone(tmp_path: Path) -> None:
+    changed = Settings().updated({"decide.slab_mm": 4, "load.series": "1.2.3"})
+    path = tmp_path / "s.toml"
+    path.write_text(changed.to_toml(method_only=True), encoding="utf-8")
+    assert "1.2.3" not in path.read_text()
+    assert Settings.from_toml(path).digest == changed.digest

@@ -1,0 +1,136 @@
+"""How cases ended: a line each as they end, a bar while they run, one JSON document, the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from miliary_seg.cli.options import say
+
+if TYPE_CHECKING:
+    from miliary_seg.cohort import CaseOutcome
+    from miliary_seg.cohort.collect import Collected
+
+MANY = 2
+"""Fewer cases than this need no summary."""
+
+
+class Sayer:
+    """Says each outcome when it comes and keeps no more of it than the end needs.
+
+    Parameters
+    ----------
+    as_json
+        Nothing but one JSON document on stdout, at the end.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._counts: Counter[str] = Counter()
+        self._verdicts: Counter[str] = Counter()
+        self._folders: list[Path] = []
+        self._failed: list[dict[str, str]] = []
+        self._first_exit_code = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Outcomes so far by status: done, kept, failed."""
+        return self._counts
+
+    def add(self, outcome: CaseOutcome) -> None:
+        """Verdict and report to stdout; error or figures to stderr."""
+        self._counts[outcome.status] += 1
+        error = outcome.error
+        if error is not None:
+            self._first_exit_code = self._first_exit_code or error.exit_code
+            say(error)
+            if self._as_json:
+                self._failed.append({"case": outcome.case, "code": error.code, "message": str(error)})
+        elif outcome.folder is not None:
+            self._verdicts[outcome.verdict] += 1
+            if self._as_json:
+                self._folders.append(outcome.folder)
+            else:
+                typer.echo(f"{outcome.case}: {outcome.verdict}  {outcome.folder / 'report.html'}")
+                typer.echo(f"{outcome.case}: {_figures(outcome)}", err=True)
+
+    def say_collected(self, collected: Collected) -> None:
+        """Warn of what the tables leave out."""
+        if collected.left_out:
+            names = ", ".join(collected.left_out[:5]) + (", ..." if len(collected.left_out) > 5 else "")
+            n = len(collected.left_out)
+            typer.echo(f"miliary-seg: {n} finished case(s) of other settings are in no table: {names}", err=True)
+        if len(collected.versions) > 1:
+            typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
+
+    def end(self) -> None:
+        """Summary or JSON document, and the exit code.
+
+        0 all done; 1 some failed; where nothing was done, the code of the first error.
+        """
+        good = self._counts["done"] + self._counts["kept"]
+        if self._as_json:
+            self._print_json()
+        elif self._counts.total() >= MANY:
+            verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(self._verdicts.items()))
+            statuses = ", ".join(f"{self._counts[status]} {status}" for status in ("done", "kept", "failed"))
+            typer.echo(f"miliary-seg: {self._counts.total()} cases: {statuses}; {verdicts or 'no verdict'}", err=True)
+        if self._counts["failed"]:
+            raise typer.Exit(1 if good else self._first_exit_code)
+
+    def _print_json(self) -> None:
+        """One document, a case at a time: results are large and may be many."""
+        typer.echo('{\n"cases": [', nl=False)
+        for number, folder in enumerate(self._folders):
+            text = (folder / "result.json").read_text("utf-8").rstrip()
+            typer.echo(("," if number else "") + "\n" + text, nl=False)
+        typer.echo('\n],\n"failed": ' + json.dumps(self._failed, indent=1) + "\n}")
+
+
+def watched(outcomes: Iterable[CaseOutcome], total: int, sayer: Sayer) -> None:
+    """Say outcomes behind a bar with done, failed and the time left (stderr, silent when not a terminal)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("[red]{task.fields[failed]} failed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # results that go to a file must not go to the bar's console
+        speed_estimate_period=3600,
+    )
+    with bar:
+        task = bar.add_task("cases", total=total, failed=sayer.counts["failed"])
+        for outcome in outcomes:
+            sayer.add(outcome)
+            bar.update(task, advance=1, failed=sayer.counts["failed"])
+
+
+def _figures(outcome: CaseOutcome) -> str:
+    if outcome.kept:
+        return "kept: finished before, from the same input, with the same settings and version"
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in outcome.timings_s.items())
+    return f"{outcome.seconds:.1f} s ({stages}), {outcome.peak_memory_mb:.0f} MB"

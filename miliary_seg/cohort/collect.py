@@ -1,0 +1,84 @@
+"""One table and one page over everything that is finished in an output folder, made anew from the completion marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from miliary_seg.cohort.mark import Mark, read_mark
+from miliary_seg.cohort.records import LEDGER, LOGS
+from miliary_seg.cohort.resume import SETTINGS
+from miliary_seg.errors import OutputError
+from miliary_seg.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What the tables hold."""
+
+    n_cases: int
+    left_out: tuple[str, ...] = ()
+    """Finished cases of other settings (R20): their folders stay, but they are in no table."""
+    versions: tuple[str, ...] = ()
+    """Versions that made the results; more than one is worth a warning."""
+
+
+def write_tables(output: Path, settings: Settings) -> Collected:
+    """Write ``cases.csv`` (and ``cases.parquet``), ``index.html`` and ``settings.toml`` over all finished cases.
+
+    The files depend on nothing but the finished cases, so that they come out equal whatever was interrupted before,
+    and whoever made them.
+
+    Parameters
+    ----------
+    output
+        Output folder of one or more runs.
+    settings
+        Cases of other settings than these are left out and named.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    from miliary_seg.report import write_cases_table
+    from miliary_seg.report.volume_files import write_bytes
+
+    marks, left_out = [], []
+    try:
+        for folder, mark in finished_cases(output):
+            if mark.origin.settings_digest == settings.digest:
+                marks.append((folder, mark))
+            else:
+                left_out.append(mark.case)
+    except OSError as error:
+        what = f"cannot look for finished cases ({error.strerror or type(error).__name__})"
+        raise OutputError(what, where=output, todo="check the folder") from error
+    if marks:
+        write_cases_table([row for _, mark in marks for row in mark.rows], output)
+        write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
+    versions = tuple(sorted({mark.origin.software for _, mark in marks}))
+    return Collected(n_cases=len(marks), left_out=tuple(sorted(left_out)), versions=versions)
+
+
+def finished_cases(output: Path) -> Iterator[tuple[Path, Mark]]:
+    """Folder and mark of every finished case below an output folder, one or two levels deep, in order of names."""
+    for folder in _folders(output):
+        mark = read_mark(folder)
+        if mark is not None:
+            yield folder, mark
+            continue
+        for inner in _folders(folder):
+            mark = read_mark(inner)
+            if mark is not None:
+                yield inner, mark
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
+
+
+def _settings_text(settings: Settings) -> str:
+    head = f"# The settings that all results in this folder share. Digest: {settings.digest}\n\n"
+    return head + settings.to_toml(method_only=True)

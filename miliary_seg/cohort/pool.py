@@ -1,0 +1,87 @@
+"""Cases side by side on this machine: a thread for each child process, which takes the next case when it is free."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from miliary_seg.cohort.plan import CaseOutcome
+from miliary_seg.cohort.records import CaseLog
+from miliary_seg.cohort.worker import Worker
+from miliary_seg.errors import CaseTimeoutError, WorkerLostError
+
+if TYPE_CHECKING:
+    from miliary_seg.cohort.case import CaseCall
+    from miliary_seg.load import FoundCase
+
+AHEAD = 2
+"""Cases handed out for each worker: one in work, one waiting."""
+
+
+def run_on_processes(
+    cases: Iterable[FoundCase], call: CaseCall, jobs: int, timeout_s: float | None = None
+) -> Generator[CaseOutcome, None, None]:
+    """Run every case in one of ``jobs`` child processes and yield each outcome as it ends.
+
+    A case whose process dies or takes too long becomes a failed outcome; its process is replaced. When the iteration
+    is left early, by an error or Ctrl-C, the children are killed.
+
+    Parameters
+    ----------
+    cases
+        What ``miliary_seg.load.find_cases`` found; taken one by one, so that it may be long.
+    call
+        What to do with each.
+    jobs
+        Child processes.
+    timeout_s
+        Seconds that one case may take; None = no limit.
+    """
+    workers: list[Worker] = []
+    mine = threading.local()
+
+    def run(case: FoundCase) -> CaseOutcome:
+        if not hasattr(mine, "worker"):
+            mine.worker = Worker()
+            workers.append(mine.worker)
+        return supervised(mine.worker, call, case, timeout_s)
+
+    threads = ThreadPoolExecutor(jobs, thread_name_prefix="case")
+    try:
+        yield from windowed(cases, lambda case: threads.submit(run, case), AHEAD * jobs)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.close()
+        threads.shutdown(wait=True)
+
+
+def supervised(worker: Worker, call: CaseCall, case: FoundCase, timeout_s: float | None) -> CaseOutcome:
+    """Run one case in a child process; its death or delay becomes part of the outcome."""
+    start = perf_counter()
+    try:
+        return worker.call(call, case, timeout_s)
+    except (CaseTimeoutError, WorkerLostError) as error:
+        with CaseLog(call.log_path(case)) as log:
+            log.say(f"failed {error.code}: {error.what}")
+        located = type(error)(error.what, where=case.id, todo=error.todo)
+        return CaseOutcome(case=case.id, error=located, seconds=perf_counter() - start)
+
+
+def windowed(
+    cases: Iterable[FoundCase], submit: Callable[[FoundCase], Future[CaseOutcome]], size: int
+) -> Generator[CaseOutcome, None, None]:
+    """Submit cases so that at most ``size`` are under way, and yield the outcomes as they come."""
+    waiting = iter(cases)
+    under_way: set[Future[CaseOutcome]] = set()
+    while True:
+        while len(under_way) < size and (case := next(waiting, None)) is not None:
+            under_way.add(submit(case))
+        if not under_way:
+            return
+        done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield future.result()

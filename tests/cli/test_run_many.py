@@ -1,0 +1,39 @@
+"""``run`` over several cases: bad ones among good ones, outcome by outcome, and nothing of it in the wrong stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def scans(small_scan: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"scan{number}_ce-gd_T1w.nii.gz").write_bytes(small_scan.read_bytes())
+    (folder / "torn_ce-gd_T1w.nii.gz").write_bytes(small_scan.read_bytes()[:5000])
+    return folder
+
+
+def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
+    output = tmp_path / "out"
+    first = cli("run", scans, "-o", output, "--jobs", 2, "--timeout", 250)
+    assert first.code == 1
+    assert len(first.out.splitlines()) == 2
+    assert "2 done" in first.err
+    table = list(csv.DictReader((output / "cases.csv").read_text("utf-8").splitlines()))
+    assert len(table) == 2
+    assert (output / "settings.toml").is_file()
+    events = [json.loads(line) for path in (output / "ledger").iterdir() for line in path.read_text().splitlines()]
+    assert sorted(event["event"] for event in events) == ["begin", "done", "done", "end", "unreadable"]
+    kept = {
+        path: path.read_bytes() for path in output.rglob("*") if path.is_file() and path.suffix in {".csv", ".json"}
+    }
+    second = cli("run", scans, "-o", output, "--no-tables")
+    assert second.code == 1
+    assert "2 kept" in second.err
+    assert {path: path.read_bytes() for path in kept} == kept

@@ -1,0 +1,99 @@
+"""The child process: what it returns, how it ends, and that it never outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from miliary_seg.cohort.worker import Worker
+from miliary_seg.errors import CaseTimeoutError, WorkerLostError
+
+
+@pytest.fixture
+def worker():
+    made = Worker()
+    yield made
+    made.close()
+
+
+def test_one_process_serves_many_calls_with_one_thread(worker, faulty) -> None:
+    assert worker.call(faulty.parent_id, None) == os.getpid()
+    assert worker.call(faulty.environment, "OMP_NUM_THREADS") == "1"
+
+
+@pytest.mark.parametrize(("code", "said"), [("os._exit(3)", "code 3"), ("os.kill(os.getpid(), 9)", "SIGKILL")])
+def test_a_death_is_told_and_the_next_call_gets_a_new_process(worker, faulty, code, said) -> None:
+    with pytest.raises(WorkerLostError, match=said):
+        worker.call(exec, f"import os; {code}")
+    assert worker.call(faulty.parent_id, None) == os.getpid()
+
+
+def test_a_process_that_died_idle_is_replaced(worker, faulty) -> None:
+    worker.call(faulty.parent_id, None)
+    worker._child.kill()
+    worker._child.wait()
+    assert worker.call(faulty.parent_id, None) == os.getpid()
+
+
+def test_a_call_that_hangs_is_stopped(worker) -> None:
+    start = time.monotonic()
+    with pytest.raises(CaseTimeoutError, match=r"stopped after 0\.5 s"):
+        worker.call(time.sleep, 60, timeout_s=0.5)
+    assert time.monotonic() - start < 30
+
+
+def test_prints_do_not_disturb_the_answer(worker, faulty) -> None:
+    assert worker.call(exec, "import os; print('x', flush=True); os.write(1, b'y')") is None
+    assert worker.call(faulty.parent_id, None) == os.getpid()
+
+
+def test_a_call_that_raises_or_cannot_be_unpickled_is_told_and_the_process_lives(worker, faulty) -> None:
+    with pytest.raises(WorkerLostError, match="ZeroDivisionError"):
+        worker.call(exec, "1 / 0")
+    with pytest.raises(WorkerLostError, match="TypeError"):
+        worker.call(exec, _Unreadable())
+    assert worker.call(faulty.parent_id, None) == os.getpid()
+
+
+class _Unreadable:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return int, ([],)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_child_ends_in_the_middle_of_a_call_when_its_parent_is_killed(faulty, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    folder = Path(faulty.__file__).parent
+    code = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); import faulty_work; from pathlib import Path\n"
+        f"from miliary_seg.cohort.worker import Worker; Worker().call(faulty_work.sleep_and_tell, Path({str(told)!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    child = _number(told)
+    parent.kill()
+    parent.wait()
+    for _ in range(200):
+        if not _alive(child):
+            return
+        time.sleep(0.05)
+    pytest.fail("the child is still there")
+
+
+def _number(path: Path) -> int:
+    for _ in range(600):
+        if path.is_file() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError("the child never began")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
