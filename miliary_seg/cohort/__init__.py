@@ -1,4 +1,4 @@
-"""Many cases: each runs alone, what is finished is kept, why the others failed is recorded; then patients and statistics.
+"""Many cases: each runs alone, what is finished is kept, why others failed is recorded; then patients and statistics.
 
 ::
 
