@@ -2,7 +2,7 @@
 
 Every worker sees the same output folder (a shared file system) and writes its cases there itself; only outcomes travel.
 On a worker each case runs in a child process of its own, as on one machine: what a case does to its process is the
-failure of that case. A worker that is lost as a whole (node gone, job pre-empted) is Dask's matter: the case is given
+failure of that case. A worker that is lost as a whole (node gone, job preempted) is Dask's matter: the case is given
 to another one, ``distributed.scheduler.allowed-failures`` times (3 by default), and only then recorded as failed.
 """
 
