@@ -72,6 +72,15 @@ def find_in_paths(paths: Iterable[str | Path], settings: LoadSettings, progress:
     return FoundCases(cases=named, problems=tuple(problems), ledger=tuple(ledger))
 
 
+def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSettings) -> FoundCases:
+    """The cases of some files alone, found as if nothing else lay in their folder."""
+    pile = _Pile(root=folder)
+    for file in files:
+        _add(pile, Path(file), settings)
+    cases = tuple(_cases(pile, settings))
+    return FoundCases(cases=cases, problems=tuple(pile.problems), ledger=tuple(_final_ledger(pile, list(cases))))
+
+
 def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
     """Read the header of one file onto the pile; nothing that goes wrong with it may stop the others."""
     named_by_user = path == pile.root

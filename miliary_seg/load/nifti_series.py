@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from miliary_seg.load.nifti import read_nifti_header
 from miliary_seg.load.nifti_header import NiftiHeader
 from miliary_seg.load.orientation import slice_axis_of
 from miliary_seg.load.sequence import Clues, identify
+from miliary_seg.load.sidecar import items, milliseconds, number, read_sidecar, text
 from miliary_seg.settings import LoadSettings
 
 _BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_([A-Za-z0-9]+)$")
@@ -133,7 +133,7 @@ def _modality_warning(clues: Clues) -> tuple[Reason, ...]:
 def _clues(path: Path) -> tuple[Clues, float | None]:
     """What the name and the BIDS sidecar say, and the slice thickness of the sidecar."""
     name = stem(path)
-    sidecar = _sidecar(path)
+    sidecar = read_sidecar(path)
     match = _BIDS.match(name)
     suffix = match.group(3) if match else ""
     # The words of a BIDS name are its entities and suffix: a subject label says nothing of the sequence.
@@ -141,30 +141,30 @@ def _clues(path: Path) -> tuple[Clues, float | None]:
     stated = _SUFFIXES.get(suffix)
     contrast = True if re.search(r"_ce-[A-Za-z0-9]+", name) or suffix in ("T1c", "ceT1w") else None
     source = "the BIDS entity ce-"
-    if contrast is None and _text(sidecar, "ContrastBolusIngredient"):
+    if contrast is None and text(sidecar, "ContrastBolusIngredient"):
         contrast, source = True, "ContrastBolusIngredient"
     modality = _modality(sidecar, stated, f"{name} {path.parent.name if match else ''}")
     clues = Clues(
         modality=modality,
         words=" | ".join(
-            [words, *(_text(sidecar, key) for key in ("SeriesDescription", "ProtocolName", "SequenceName"))]
+            [words, *(text(sidecar, key) for key in ("SeriesDescription", "ProtocolName", "SequenceName"))]
         ),
         weak_words="" if match else path.parent.name,
         contrast_agent=contrast,
         contrast_source=source,
-        image_type=tuple(str(part).upper() for part in _list(sidecar.get("ImageType"))),
-        scanning_sequence=tuple(_text(sidecar, "ScanningSequence").upper().replace("_", "\\").split("\\")),
-        repetition_time_ms=_milliseconds(sidecar, "RepetitionTime"),
-        echo_time_ms=_milliseconds(sidecar, "EchoTime"),
-        inversion_time_ms=_milliseconds(sidecar, "InversionTime"),
-        flip_angle_deg=_number(sidecar, "FlipAngle"),
+        image_type=tuple(str(part).upper() for part in items(sidecar, "ImageType")),
+        scanning_sequence=tuple(text(sidecar, "ScanningSequence").upper().replace("_", "\\").split("\\")),
+        repetition_time_ms=milliseconds(sidecar, "RepetitionTime"),
+        echo_time_ms=milliseconds(sidecar, "EchoTime"),
+        inversion_time_ms=milliseconds(sidecar, "InversionTime"),
+        flip_angle_deg=number(sidecar, "FlipAngle"),
         stated=None if modality is Modality.CT else stated,
     )
-    return clues, _number(sidecar, "SliceThickness")
+    return clues, number(sidecar, "SliceThickness")
 
 
 def _modality(sidecar: dict[str, Any], stated: Sequence | None, words: str) -> Modality | None:
-    said = _text(sidecar, "Modality").upper()
+    said = text(sidecar, "Modality").upper()
     if said in ("MR", "CT"):
         return Modality(said)
     if stated is not None:
@@ -173,35 +173,3 @@ def _modality(sidecar: dict[str, Any], stated: Sequence | None, words: str) -> M
     if _CT_WORDS.search(plain):
         return Modality.CT
     return Modality.MR if identify(Clues(modality=None, words=words)).sequence is not Sequence.UNKNOWN else None
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """The JSON file of the same name, where there is one of sane size."""
-    file = path.with_name(stem(path) + ".json")
-    try:
-        if file.is_file() and file.stat().st_size < 1 << 20:
-            data = json.loads(file.read_text(encoding="utf-8"))
-            return data if isinstance(data, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return {}
-
-
-def _text(sidecar: dict[str, Any], key: str) -> str:
-    value = sidecar.get(key)
-    return value if isinstance(value, str) else "\\".join(map(str, value)) if isinstance(value, list) else ""
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _number(sidecar: dict[str, Any], key: str) -> float | None:
-    value = sidecar.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
-
-
-def _milliseconds(sidecar: dict[str, Any], key: str) -> float | None:
-    """BIDS states times in seconds."""
-    value = _number(sidecar, key)
-    return None if value is None else value * 1000

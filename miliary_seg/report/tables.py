@@ -27,11 +27,13 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[Row]
 
+    def cells(self) -> list[list[str]]:
+        """Every row as inert text; '' where nothing is known."""
+        return [[csv_cell(column.value(row)) for column in self.columns] for row in self.rows]
+
     def csv(self) -> str:
         """RFC 4180 text with a header line."""
-        return _text(
-            [c.name for c in self.columns], ([csv_cell(c.value(row)) for c in self.columns] for row in self.rows)
-        )
+        return _text([column.name for column in self.columns], self.cells())
 
 
 def lesions_table(series: SeriesResult) -> Table:
