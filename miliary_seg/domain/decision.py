@@ -144,8 +144,8 @@ class Decision:
 
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
-    criteria: tuple[CriterionResult, ...] = ()
-    readings: tuple[ReadingResult, ...] = ()
+    criteria: tuple[CriterionResult, ...] = field(default=(), repr=False)
+    readings: tuple[ReadingResult, ...] = field(default=(), repr=False)
     probability: float | None = None
     """P(criteria met) under the default reading if every lesion is real with its own probability, independently. It
     knows nothing of missed lesions, of the scan's gates or of artefacts; None where sides or levels are unknown."""
@@ -154,13 +154,13 @@ class Decision:
     improbable that fewer real ones are likely enough (docs/criteria.md)."""
     margin: int = 0
     """Count of the deciding (second-best admissible) slice minus the threshold."""
-    count_distribution: tuple[tuple[int, float], ...] = ()
+    count_distribution: tuple[tuple[int, float], ...] = field(default=(), repr=False)
     """(count, probability) of the deciding slice's count, from the lesions' probabilities; default reading."""
     threshold: int = 20
     evidence_slices: tuple[EvidenceSlice, ...] = ()
-    slice_counts: tuple[int, ...] = ()
+    slice_counts: tuple[int, ...] = field(default=(), repr=False)
     """Lesions per native slice, in the order of the slice axis."""
-    slab_counts: tuple[int, ...] = ()
+    slab_counts: tuple[int, ...] = field(default=(), repr=False)
     """Lesions that a slab of ``slab_mm`` starting at this slice would have shown."""
     slab_mm: float = 5.0
     """Thickness of that slab (``settings.decide.slab_mm``)."""

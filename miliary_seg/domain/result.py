@@ -23,12 +23,12 @@ from miliary_seg.errors import UsageError
 class Location:
     """Where the brain and its compartments lie in one scan (arrays on the scan's own grid)."""
 
-    brain_mask: BoolArray = field(compare=False)
-    compartments: LabelMap = field(compare=False)
+    brain_mask: BoolArray = field(compare=False, repr=False)
+    compartments: LabelMap = field(compare=False, repr=False)
     """Labels of ``Compartment`` inside the brain mask, 0 outside."""
-    midline_distance_mm: Float32Array = field(compare=False)
+    midline_distance_mm: Float32Array = field(compare=False, repr=False)
     """Signed, negative on the left; every voxel of the grid."""
-    tentorium_distance_mm: Float32Array = field(compare=False)
+    tentorium_distance_mm: Float32Array = field(compare=False, repr=False)
     """Signed, negative above; every voxel of the grid."""
     coverage: Coverage
     registration: Registration
@@ -53,10 +53,10 @@ class OperatingPoint:
 class Detection:
     """What the detector found in one scan."""
 
-    candidates: tuple[Candidate, ...]
-    rejections: tuple[Rejection, ...]
-    lesions: tuple[Lesion, ...]
-    lesion_labels: LabelMap = field(compare=False)
+    candidates: tuple[Candidate, ...] = field(repr=False)
+    rejections: tuple[Rejection, ...] = field(repr=False)
+    lesions: tuple[Lesion, ...] = field(repr=False)
+    lesion_labels: LabelMap = field(compare=False, repr=False)
     """Instance labels on the scan's grid: n = lesion id n."""
     polarity: Polarity
     noise_sigma: float
@@ -77,7 +77,7 @@ class SeriesResult:
     volume: Volume = field(compare=False)
     location: Location
     detection: Detection
-    assignments: tuple[Assignment, ...]
+    assignments: tuple[Assignment, ...] = field(repr=False)
     decision: Decision
     caveats: tuple[Reason, ...] = ()
     pattern: Pattern | None = None
@@ -148,7 +148,7 @@ class CaseResult:
     case: str
     decision: StudyDecision
     series: tuple[SeriesResult, ...]
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(repr=False)
     settings_digest: str
     software: dict[str, str]
     caveats: tuple[Reason, ...] = ()

@@ -29,14 +29,14 @@ class Source:
 
     format: str
     """``DICOM``, ``NIfTI``, ``MGH``, ``NRRD``, ``phantom`` or ``array``."""
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...] = field(default=(), repr=False)
     """Files used: one, or one per slice in the order of the slice axis."""
     sha256: str = ""
     """Digest over the bytes of the files used, in order."""
     study_instance_uid: str = ""
     series_instance_uid: str = ""
     frame_of_reference_uid: str = ""
-    sop_instance_uids: tuple[str, ...] = ()
+    sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
     """One per slice along the slice axis; empty where there are none."""
     orientation_source: str = ""
     """``ImageOrientationPatient``, ``sform``, ``qform``, ``stated by the user`` or ``none``."""
@@ -49,7 +49,7 @@ class Volume:
     Voxels are copied to float32 (i, j, k) and made read-only. CT is in HU. MR intensities have no unit.
     """
 
-    voxels: Float32Array
+    voxels: Float32Array = field(repr=False)
     grid: Grid
     id: str = "volume"
     """Safe name of the series: letters, digits, dot, dash and underscore only."""
@@ -204,7 +204,7 @@ class Study:
 class LabelMap:
     """Integer labels on a grid; 0 is background."""
 
-    labels: NDArray[Any]
+    labels: NDArray[Any] = field(repr=False)
     grid: Grid
     names: dict[int, str] = field(default_factory=dict)
 
