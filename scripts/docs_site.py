@@ -37,9 +37,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 CLI_HEAD = """# Command line
 
-`miliary-seg VERB --help` says the same in the terminal. Results go to stdout, everything else to stderr. Exit codes: 0 done,
-whatever the verdict; 1 some cases failed, the others are done; 2 usage; 3 unreadable or unsuitable input; 4 geometry;
-5 settings; 6 output.
+`miliary-seg VERB --help` says the same in the terminal. Results go to stdout, everything else to stderr. Exit codes:
+0 done, whatever the verdict; 1 some cases failed, the others are done; 2 usage; 3 unreadable or unsuitable input;
+4 geometry; 5 settings; 6 output.
 
 """
 
@@ -75,3 +75,8 @@ def _text(text: str) -> str:
 
 def _page_of(name: str) -> str:
     return name.removesuffix(".ipynb") + ".md" if name.endswith(".ipynb") else name
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Why a block is not run is for the tests (tests/docs), not for readers."""
+    return re.sub(r"^(```\w+) no-run:.*$", r"\1", markdown, flags=re.MULTILINE)

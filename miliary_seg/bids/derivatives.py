@@ -118,11 +118,12 @@ def _write_series(series: SeriesResult, place: _Place, folder: Path, *, identifi
     mask = LabelMap(labels=location.brain_mask.astype(np.uint8), grid=series.volume.grid)
     paths = {
         "lesion_map": _write_map(series, place, labels, ("lesions", "dseg")),
-        "compartment_map": _write_map(series, place, location.compartments, ("compartments", "dseg")),
         "brain_mask": _write_map(series, place, mask, ("brain", "mask")),
     }
     _write_text(place.path("lesions", "dseg", ".tsv"), _lesion_index(series))
-    _write_text(place.path("compartments", "dseg", ".tsv"), _compartment_index())
+    if location.registration.sides_usable:
+        paths["compartment_map"] = _write_map(series, place, location.compartments, ("compartments", "dseg"))
+        _write_text(place.path("compartments", "dseg", ".tsv"), _compartment_index())
     tables = {
         "lesions": lesions_table(series),
         "slices": slices_table(series, identified=identified),

@@ -99,15 +99,17 @@ def citation() -> str:
     return f"""# How to say what was done
 
 > Small brain lesions were found with miliary-seg {__version__} (scale-normalised Laplacian of Gaussian in
-> millimetres, a learned rejector, delineation on the acquired grid). Each was assigned to a side and to a level relative
-> to the tentorium by an atlas fitted to the scan. Whether the pattern meets the proposed criteria of miliary brain
-> metastasis was answered in three values (met, not met, indeterminate) under every reading of the rule's open points.
+> millimetres, a learned rejector, delineation on the acquired grid). Each was assigned to a side and to a level
+> relative to the tentorium by an atlas fitted to the scan. Whether the pattern meets the proposed criteria of miliary
+> brain metastasis was answered in three values (met, not met, indeterminate) under every reading of the rule's open
+> points.
 
 {PROPOSED_CRITERIA}
 
 - {CITATION}
 - Gorgolewski KJ, Alfaro-Almagro F, Auer T, et al. BIDS apps: Improving ease of use, accessibility, and
-  reproducibility of neuroimaging data analysis methods. PLoS Comput Biol 2017;13:e1005209. doi:10.1371/journal.pcbi.1005209
+  reproducibility of neuroimaging data analysis methods.
+  PLoS Comput Biol 2017;13:e1005209. doi:10.1371/journal.pcbi.1005209
 
 {DISCLAIMER}
 """

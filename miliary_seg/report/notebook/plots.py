@@ -128,14 +128,14 @@ def planes(series: SeriesResult, at_ras_mm: Sequence[float] | None = None) -> An
     figure, axes = pyplot.subplots(1, 3, figsize=(3 * PANEL_INCHES, PANEL_INCHES + 1.0), layout="constrained")
     palette = np.array([_rgba(COMPARTMENT_COLOURS[key]) for key in (*Compartment, None)])
     for ax, axis in zip(axes, sorted(range(3), key=lambda a: -volume.grid.world_axes[a]), strict=True):
-        view = View.across(volume.grid, axis, orientation_known=volume.orientation_known)
+        view = View.across(volume.grid, axis, orientation_known=series.orientation_known)
         aspect = view.row_mm / view.column_mm
         ax.imshow(to_grey(view.plane(volume.voxels, index[axis]), window), cmap="gray", aspect=aspect)
         marks = view.plane(labels, index[axis])
         overlay = np.zeros((*marks.shape, 4))
         overlay[marks > 0] = palette[marks[marks > 0] - 1]
         ax.imshow(overlay, aspect=aspect)
-        ax.set_title(f"{view.name} {index[axis]} ({view.letters[0]} on the left)", fontsize="medium")
+        ax.set_title(f"{view.name} {index[axis]}{_left_of(view)}", fontsize="medium")
         ax.set_axis_off()
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, fontsize="small", frameon=False)
     return axes
@@ -169,6 +169,11 @@ def _index_of(series: SeriesResult, at_ras_mm: Sequence[float] | None) -> tuple[
     if not all(0 <= x < n for x, n in zip((i, j, k), grid.shape, strict=True)):
         raise UsageError(f"the point {tuple(at_ras_mm)} lies outside of the scan", where=series.id, todo="RAS+ mm")
     return i, j, k
+
+
+def _left_of(view: View) -> str:
+    """Which of the patient's directions lies on the left-hand side; nothing where that is unknown."""
+    return f" ({view.letters[0]} on the left)" if view.letters[0] else ""
 
 
 def _pixels(picture: Picture) -> Any:
