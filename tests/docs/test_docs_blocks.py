@@ -1,7 +1,7 @@
 """Every code block of the documentation runs: Python as it stands, lines of ``miliary-seg`` in this process.
 
 A block that cannot run says why after its language: ```` ```bash no-run: needs a cluster ````. Pages find
-``sample_data`` and a small scan ``SCANS/scan.nii.gz`` in the working folder; blocks of one page run one after the other.
+``sample_data`` and a small scan ``SCANS/scan.nii.gz`` in the working folder; blocks of a page run one after the other.
 """
 
 from __future__ import annotations
