@@ -15,7 +15,8 @@
     ├── GeometryError               4   voxels cannot be placed in the patient
     ├── SettingsError               5   unknown key, wrong type, out of range
     ├── OutputError                 6   cannot write, exists without ``--force``, failed verification
-    │   └── DiskFullError               no space left: nothing more can be written, so a run of many cases ends
+    │   ├── DiskFullError               no space left: nothing more can be written, so a run of many cases ends
+    │   └── PartialOutputError          some files of a result cannot be made; all others are written
     └── MissingLibraryError         1   an optional library is not installed (also an ImportError)
 
 A message says what is wrong, where (a path or an identifier) and what to do. It never holds a patient's identity.
@@ -137,6 +138,12 @@ class DiskFullError(OutputError):
     """No space, or no quota, is left where results are written."""
 
     code = "disk_full"
+
+
+class PartialOutputError(OutputError):
+    """Some files of a result could not be made; the result is written without them (``where`` is its folder)."""
+
+    code = "partial_output"
 
 
 class MissingLibraryError(MiliaryError, ImportError):

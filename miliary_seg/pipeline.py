@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from miliary_seg.phantom import Phantom, PhantomSpec
 
 T = TypeVar("T")
+
+PACKAGES = ("numpy", "scipy", "scikit-image", "SimpleITK", "nibabel", "pydicom", "highdicom", "opencv-python-headless")
+"""What reads, computes or writes; their versions stand in every result."""
 
 GIVEN_MASK = Reason(
     code="given_mask", text="The brain mask was given by the user: lesions outside of it are not looked for."
@@ -188,15 +193,13 @@ def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> 
 
 def software() -> dict[str, str]:
     """Versions that a result depends on."""
-    import scipy
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {
-        "name": "miliary-seg",
-        "version": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-    }
+    found = {"name": "miliary-seg", "version": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):  # another build of the same library (opencv-python) may stand in
+            found[package] = version(package)
+    return found
 
 
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:
@@ -208,10 +211,10 @@ def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:
     return np.asarray(mask, dtype=bool)
 
 
-def _write(result: CaseResult, output: Path, force: bool) -> Path:
+def _write(result: CaseResult, output: Path, force: bool, date: datetime | None) -> Path:
     from miliary_seg.report import write_case
 
-    return write_case(result, output, force)
+    return write_case(result, output, force, date)
 
 
 @dataclass(slots=True)

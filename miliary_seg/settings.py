@@ -122,7 +122,13 @@ class ReportSettings:
     """What is written."""
 
     identified: bool = False
-    """Keep file names and UIDs that could identify a patient in reports."""
+    """Keep file names, UIDs and (in DICOM objects) the patient and the study, which identify a person."""
+    dicom: Literal["auto", "always", "never"] = "auto"
+    """DICOM SEG and SR: ``auto`` = where the input was DICOM; ``always`` = with DICOM images made from other input."""
+    seg: Literal["binary", "labelmap"] = "binary"
+    """Segmentation of one bit a segment (read by most viewers), or of segment numbers (smaller, newer)."""
+    rtstruct: bool = False
+    """Write the outlines of the lesions as an RT Structure Set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class Sayer:
             say(error)
             if self._as_json:
                 self._failed.append({"case": outcome.case, "code": error.code, "message": str(error)})
-        elif outcome.folder is not None:
+        if outcome.folder is not None:
             self._verdicts[outcome.verdict] += 1
             if self._as_json:
                 self._folders.append(outcome.folder)

@@ -32,6 +32,12 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     ] = False,
     mask: Annotated[Path | None, typer.Option(help="Your own brain mask (NIfTI on the scan's grid).")] = None,
     sensitivity: Annotated[str, typer.Option(help="Operating point: high, balanced or specific.")] = "",
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write SEG and SR for input other than DICOM too.")] = False,
+    seg: Annotated[str, typer.Option(help="DICOM segmentation: binary or labelmap.")] = "",
+    rtstruct: Annotated[bool, typer.Option("--rtstruct", help="Write an RT Structure Set of the lesions.")] = False,
+    identified: Annotated[
+        bool, typer.Option("--identified", help="Keep names, dates and paths that identify the patient.")
+    ] = False,
     config: Config = None,
     changes: Changes = None,
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
@@ -47,6 +53,8 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     options = {"load.sequence": sequence, "load.series": series, "detect.sensitivity": sensitivity}
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
     options |= {"load.resample": "true"} if resample else {}
+    options |= {"report.seg": seg} | ({"report.dicom": "always"} if dicom else {})
+    options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
     batch = BatchOptions(jobs=jobs, timeout_s=timeout, scheduler=scheduler)

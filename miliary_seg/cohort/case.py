@@ -15,7 +15,7 @@ from miliary_seg.cohort.mark import Origin, make_mark, origin_of
 from miliary_seg.cohort.plan import CaseOutcome, CaseProduct, CaseWork, Rows, RunPlan, Seal
 from miliary_seg.cohort.records import CaseLog, log_path
 from miliary_seg.cohort.resume import finished
-from miliary_seg.errors import InputError, MiliaryError, NoBrainError, UnreadableFileError
+from miliary_seg.errors import InputError, MiliaryError, NoBrainError, PartialOutputError, UnreadableFileError
 
 if TYPE_CHECKING:
     from miliary_seg.domain.result import CaseResult
@@ -40,9 +40,13 @@ class AnalyzeAndWrite:
         result, timings = analyzed(case, plan)
         start = perf_counter()
         verdict, rows = str(result.decision.verdict), tuple(case_rows(result))
-        folder = write_case(result, plan.output, force=True, seal=lambda draft: seal(draft, verdict, rows))
+        partial: PartialOutputError | None = None
+        try:
+            folder = write_case(result, plan.output, force=True, seal=lambda draft: seal(draft, verdict, rows))
+        except PartialOutputError as error:
+            folder, partial = Path(error.where), error
         timings = {**timings, "report": perf_counter() - start}
-        return CaseProduct(folder=folder, verdict=verdict, rows=rows, timings_s=timings)
+        return CaseProduct(folder=folder, verdict=verdict, rows=rows, timings_s=timings, error=partial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +142,7 @@ def _kept_or_done(case: FoundCase, plan: RunPlan, work: CaseWork, log: CaseLog) 
         verdict=product.verdict,
         rows=product.rows,
         timings_s=product.timings_s,
+        error=product.error,
     )
 
 

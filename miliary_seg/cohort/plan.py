@@ -56,6 +56,8 @@ class CaseProduct:
     verdict: str
     rows: Rows = ()
     timings_s: dict[str, float] = field(default_factory=dict)
+    error: MiliaryError | None = None
+    """Why some of its files are missing."""
 
 
 class CaseWork(Protocol):
@@ -86,6 +88,7 @@ class CaseOutcome:
     verdict: str = ""
     rows: Rows = ()
     error: MiliaryError | None = None
+    """Why it failed; with a ``folder``, why some of its files are missing."""
     kept: bool = False
     """Whether it was finished before, with the same input and settings, and was left as it is."""
     seconds: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,9 @@ class CaseResult:
     software: dict[str, str]
     caveats: tuple[Reason, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict, compare=False)
-    writer: Callable[[CaseResult, Path, bool], Path] | None = field(default=None, compare=False, repr=False)
+    writer: Callable[[CaseResult, Path, bool, datetime | None], Path] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def series_of(self, series: str = "") -> SeriesResult:
         """One series: the one named, else the one that the verdict rests on, else the preferred one.
@@ -184,17 +187,29 @@ class CaseResult:
     def _repr_html_(self) -> str:
         return str(shown("cards.case", self))
 
-    def write(self, output: str | Path, *, force: bool = False) -> Path:
+    def write(self, output: str | Path, *, force: bool = False, date: datetime | None = None) -> Path:
         """Write the same files as ``miliary-seg run`` under ``output/<case>/`` and return that folder.
+
+        Parameters
+        ----------
+        output
+            Folder for results.
+        force
+            Replace an earlier result.
+        date
+            Date and time for the DICOM objects: results know no clock. None = ``SOURCE_DATE_EPOCH``, else the study's
+            own date (``report.identified``) or none.
 
         Raises
         ------
         OutputError
             If the folder exists already (without ``force``) or cannot be written.
+        PartialOutputError
+            If a DICOM object cannot be made; everything else has been written.
         """
         if self.writer is None:
             raise TypeError("this CaseResult was built by hand and has no writer; use miliary_seg.report.write_case")
-        return self.writer(self, Path(output), force)
+        return self.writer(self, Path(output), force, date)
 
 
 def _lesion_row(lesion: Lesion, place: Assignment) -> dict[str, Any]:

@@ -36,8 +36,14 @@ class Source:
     study_instance_uid: str = ""
     series_instance_uid: str = ""
     frame_of_reference_uid: str = ""
+    sop_class_uid: str = ""
+    """What kind of DICOM image the slices are."""
     sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
     """One per slice along the slice axis; empty where there are none."""
+    frame_numbers: tuple[int, ...] = field(default=(), repr=False)
+    """Frame (from 1) of each slice within its multi-frame instance; empty where instances have one frame."""
+    instances: tuple[str, ...] = field(default=(), repr=False)
+    """SOPInstanceUIDs of every DICOM image used, each once, whether or not a slice is one of them."""
     orientation_source: str = ""
     """``ImageOrientationPatient``, ``sform``, ``qform``, ``stated by the user`` or ``none``."""
 

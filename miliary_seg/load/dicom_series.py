@@ -17,7 +17,7 @@ from miliary_seg.load.attributes import first_item, items, number, text, tokens
 from miliary_seg.load.dicom_file import Header, file_boundary, quiet_pydicom, read_header
 from miliary_seg.load.enhanced import enhanced_planes
 from miliary_seg.load.mosaic import is_mosaic, mosaic_planes
-from miliary_seg.load.planes import Plane, agent_given, classic_plane, pixel_layout
+from miliary_seg.load.planes import Plane, agent_given, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.sequence import Clues
 from miliary_seg.load.uih_grid import uih_planes
 
@@ -87,14 +87,14 @@ def read_image(path: Path, known: SeriesFacts | None = None) -> DicomImage | Not
 
 def _described(header: Header, known: SeriesFacts) -> DicomImage | NotAnImage:
     dataset, path = header.dataset, header.path
-    sop_class = text(dataset, "SOPClassUID") or _meta(dataset, "MediaStorageSOPClassUID")
+    kind_uid = sop_class(dataset)
     modality_said = text(dataset, "Modality").upper()
-    if sop_class == _DICOMDIR or items(dataset, "DirectoryRecordSequence"):
+    if kind_uid == _DICOMDIR or items(dataset, "DirectoryRecordSequence"):
         return NotAnImage(path=path, reason="a DICOMDIR: a list of files, not an image")
-    if sop_class and sop_class not in IMAGE_CLASSES:
-        return NotAnImage(path=path, reason=f"{_class_name(sop_class)}: not an acquired MR or CT image")
-    modality = IMAGE_CLASSES.get(sop_class) or {"MR": Modality.MR, "CT": Modality.CT}.get(modality_said)
-    if modality is None or (sop_class and modality_said not in ("", "MR", "CT")):
+    if kind_uid and kind_uid not in IMAGE_CLASSES:
+        return NotAnImage(path=path, reason=f"{_class_name(kind_uid)}: not an acquired MR or CT image")
+    modality = IMAGE_CLASSES.get(kind_uid) or {"MR": Modality.MR, "CT": Modality.CT}.get(modality_said)
+    if modality is None or (kind_uid and modality_said not in ("", "MR", "CT")):
         if header.pixel_tag == 0 and not modality_said:
             raise UnreadableFileError(
                 "a DICOM file without image or type: cut short?", where=path, todo="copy it again"
@@ -102,10 +102,6 @@ def _described(header: Header, known: SeriesFacts) -> DicomImage | NotAnImage:
         kind = re.sub(r"[^A-Z]", "", modality_said)[:8]
         return NotAnImage(path=path, reason=f"modality {kind or 'not stated'}: not MR or CT")
     return _image(header, modality, known)
-
-
-def _meta(dataset: Any, keyword: str) -> str:
-    return text(getattr(dataset, "file_meta", {}), keyword)
 
 
 def _class_name(uid: str) -> str:

@@ -145,6 +145,7 @@ def _source(found: FoundSeries, planes: list[Plane], digests: dict[str, str], *,
     digest = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
     stack: Any = found.source.stack
     as_acquired = n_slices == len(planes)
+    many_frames = planes[0].layout.n_frames > 1
     return Source(
         format="DICOM",
         paths=tuple(str(plane.layout.path) for plane in planes) if len(digests) > 1 else tuple(digests),
@@ -152,6 +153,9 @@ def _source(found: FoundSeries, planes: list[Plane], digests: dict[str, str], *,
         study_instance_uid=found.source.study_uid,
         series_instance_uid=found.series_instance_uid,
         frame_of_reference_uid=found.source.frame_of_reference_uid,
+        sop_class_uid=planes[0].sop_class_uid,
         sop_instance_uids=tuple(plane.sop_instance_uid for plane in planes) if as_acquired and stack else (),
+        frame_numbers=tuple(plane.frame + 1 for plane in planes) if as_acquired and many_frames else (),
+        instances=tuple(dict.fromkeys(plane.sop_instance_uid for plane in planes)),
         orientation_source="ImageOrientationPatient",
     )

@@ -10,7 +10,7 @@ from typing import Any
 from miliary_seg.errors import UnreadableFileError
 from miliary_seg.load.attributes import first_item, items, number, numbers, text
 from miliary_seg.load.dicom_file import Header, PixelLayout
-from miliary_seg.load.planes import Plane, Trait, image_kind, modality_lut, positive
+from miliary_seg.load.planes import Plane, Trait, image_kind, modality_lut, positive, sop_class
 
 
 def enhanced_planes(header: Header, layout: PixelLayout) -> list[Plane]:
@@ -52,6 +52,7 @@ def _plane(
         slope=slope,
         intercept=intercept,
         sop_instance_uid=common[0],
+        sop_class_uid=sop_class(header.dataset),
         traits={**common[1], **_traits(groups)},
     )
 

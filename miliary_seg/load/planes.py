@@ -32,6 +32,7 @@ class Plane:
     slope: float = 1.0
     intercept: float = 0.0
     sop_instance_uid: str = ""
+    sop_class_uid: str = ""
     traits: dict[str, Trait] = field(default_factory=dict)
     """What tells planes at one position apart: echo, b-value, time."""
 
@@ -152,8 +153,14 @@ def classic_plane(header: Header, layout: PixelLayout) -> Plane:
         slope=slope,
         intercept=intercept,
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
+        sop_class_uid=sop_class(dataset),
         traits=classic_traits(dataset),
     )
+
+
+def sop_class(dataset: Any) -> str:
+    """SOPClassUID, or what the meta header says of it."""
+    return text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", {}), "MediaStorageSOPClassUID")
 
 
 def classic_traits(dataset: Any) -> dict[str, Trait]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 MR_STORAGE, CT_STORAGE = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2"
+IMPLEMENTATION_UID = "2.25.279061837285341917243905523419263120371"
 CT_INTERCEPT_HU = -1024.0
 """Stored 0 is -1024 HU, as scanners write it."""
 DIRECT_RANGE = (200.0, 32767.0)
@@ -45,6 +46,10 @@ PARAMETERS: dict[Sequence, tuple[list[str], list[str], str, float, float, float 
 """ScanningSequence, SequenceVariant, MRAcquisitionType, RepetitionTime, EchoTime, InversionTime (ms), as usual."""
 
 
+_IDENTIFYING = ("date", "description", "protocol", "patient_id", "series_number", "contrast_agent")
+"""Texts that tell one series from another: its UIDs follow from them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesText:
     """What the files say besides voxels and geometry."""
@@ -58,6 +63,17 @@ class SeriesText:
     series_number: int = 1
     contrast_agent: str = ""
     """ContrastBolusAgent; empty = by sequence (``GADOLINIUM`` for t1c, ``IODINE`` for ctc), else absent."""
+    patient_name: str = "PHANTOM"
+    study: str = "PHANTOM, synthetic, no patient"
+    """StudyDescription."""
+    model: str = "phantom"
+    """ManufacturerModelName."""
+    image_type: str = "PRIMARY"
+    """Second value of ImageType."""
+    deidentification: str = "synthetic"
+    """DeidentificationMethod."""
+    derivation: str = "computed from an average brain; shows no person"
+    """DerivationDescription."""
 
 
 def write_series(
@@ -139,11 +155,17 @@ class _Uids:
     def __init__(self, volume: Volume, text: SeriesText) -> None:
         digest = hashlib.sha256(volume.voxels.tobytes())
         digest.update(volume.grid.affine.tobytes())
-        digest.update(repr((volume.id, volume.slice_axis, sorted(asdict(text).items(), key=str))).encode())
+        said = [(name, value) for name, value in asdict(text).items() if name in _IDENTIFYING]
+        digest.update(repr((volume.id, volume.slice_axis, sorted(said, key=str))).encode())
         self.seed = digest.hexdigest()
 
     def of(self, role: str) -> str:
-        return f"2.25.{int(hashlib.sha256(f'{self.seed}/{role}'.encode()).hexdigest()[:32], 16)}"
+        return derived_uid(self.seed, role)
+
+
+def derived_uid(seed: str, role: str) -> str:
+    """A UID of the 2.25 root (PS3.5 B.2) that follows from a seed and a role: equal text gives equal UIDs."""
+    return f"2.25.{int(hashlib.sha256(f'{seed}/{role}'.encode()).hexdigest()[:32], 16)}"
 
 
 def _header(volume: Volume, text: SeriesText, uids: _Uids, index: int) -> FileDataset:
@@ -156,14 +178,14 @@ def _header(volume: Volume, text: SeriesText, uids: _Uids, index: int) -> FileDa
     meta.MediaStorageSOPClassUID = UID(CT_STORAGE if is_ct else MR_STORAGE)
     meta.MediaStorageSOPInstanceUID = UID(instance)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID("2.25.279061837285341917243905523419263120371")
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     instance_values = {
         "SOPClassUID": meta.MediaStorageSOPClassUID,
         "SOPInstanceUID": instance,
         "InstanceNumber": index + 1,
     }
-    values = instance_values | _words(volume, text, uids) | _geometry(volume, index) | _acquisition(volume, text)
+    values = instance_values | _words(volume, text, uids) | plane_geometry(volume, index) | _acquisition(volume, text)
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
     return dataset
@@ -173,7 +195,7 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
     day = text.date.strftime("%Y%m%d")
     return {
         "SpecificCharacterSet": "ISO_IR 192",
-        "ImageType": ["DERIVED", "PRIMARY", "AXIAL" if volume.modality is Modality.CT else "OTHER"],
+        "ImageType": ["DERIVED", text.image_type, "AXIAL" if volume.modality is Modality.CT else "OTHER"],
         "StudyInstanceUID": uids.of("study"),
         "SeriesInstanceUID": uids.of("series"),
         "FrameOfReferenceUID": uids.of("frame of reference"),
@@ -184,19 +206,18 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
         ),
         "Modality": str(volume.modality),
         "Manufacturer": "miliary-seg",
-        "ManufacturerModelName": "phantom",
-        "StudyDescription": "PHANTOM, synthetic, no patient",
+        "ManufacturerModelName": text.model,
+        "StudyDescription": text.study,
         "SeriesDescription": text.description,
         "ProtocolName": text.protocol,
-        "PatientName": "PHANTOM",
+        "PatientName": text.patient_name,
         "PatientID": text.patient_id,
         "PatientSex": "O",
         "PatientIdentityRemoved": "YES",
-        "DeidentificationMethod": "synthetic",
-        "DerivationDescription": "computed from an average brain; shows no person",
+        "DeidentificationMethod": text.deidentification,
+        "DerivationDescription": text.derivation,
         "BodyPartExamined": "BRAIN",
         "PatientPosition": "HFS",
-        "Laterality": "",
         "StudyID": "1",
         "SeriesNumber": text.series_number,
         "AcquisitionNumber": 1,
@@ -205,7 +226,8 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
     }
 
 
-def _geometry(volume: Volume, index: int) -> dict[str, Any]:
+def plane_geometry(volume: Volume, index: int) -> dict[str, Any]:
+    """Attributes that place one slice (LPS+ mm): rows run along the higher in-plane voxel axis."""
     columns, rows = (a for a in range(3) if a != volume.slice_axis)
     corner = np.zeros(3)
     corner[volume.slice_axis] = index

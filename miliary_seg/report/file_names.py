@@ -16,6 +16,11 @@ COMPARTMENT_MAP = "compartments.nii.gz"
 LESIONS = "lesions.csv"
 SLICES = "slices.csv"
 CANDIDATES = "candidates.csv"
+SEGMENTATION = "lesions.seg.dcm"
+MEASUREMENTS = "measurements.sr.dcm"
+STRUCTURE_SET = "lesions.rtstruct.dcm"
+IMAGES = "images"
+"""Folder of DICOM images, written where the input was none and DICOM objects are asked for."""
 
 
 def case_folder(case: str) -> str:

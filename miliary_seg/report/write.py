@@ -9,13 +9,15 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.errors import OutputError
+from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
+from miliary_seg.report.dicom_files import DicomFiles, write_dicom
 from miliary_seg.report.document import case_document, is_identified
 from miliary_seg.report.nifti import write_label_map
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
@@ -26,7 +28,12 @@ _HIDDEN = re.compile(r"\.(.+)\.[0-9a-f]{32}\.(?:draft|old)")
 
 
 def write_case(
-    result: CaseResult, output: Path, force: bool = False, *, seal: Callable[[Path], None] | None = None
+    result: CaseResult,
+    output: Path,
+    force: bool = False,
+    date: datetime | None = None,
+    *,
+    seal: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write ``result.json``, ``report.html`` and the files of every series under ``output/<case>/``.
 
@@ -41,6 +48,8 @@ def write_case(
         Folder for results; made where it is missing.
     force
         Replace an earlier result. Only a folder that holds a ``result.json`` is ever replaced.
+    date
+        Date and time for the DICOM objects; None = ``SOURCE_DATE_EPOCH``, else what docs/dicom-outputs.md says.
     seal
         Called with the hidden folder when all files are in it, before it gets its final name.
 
@@ -53,12 +62,18 @@ def write_case(
     ------
     OutputError
         If a result is there already (without ``force``), the folder is not a result, or anything cannot be written.
+    PartialOutputError
+        If a DICOM object cannot be made; everything else has been written.
     """
     target = output / file_names.case_folder(result.case)
     with install_folder(target, file_names.RESULT, force) as draft:
-        _write_files(result, draft)
+        objects = _write_files(result, draft, date)
         if seal is not None:
             seal(draft)
+    errors = [error for found in objects for error in found.errors]
+    if errors:
+        listed = "; ".join(f"{error.where}: {error.what}" for error in errors)
+        raise PartialOutputError(listed, where=target, todo=errors[0].todo)
     return target
 
 
@@ -138,16 +153,21 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _write_files(result: CaseResult, folder: Path) -> None:
+def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> list[DicomFiles]:
     from miliary_seg.report.html import report_html
 
-    document = case_document(result)
-    validate(document)
-    (folder / file_names.RESULT).write_text(document_text(document), "utf-8", newline="\n")
-    names = file_names.series_folders(result)
+    names, objects = file_names.series_folders(result), []
     for series in result.series:
         _write_series(series, folder / names[series.id], result)
+        objects.append(write_dicom(series, folder / names[series.id], result, date))
+    document = case_document(result)
+    for row, series, found in zip(document["series"], result.series, objects, strict=True):
+        row["files"] |= {kind: f"{names[series.id]}/{name}" for kind, name in found.files.items()}
+        row["caveats"] += [{"code": "dicom_not_written", "text": f"{error.what}."} for error in found.errors]
+    validate(document)
+    (folder / file_names.RESULT).write_text(document_text(document), "utf-8", newline="\n")
     (folder / file_names.REPORT).write_text(report_html(result, document), "utf-8", newline="\n")
+    return objects
 
 
 def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> None:

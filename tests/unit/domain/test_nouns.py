@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
@@ -197,11 +198,12 @@ def test_equal_results_are_equal_whatever_the_clock_said() -> None:
 def test_a_result_writes_itself_through_its_writer(tmp_path: Path) -> None:
     calls: list[tuple[object, ...]] = []
 
-    def writer(result: CaseResult, output: Path, force: bool) -> Path:
-        calls.append((result.case, output, force))
+    def writer(result: CaseResult, output: Path, force: bool, date: datetime | None) -> Path:
+        calls.append((result.case, output, force, date))
         return output / result.case
 
-    assert case(writer=writer).write(str(tmp_path), force=True) == tmp_path / "a"
-    assert calls == [("a", tmp_path, True)]
+    day = datetime(2026, 1, 2, tzinfo=UTC)
+    assert case(writer=writer).write(str(tmp_path), force=True, date=day) == tmp_path / "a"
+    assert calls == [("a", tmp_path, True, day)]
     with pytest.raises(TypeError, match="write_case"):
         case().write(tmp_path)

@@ -164,7 +164,9 @@ def _volume(recipe: Recipe, voxels: np.ndarray, grid: Grid, slice_axis: int) -> 
             study_instance_uid="1.2.826.0.1.99.1.1",
             series_instance_uid="1.2.826.0.1.99.1.2",
             frame_of_reference_uid="1.2.826.0.1.99.1.3",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1." + ("4" if recipe.modality is Modality.MR else "2"),
             sop_instance_uids=tuple(f"1.2.826.0.1.99.1.2.{k + 1}" for k in range(n)),
+            instances=tuple(f"1.2.826.0.1.99.1.2.{k + 1}" for k in range(n)),
             orientation_source="ImageOrientationPatient",
         ),
     )
