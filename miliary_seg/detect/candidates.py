@@ -72,13 +72,13 @@ def fine_octave(work: WorkVolume) -> Octave:
     """The work grid itself: lesions up to about 7 mm."""
     sigmas = [SIGMA_0_MM * 2 ** (i / 2) for i in range(FINE_SCALES)]
     done = [_block_variance(b) for b in work.grid.block]
-    space = scale_space(work.voxels, work.spacing_mm, sigmas, done)
+    space = scale_space(work.release(), work.spacing_mm, sigmas, done)
     return _octave(space, work.mask, range(FINE_SCALES - 1), (1, 1, 1))
 
 
 def coarse_octave(work: WorkVolume) -> Octave | None:
     """A grid about half as fine, for larger masses; None where the mask is too small for it."""
-    sizes = zip(work.spacing_mm, work.voxels.shape, strict=True)
+    sizes = zip(work.spacing_mm, work.mask.shape, strict=True)
     z, y, x = (max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
     block = (z, y, x)
     mask = block_mean(work.mask, block) > 0.5

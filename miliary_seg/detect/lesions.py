@@ -99,7 +99,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     work = prepare(volume.voxels, mask, work_grid(volume, mask))
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
-    thick = is_thick(work.spacing_mm, work.voxels.shape[0])
+    thick = is_thick(work.spacing_mm, len(work.mask))
     found = search(work, polarity)
     point = operating_point(settings.sensitivity, thick)
     return _judge(volume, work, found, (polarity, point))
@@ -114,10 +114,15 @@ def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
 
 def search(work: WorkVolume, polarity: Polarity) -> Found:
     """All candidates of a scan with features and probability, in order of falling probability."""
-    thick = is_thick(work.spacing_mm, work.voxels.shape[0])
+    thick = is_thick(work.spacing_mm, len(work.mask))
     signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
     # One grid after the other, so that only one scale space exists at a time.
-    parts = [_search_octave(octave(work), work, sign) for octave in (fine_octave, coarse_octave) for sign in signs]
+    fine = fine_octave(work)
+    parts = [_search_octave(fine, work, sign) for sign in signs]
+    del fine
+    coarse = coarse_octave(work)
+    parts += [_search_octave(coarse, work, sign) for sign in signs]
+    del coarse
     index = np.concatenate([part[0] for part in parts])
     radius = np.concatenate([part[1] for part in parts])
     sign = np.concatenate([part[2] for part in parts])
@@ -143,7 +148,7 @@ def _search_octave(
         return np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=int), {name: np.zeros(0) for name in FEATURES}
     blobs = clear_of_noise(octave, find_maxima(octave, sign), CONTRAST_FLOOR * work.noise, sign)
     block = np.array(octave.block)
-    radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, work.voxels.shape[0]))
+    radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, len(work.mask)))
     features = measure_features(octave, blobs, work, sign)
     return blobs.index * block + (block - 1) / 2, radius, np.full(len(blobs), sign), features
 

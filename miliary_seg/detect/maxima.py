@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import BATCH_PIXELS, ScaleSpace, over_slices
+from miliary_seg.detect.scale_space import ScaleSpace, over_slices
 from miliary_seg.domain.volume import BoolArray
 
 IntArray = NDArray[np.intp]
@@ -23,6 +23,8 @@ SQUARE = np.ones((3, 3), dtype=np.uint8)
 """A pixel and its 8 neighbours."""
 LINE = SQUARE[:1]
 """A pixel and its 2 neighbours in the row."""
+BATCH_PIXELS = 200_000
+"""Pixels of a slice range searched together: long calls beside their overhead, little memory beside the volume."""
 NEAREST = (0, -1, 1)
 """Steps to the neighbours along an axis, itself first."""
 

@@ -16,6 +16,8 @@ THICK_MM = 2.0
 """Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
 STEPS = np.eye(3, dtype=np.intp)
 """One voxel along each axis."""
+CHUNK = 8192
+"""Maxima looked at together: their neighbours stay in the cache, and memory does not grow with their number."""
 
 
 def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
@@ -68,7 +70,7 @@ def refine(
         shift, sigma[part], peak[part] = _parabolas(space, scale[part], voxel[part], sign)
         index[part] += shift
 
-    over_slices(work, len(scale))
+    over_slices(work, len(scale), CHUNK)
     return index, sigma, peak
 
 
@@ -106,7 +108,7 @@ def eigen_ratio(space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int) 
         values = np.linalg.eigvalsh(-sign * _hessian(space, scale[first:stop], voxel[first:stop]))
         ratio[first:stop] = np.clip(values[:, 0] / np.maximum(values[:, -1], 1e-12), -1, 1)
 
-    over_slices(work, len(scale))
+    over_slices(work, len(scale), CHUNK)
     return ratio
 
 

@@ -132,6 +132,7 @@ def scale_space(
     True
     """
     source = np.ascontiguousarray(array, dtype=np.float32)
+    del array  # It may be freed once the first width is there.
     spacing, sigmas = tuple(float(q) for q in spacing_mm), tuple(float(s) for s in sigmas_mm)
     if source.ndim != 3 or source.size == 0 or len(spacing) != 3:
         raise ValueError(f"need a non-empty 3-D array and 3 spacings, got shape {source.shape} and {len(spacing)}")
@@ -189,11 +190,21 @@ def threads() -> int:
     return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)))
 
 
-def over_slices(work: Callable[[int, int], None], n_slices: int) -> None:
-    """Run ``work(first, stop)`` over contiguous ranges of slices (or blobs, or whatever is counted), one per thread."""
-    n = max(1, min(threads(), n_slices))
-    edges = [n_slices * i // n for i in range(n + 1)]
-    with _one_thread_in_opencv(), ThreadPoolExecutor(n) as pool:
+def over_slices(work: Callable[[int, int], None], count: int, longest: int | None = None) -> None:
+    """Run ``work(first, stop)`` over contiguous ranges of slices (or of whatever is counted), on every thread.
+
+    Parameters
+    ----------
+    work
+        What to do; threads run it at the same time.
+    count
+        Number of slices.
+    longest
+        Most of them in one range, where memory matters; None for one range per thread.
+    """
+    n = max(1, min(threads(), count), -(-count // longest) if longest else 0)
+    edges = [count * i // n for i in range(n + 1)]
+    with _one_thread_in_opencv(), ThreadPoolExecutor(min(n, threads())) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
 
 

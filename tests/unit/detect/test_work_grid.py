@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.detect.intensity import fill_outside, noise_sigma, quantisation_step
+from miliary_seg.detect.intensity import fill_outside, noise_sigma, prepare, quantisation_step
 from miliary_seg.detect.work_grid import block_mean, work_grid
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume
@@ -59,3 +59,19 @@ def test_filling_keeps_the_inside_and_continues_it():
     assert filled.max() < 140
     near = ~mask & ((x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2 < 16**2)
     assert np.abs(filled[near] - (100 + x[near])).max() < 6
+
+
+def test_released_voxels_are_made_again_the_same(scene):
+    """Detection lets go of them while the finest scale space exists; who asks later gets the same numbers."""
+    head = scene(shape=(50, 52, 12), spacing=(0.3, 0.3, 2.0)).ball((7, 8, 10), 4.0)
+    voxels, mask = head.voxels(), head.mask(1.0)
+    voxels[20, 20, 5] = np.nan
+    volume = head.volume()
+    work = prepare(voxels, mask, work_grid(volume, mask))
+    first = work.release()
+    kept = first.copy()
+    first[:] = 0
+    assert np.array_equal(work.voxels, kept)
+    assert work.voxels is work.voxels
+    assert np.isfinite(kept).all()
+    assert kept.shape == work.mask.shape
