@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from miliary_seg.report.cohort_summary import write_cohort_summary
 from miliary_seg.report.document import SCHEMA_VERSION, case_document
-from miliary_seg.report.html import report_html
 from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.report_page import report_html
 from miliary_seg.report.statements import CITATION, PROPOSED_CRITERIA
 from miliary_seg.report.tables import case_rows, write_cases_table
 from miliary_seg.report.validation import schema, validate

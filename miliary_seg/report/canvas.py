@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -19,6 +19,9 @@ Path2D = NDArray[np.float64]
 """(n, 2) points: row, column in pixels of the cut-out picture, centres of pixels at whole numbers."""
 
 LETTER_GREY = 235
+
+PNG_LEVEL = 3
+"""Half the time of the default level for 5 % more bytes (measured on evidence slices)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +104,23 @@ class Canvas:
 
 def png_data_uri(image: Image.Image) -> str:
     """A picture as a PNG data URI, without any text chunk."""
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as PNG, without any text chunk."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=6)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
+
+
+def sheet(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Pictures of one size set into rows, as one picture."""
+    width, height = tiles[0].size
+    whole = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height))
+    for number, tile in enumerate(tiles):
+        whole.paste(tile, (number % columns * width, number // columns * height))
+    return whole
 
 
 def contours(picture: NDArray[Any], level: float = 0.5, within: NDArray[np.bool_] | None = None) -> list[Path2D]:

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.result import SeriesResult
-from miliary_seg.report.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png_data_uri
+from miliary_seg.report.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png, png_data_uri, sheet
 from miliary_seg.report.document import slice_counts
 from miliary_seg.report.palette import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
 from miliary_seg.report.plain_text import lesions
 from miliary_seg.report.views import Box, View, grey_window, to_grey
 
-EVIDENCE_HEIGHT_PX, PANEL_HEIGHT_PX, TILE_HEIGHT_PX = 720, 420, 210
+EVIDENCE_HEIGHT_PX, TILE_HEIGHT_PX, THUMBNAIL_HEIGHT_PX = 720, 210, 160
+
+STRIP_PLANES, STRIP_WIDTH_PX, STRIP_HEIGHT_PX = 5, 1500, 420
+"""Planes, width and greatest height of a strip that shows where the brain was found."""
+
+STRIP_MARGIN_MM = 8.0
 MARGIN_MM = 12.0
 """Skull and scalp stay in view: a reader judges from them whether a bright dot is a vessel."""
 
@@ -59,66 +63,61 @@ class Painter:
         what = f"{self.view.name} slice {index}"
         bare = self._slice(index, EVIDENCE_HEIGHT_PX)
         bare.letter(f"slice {index}")
-        marked = self._slice(index, EVIDENCE_HEIGHT_PX)
-        marked.draw(self._marks(index, EVIDENCE_HEIGHT_PX))
+        marked = self.marked(index, EVIDENCE_HEIGHT_PX)
         marked.letter(f"slice {index}: {self.counts[index]}")
         n = self.counts[index]
         return (
-            self._picture(bare, f"{what} without marks", index),
-            self._picture(marked, f"{what} with {lesions(n)} outlined", index),
+            _picture(bare.image, f"{what} without marks", index, n),
+            _picture(marked.image, f"{what} with {lesions(n)} outlined", index, n),
         )
+
+    def marked(self, index: int, height_px: int) -> Canvas:
+        """One slice with its lesions outlined, without letters."""
+        canvas = self._slice(index, height_px)
+        canvas.draw(self._marks(index, height_px))
+        return canvas
 
     def overview(self) -> Picture:
         """Evenly spaced slices through the brain with their marks and counts, as one picture."""
         columns, rows = TILES
         chosen = evenly_spaced(self._slices_with_brain(), columns * rows)
-        rows = -(-len(chosen) // columns)
         tiles = []
         for index in chosen:
-            canvas = self._slice(index, TILE_HEIGHT_PX)
-            canvas.draw(self._marks(index, TILE_HEIGHT_PX))
+            canvas = self.marked(index, TILE_HEIGHT_PX)
             canvas.letter(f"{index}: {self.counts[index]}")
             tiles.append(canvas.image)
-        width, height = tiles[0].size
-        sheet = Image.new("RGB", (columns * width, rows * height))
-        for number, tile in enumerate(tiles):
-            sheet.paste(tile, (number % columns * width, number // columns * height))
         alt = f"{len(chosen)} {self.view.name} slices from {chosen[0]} to {chosen[-1]} with lesions outlined"
-        return Picture(uri=png_data_uri(sheet), width=sheet.width, height=sheet.height, alt=alt)
+        return _picture(sheet(tiles, min(columns, len(tiles))), alt)
 
     def location(self) -> list[Picture]:
-        """Brain outline, midline and tentorium on an axial, a coronal and a sagittal plane."""
-        return [self._located(axis) for axis in sorted(range(3), key=self._plane_order)]
+        """Brain outline, midline and tentorium: a strip of axial, one of coronal and one of sagittal planes."""
+        return [self._strip(axis) for axis in sorted(range(3), key=self._plane_order)]
 
     def _plane_order(self, axis: int) -> int:
         return -self.series.volume.grid.world_axes[axis]
 
-    def _located(self, axis: int) -> Picture:
-        volume, location = self.series.volume, self.series.location
+    def _strip(self, axis: int) -> Picture:
+        """Planes across one axis, evenly spaced through the brain, all drawn on one scale."""
+        volume = self.series.volume
         view = View.across(volume.grid, axis, orientation_known=self.series.orientation_known)
-        index = self._telling_plane(axis)
-        inside = view.plane(self.mask, index)
-        canvas = Canvas(to_grey(view.plane(volume.voxels, index), self.window), view, PANEL_HEIGHT_PX)
+        box = Box.around(self.mask, view, STRIP_MARGIN_MM)
+        chosen = planes_through(self.mask, axis, STRIP_PLANES)
+        aspect = (box.right - box.left) * view.column_mm / ((box.bottom - box.top) * view.row_mm)
+        height = min(STRIP_HEIGHT_PX, round(STRIP_WIDTH_PX / len(chosen) / aspect))
+        tiles = [self._located(view, box, index, height) for index in chosen]
+        alt = f"{view.name} planes {', '.join(map(str, chosen))} with brain outline, midline and tentorium"
+        return _picture(sheet(tiles, len(tiles)), alt)
+
+    def _located(self, view: View, box: Box, index: int, height_px: int) -> Image.Image:
+        volume, location = self.series.volume, self.series.location
+        canvas = Canvas(to_grey(cut_plane(volume.voxels, view, box, index), self.window), view, height_px)
+        inside = cut_plane(self.mask, view, box, index)
         canvas.draw(_strokes(contours(inside), BRAIN_COLOUR))
         lines = ((location.midline_distance_mm, MIDLINE_COLOUR), (location.tentorium_distance_mm, TENTORIUM_COLOUR))
         for distances, colour in lines:
-            canvas.draw(_strokes(contours(view.plane(distances, index), 0.0, within=inside), colour))
+            canvas.draw(_strokes(contours(cut_plane(distances, view, box, index), 0.0, within=inside), colour))
         canvas.letter(f"{view.name} {index}")
-        return self._picture(canvas, f"{view.name} plane {index} with brain outline, midline and tentorium", index)
-
-    def _telling_plane(self, axis: int) -> int:
-        """The plane that shows most: through the cerebellum, off the midline, through the middle of the brain."""
-        labels = self.series.location.compartments.labels
-        world = self.series.volume.grid.world_axes[axis]
-        shown = self.mask
-        if world == 1:  # coronal: through the middle of what lies below the tentorium
-            below = labels >= Compartment.LEFT_INFRATENTORIAL
-            shown = below if below.any() else self.mask
-        if world == 0:  # sagittal: through one half, where tentorium and cerebellum are in view
-            left = (labels == Compartment.LEFT_SUPRATENTORIAL) | (labels == Compartment.LEFT_INFRATENTORIAL)
-            shown = left if left.any() else self.mask
-        area = np.flatnonzero(shown.any(axis=tuple(a for a in range(3) if a != axis)))
-        return int(area[len(area) // 2]) if area.size else shown.shape[axis] // 2
+        return canvas.image
 
     def _slice(self, index: int, height_px: int) -> Canvas:
         plane = cut_plane(self.series.volume.voxels, self.view, self.box, index)
@@ -141,10 +140,24 @@ class Painter:
         found = np.flatnonzero(self.mask.any(axis=others))
         return [int(k) for k in found] or list(range(self.series.volume.n_slices))
 
-    def _picture(self, canvas: Canvas, alt: str, index: int) -> Picture:
-        width, height = canvas.size
-        count = self.counts[index] if 0 <= index < len(self.counts) else 0
-        return Picture(uri=canvas.data_uri(), width=width, height=height, alt=alt, index=index, n_lesions=count)
+
+def thumbnail(series: SeriesResult) -> bytes:
+    """A small PNG of a series for lists of cases: its fullest evidence slice with the lesions outlined."""
+    painter = Painter(series)
+    index = max(shown_slices(series), key=lambda k: painter.counts[k])
+    canvas = painter.marked(index, THUMBNAIL_HEIGHT_PX)
+    return png(canvas.image)
+
+
+def planes_through(mask: NDArray[np.bool_], axis: int, n: int) -> list[int]:
+    """At most ``n`` planes across an axis at even steps through a mask, its outermost parts left out.
+
+    The planes through the middle of the brain, where midline and tentorium are, are always among them.
+    """
+    inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+    first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, mask.shape[axis] - 1)
+    steps = (np.arange(n) + 0.5) / n if n > 1 else np.array([0.5])
+    return sorted({round(first + step * (last - first)) for step in steps.tolist()})
 
 
 def shown_slices(series: SeriesResult) -> list[int]:
@@ -170,6 +183,11 @@ def evenly_spaced(items: list[int], n: int) -> list[int]:
     if len(items) <= n:
         return items
     return [items[round(position)] for position in np.linspace(0, len(items) - 1, n)]
+
+
+def _picture(image: Image.Image, alt: str, index: int = -1, n_lesions: int = 0) -> Picture:
+    uri = png_data_uri(image)
+    return Picture(uri=uri, width=image.width, height=image.height, alt=alt, index=index, n_lesions=n_lesions)
 
 
 def _lesion_colours(series: SeriesResult) -> dict[int, tuple[str, frozenset[int]]]:

@@ -1,100 +1,20 @@
-"""``report.html``: one self-contained page, readable without network, script or WebGL."""
+"""HTML for all pages: templates that escape every text, filters, and a policy against anything foreign."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Iterable
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.compartment import Compartment
-from miliary_seg.domain.lesion import Rejection
-from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.report.figures import Painter, shown_slices
 from miliary_seg.report.palette import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
-from miliary_seg.report.plain_text import lesions, plain
-from miliary_seg.report.plots import count_plot, projections, size_histogram
-from miliary_seg.report.statements import FACE_NOTE, RULE
+from miliary_seg.report.plain_text import lesions
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-TEMPLATE = "report.html.j2"
-MAX_REJECTIONS = 40
-"""Rejected candidates listed on the page, most probable first; all of them are in candidates.csv."""
-
-
-def report_html(result: CaseResult, document: dict[str, Any]) -> str:
-    """The page of one case.
-
-    Parameters
-    ----------
-    result
-        One analysed case.
-    document
-        What ``case_document`` made of it: the page prints these values, so that page and JSON cannot differ.
-
-    Returns
-    -------
-    str
-        HTML with every picture inline; deterministic.
-    """
-    panels = [_panel(series, values) for series, values in zip(result.series, document["series"], strict=True)]
-    deciding = set(document["deciding_series"])
-    panels.sort(key=lambda panel: panel["values"]["id"] not in deciding)  # stable: deciding series first
-    return page(
-        TEMPLATE,
-        document=document,
-        panels=panels,
-        rule=RULE,
-        face_note=FACE_NOTE,
-        compartments=[{"key": c.name.lower(), "text": c.text, "colour": COMPARTMENT_COLOURS[c]} for c in Compartment],
-        colours={"brain": BRAIN_COLOUR, "midline": MIDLINE_COLOUR, "tentorium": TENTORIUM_COLOUR},
-    )
-
-
-def _panel(series: SeriesResult, values: dict[str, Any]) -> dict[str, Any]:
-    """All that the template needs for one series beyond the document."""
-    painter = Painter(series)
-    return {
-        "values": values,
-        "evidence": [painter.evidence(index) for index in shown_slices(series)],
-        "overview": painter.overview(),
-        "location": painter.location(),
-        "window": painter.window,
-        "counts": count_plot(series),
-        "sizes": size_histogram(series),
-        "projections": projections(series),
-        "readings": _readings(values["decision"]),
-        "rejections": [_rejection(r) for r in _most_probable(series)],
-    }
-
-
-def _readings(decision: dict[str, Any]) -> dict[str, Any]:
-    """Readings grouped by answer, and which of them disagree with the answer given."""
-    readings = decision["readings"]
-    groups = {v: [r["name"] for r in readings if r["verdict"] == v] for v in ("MET", "NOT_MET", "INDETERMINATE")}
-    return {
-        "n": len(readings),
-        "groups": {verdict: names for verdict, names in groups.items() if names},
-        "disagreeing": [r for r in readings if r["verdict"] != decision["verdict"]],
-    }
-
-
-def _most_probable(series: SeriesResult) -> list[Rejection]:
-    ordered = sorted(series.detection.rejections, key=lambda r: (-r.candidate.probability, r.candidate.id))
-    return ordered[:MAX_REJECTIONS]
-
-
-def _rejection(rejection: Rejection) -> dict[str, Any]:
-    candidate = rejection.candidate
-    return {
-        "id": candidate.id,
-        "rule": plain(rejection.rule),
-        "reason": plain(rejection.reason),
-        "probability": candidate.probability,
-        "diameter_mm": candidate.diameter_mm,
-        "contrast": candidate.contrast,
-        "centroid_ras_mm": candidate.centroid_ras_mm,
-    }
 
 
 def page(template: str, **values: Any) -> str:
@@ -110,6 +30,38 @@ def page(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def content_policy(style: str, scripts: Iterable[str] = ()) -> str:
+    """Content-Security-Policy that lets this style and these scripts run, and nothing be fetched from anywhere.
+
+    Parameters
+    ----------
+    style
+        Exact content of the page's ``<style>``.
+    scripts
+        Exact contents of its ``<script>`` elements.
+    """
+    allowed = " ".join(map(_digest, scripts)) or "'none'"
+    rules = {
+        "default-src": "'none'",
+        "style-src": _digest(style),
+        "script-src": allowed,
+        "img-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+@cache
+def asset(name: str) -> str:
+    """Text of a file below this package that goes into a page as it is."""
+    return files("miliary_seg.report").joinpath(name).read_text("utf-8")
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -122,10 +74,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    compartments = [{"key": c.name.lower(), "text": c.text, "colour": COMPARTMENT_COLOURS[c]} for c in Compartment]
+    environment.globals["compartments"] = compartments
+    environment.globals["colours"] = {
+        "brain": BRAIN_COLOUR,
+        "midline": MIDLINE_COLOUR,
+        "tentorium": TENTORIUM_COLOUR,
+    }
     environment.filters["number"] = number
     environment.filters["percent"] = percent
     environment.filters["chance"] = chance
     environment.filters["lesions"] = lesions
+    environment.filters["short_place"] = short_place
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
@@ -141,6 +101,20 @@ def number(value: Any, digits: int = 1) -> str:
     if value is None:
         return "–"
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def short_place(compartment: Any) -> str:
+    """A compartment for narrow columns.
+
+    Examples
+    --------
+    >>> short_place("left_supratentorial"), short_place(None)
+    ('L supra', 'unknown')
+    """
+    if not compartment:
+        return "unknown"
+    side, level = str(compartment).split("_")
+    return f"{side[0].upper()} {level.removesuffix('tentorial')}"
 
 
 def chance(value: Any) -> str:

@@ -59,6 +59,8 @@ class Plot:
     line_at: float | None = None
     line_label: str = ""
     x_ends: tuple[str, str] = ("", "")
+    step: float = 0.0
+    """Distance of neighbouring bars where each stands for a slice that a click jumps to; 0 = no such bars."""
 
 
 def count_plot(series: SeriesResult) -> Plot:
@@ -99,6 +101,7 @@ def count_plot(series: SeriesResult) -> Plot:
         line_label=f"threshold {decision.threshold}",
         title=f"Lesions per slice; most {max(counts, default=0)}, threshold {decision.threshold}",
         x_ends=slice_ends(series),
+        step=step,
     )
 
 

@@ -1,0 +1,101 @@
+"""report.html in a real browser: hostile text, no WebGL, no script, both colour schemes, narrow screens, print."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = (
+    "</title></style></script><script>document.title='RUN'</script>\"'>"
+    "<img src=http://127.0.0.1:9/x onerror=\"document.title='RUN'\"><svg/onload=\"document.title='RUN'\">"
+    "<!--<script> {{ 7*7 }} ${document.title='RUN'} \x1b[31m =HYPERLINK(1) ../../etc/passwd C:\\x \u202e"
+)
+
+
+def test_hostile_text_runs_nothing_and_asks_for_nothing(opened, make_case):
+    page = opened(make_case(text=HOSTILE, case=HOSTILE, series_id=HOSTILE)).ready()
+    page.page.locator("tr[data-lesion='1']").click()
+    page.page.locator("details.candidates summary").click()
+    page.page.locator("details.candidates select").select_option("probability")
+    page.page.wait_for_timeout(200)
+    assert page.page.title() != "RUN"
+    assert "<script>" in page.page.title()
+    assert (page.messages, page.requests) == ([], [])
+    assert page.page.locator("img:not([src^='data:image/png'])").count() == 0
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "49" not in page.page.locator(".series").inner_text().split()
+
+
+def test_injected_script_is_refused_by_the_policy(opened, make_case):
+    page = opened(make_case())
+    title = page.page.title()
+    page.page.evaluate(
+        "const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s);"
+        "const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x'; document.body.append(i)"
+    )
+    page.page.wait_for_timeout(200)
+    assert page.page.title() == title
+    assert page.requests == []
+    assert any("Content Security Policy" in message for message in page.messages)
+
+
+def test_without_webgl_the_page_says_so_and_works(opened, browser_without_webgl, make_case):
+    page = opened(make_case(), within=browser_without_webgl)
+    page.page.wait_for_selector("[data-state='no-webgl']")
+    assert "offers no WebGL 2" in page.page.locator(".viewer").inner_text()
+    assert "complete without it" in page.page.locator(".viewer").inner_text()
+    page.page.locator("tr[data-lesion='3']").click()
+    assert page.told("lesion") == "3"
+    page.page.locator("svg.counts [data-slice='17']").click()
+    assert page.told("slice") == "17"
+    assert page.page.locator("figure img").count() >= 6
+    assert page.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert (page.messages, page.requests) == ([], [])
+
+
+def test_without_script_the_page_is_complete(opened, make_case):
+    page = opened(make_case(), java_script_enabled=False)
+    text = page.page.locator("body").inner_text()
+    for words in ("does not meet the proposed criteria", "needs JavaScript and WebGL 2", "L infra"):
+        assert words in text
+    assert page.page.locator("figure img").count() >= 6
+    assert page.page.locator(".tools").is_hidden()
+    assert page.page.locator("button.theme").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_colour_schemes_and_the_button(opened, make_case, scheme):
+    page = opened(make_case(), color_scheme=scheme)
+
+    def paper() -> float:
+        return float(np.mean(eval(page.page.evaluate("getComputedStyle(document.body).backgroundColor")[3:])))
+
+    assert (paper() > 200) is (scheme == "light")
+    button = page.page.locator("button.theme")
+    button.click()
+    assert (button.inner_text(), paper() > 200) == ("Colours: light", True)
+    button.click()
+    assert (button.inner_text(), paper() > 200) == ("Colours: dark", False)
+    button.click()
+    assert (button.inner_text(), paper() > 200) == ("Colours: auto", scheme == "light")
+
+
+@pytest.mark.parametrize("width", [820, 400])
+def test_narrow_screens_do_not_scroll_sideways(opened, make_case, width):
+    page = opened(make_case(text="a" * 200, case="c" * 120), width=width)
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.page.locator(".viewer").bounding_box()["width"] > 0.85 * width
+
+
+def test_print_shows_every_row_and_no_viewer(opened, make_case):
+    page = opened(make_case())
+    page.page.emulate_media(media="print")
+    assert page.page.locator(".viewer").is_hidden()
+    assert page.page.locator("table.lesions tbody tr").last.is_visible()
+    page.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.page.locator("details:not([open])").count() == 0
+    page.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.page.locator("details[open]").count() == 0
+    assert len(page.page.pdf()) > 50_000
