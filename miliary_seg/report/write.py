@@ -153,13 +153,8 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
                 folder.rmdir()
 
 
-<<<<<<< HEAD
 def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> list[DicomFiles]:
-    from miliary_seg.report.html import report_html
-=======
-def _write_files(result: CaseResult, folder: Path) -> None:
     from miliary_seg.report.report_page import report_html
->>>>>>> 046f5b1 (report.html: viewer with a sortable lesion table and count plot in step, pattern panel, contours on fifteen planes, every candidate)
 
     names, objects = file_names.series_folders(result), []
     for series in result.series:
