@@ -190,6 +190,7 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         else:
             lesions.append(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices))
     labels = _renumbered(labels, sizes)
+    labels.setflags(write=False)
     smallest = detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm)
     return Detection(
         candidates=tuple(candidates),

@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from miliary_seg.detect.features import Features, sample
 from miliary_seg.detect.intensity import WorkVolume
-from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.detect.scale_space import Spacing, over_slices
 from miliary_seg.detect.work_grid import block_mean
-from miliary_seg.domain.volume import BoolArray
+from miliary_seg.domain.volume import BoolArray, Float32Array
 
 Float64Array = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ EDGE_LIMIT_MM = 20.0
 LOCAL_PITCH_MM = 3.0
 LOCAL_SIGMA_MM = 8.0
 """Grid and width of the window in which a blob's grey value is compared with the brain around it."""
+SLAB = 8
+"""Slices of that grid made at a time."""
 
 
 def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, sign: NDArray[np.int_]) -> None:
@@ -39,10 +41,8 @@ def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, s
     z, y, x = (max(1, min(round(LOCAL_PITCH_MM / q), n)) for q, n in zip(work.spacing_mm, work.mask.shape, strict=True))
     block = (z, y, x)
     width = [LOCAL_SIGMA_MM / (q * b) for q, b in zip(work.spacing_mm, block, strict=True)]
-    brain = np.where(work.mask, work.voxels, np.float32(0))
     weight, total, square = (
-        ndi.gaussian_filter(block_mean(values, block), width, mode="constant", truncate=2.5)
-        for values in (work.mask, brain, brain * brain)
+        ndi.gaussian_filter(values, width, mode="constant", truncate=2.5) for values in _block_moments(work, block)
     )
     mean = total / np.maximum(weight, 1e-3)
     spread = np.sqrt(np.maximum(square / np.maximum(weight, 1e-3) - mean**2, work.noise**2))
@@ -50,6 +50,22 @@ def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, s
     here, around = (sample(values.astype(np.float32), place) for values in (mean, spread))
     for name, source in (("outlierness", "centre_value"), ("surround_outlierness", "surround_value")):
         features[name] = np.clip((features[source] - sign * here) / around, -10, 20)
+
+
+def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float32Array, ...]:
+    """Means over blocks of the mask, of the brain's grey values and of their squares."""
+    z, y, x = (n // b for n, b in zip(work.mask.shape, block, strict=True))
+    weight, total, square = (np.empty((z, y, x), dtype=np.float32) for _ in range(3))
+    voxels = work.voxels
+
+    def slab(first: int, stop: int) -> None:
+        slices = slice(first * block[0], stop * block[0])
+        brain = np.where(work.mask[slices], voxels[slices], np.float32(0))
+        for result, values in ((weight, work.mask[slices]), (total, brain), (square, brain * brain)):
+            result[first:stop] = block_mean(values, block)
+
+    over_slices(slab, z, SLAB)
+    return weight, total, square
 
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:

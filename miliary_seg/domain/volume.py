@@ -208,14 +208,16 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelMap:
-    """Integer labels on a grid; 0 is background."""
+    """Integer labels on a grid; 0 is background. Labels that are read-only already are kept, others are copied."""
 
     labels: NDArray[Any] = field(repr=False)
     grid: Grid
     names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        labels = np.array(self.labels)
+        labels = np.asarray(self.labels)
+        if labels.flags.writeable or labels.base is not None:
+            labels = labels.copy()
         if labels.dtype.kind not in "ui":
             raise UnsuitableImageError(f"labels must be integers, got {labels.dtype}")
         if labels.shape != self.grid.shape:
