@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from miliary_seg.cohort.mark import Origin, make_mark, origin_of
+from miliary_seg.cohort.mark import Mark, Origin, files_of, origin_of, plain_rows
 from miliary_seg.cohort.plan import CaseOutcome, CaseProduct, CaseWork, Rows, RunPlan, Seal
 from miliary_seg.cohort.records import CaseLog, log_path
 from miliary_seg.cohort.resume import finished
@@ -36,13 +36,20 @@ class AnalyzeAndWrite:
     def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
         """Load, analyse and write."""
         from miliary_seg.report import case_rows, write_case
+        from miliary_seg.report.file_names import THUMBNAIL
+        from miliary_seg.report.thumbnail import thumbnail
 
         result, timings = analyzed(case, plan)
         start = perf_counter()
         verdict, rows = str(result.decision.verdict), tuple(case_rows(result))
         partial: PartialOutputError | None = None
+
+        def end(draft: Path, missing: str) -> None:
+            (draft / THUMBNAIL).write_bytes(thumbnail(result))
+            seal(draft, verdict, rows, missing)
+
         try:
-            folder = write_case(result, plan.output, force=True, seal=lambda draft: seal(draft, verdict, rows))
+            folder = write_case(result, plan.output, force=True, seal=end)
         except PartialOutputError as error:
             folder, partial = Path(error.where), error
         timings = {**timings, "report": perf_counter() - start}
@@ -130,10 +137,17 @@ def _kept_or_done(case: FoundCase, plan: RunPlan, work: CaseWork, log: CaseLog) 
     folder = plan.output / work.folder(case.id)
     mark = finished(folder, origin, plan)
     if mark is not None:
-        return CaseOutcome(case=case.id, folder=folder, verdict=mark.verdict, rows=mark.rows, kept=True)
+        return _kept(mark, folder)
 
-    def seal(draft: Path, verdict: str, rows: Rows) -> None:
-        make_mark(case.id, verdict, origin, rows, draft).write(draft)
+    def seal(draft: Path, verdict: str, rows: Rows, missing: str = "") -> None:
+        Mark(
+            case=case.id,
+            verdict=verdict,
+            origin=origin,
+            rows=plain_rows(rows),
+            files=files_of(draft),
+            missing=missing,
+        ).write(draft)
 
     product = work(case, plan, seal)
     return CaseOutcome(
@@ -144,6 +158,15 @@ def _kept_or_done(case: FoundCase, plan: RunPlan, work: CaseWork, log: CaseLog) 
         timings_s=product.timings_s,
         error=product.error,
     )
+
+
+def _kept(mark: Mark, folder: Path) -> CaseOutcome:
+    error = (
+        PartialOutputError(mark.missing, where=folder, todo="as before: the input is the same")
+        if mark.missing
+        else None
+    )
+    return CaseOutcome(case=mark.case, folder=folder, verdict=mark.verdict, rows=mark.rows, kept=True, error=error)
 
 
 def _origin(case: FoundCase, plan: RunPlan) -> Origin:

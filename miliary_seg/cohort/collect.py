@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from miliary_seg.cohort.mark import Mark, read_mark
-from miliary_seg.cohort.records import LEDGER, LOGS
+from miliary_seg.cohort.records import LEDGER, LOGS, read_ledger
 from miliary_seg.cohort.resume import SETTINGS
 from miliary_seg.errors import OutputError
 from miliary_seg.settings import Settings
@@ -43,6 +43,7 @@ def write_tables(output: Path, settings: Settings) -> Collected:
         If they cannot be written.
     """
     from miliary_seg.report import write_cases_table
+    from miliary_seg.report.file_names import INDEX
     from miliary_seg.report.volume_files import write_bytes
 
     marks, left_out = [], []
@@ -59,7 +60,68 @@ def write_tables(output: Path, settings: Settings) -> Collected:
         write_cases_table([row for _, mark in marks for row in mark.rows], output)
         write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
     versions = tuple(sorted({mark.origin.software for _, mark in marks}))
+    failures = _failures(output)
+    if marks or failures.causes:
+        write_bytes(output / INDEX, _index(output, marks, failures, settings.digest).encode(), force=True)
     return Collected(n_cases=len(marks), left_out=tuple(sorted(left_out)), versions=versions)
+
+
+def _index(output: Path, marks: list[tuple[Path, Mark]], failures: _Failures, digest: str) -> str:
+    """The page over finished and failed cases."""
+    from miliary_seg.report.cases_page import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
+    from miliary_seg.report.file_names import REPORT, THUMBNAIL
+
+    cases = []
+    for folder, mark in marks:
+        below = folder.relative_to(output).as_posix()
+        paths = {name: f"{below}/{name}" if name in mark.files else "" for name in (REPORT, THUMBNAIL)}
+        cases.append(
+            PageCase(
+                case=mark.case,
+                status=mark.verdict,
+                row=deciding_row(mark.rows),
+                n_series=len(mark.rows),
+                report=paths[REPORT],
+                thumbnail=paths[THUMBNAIL],
+            )
+        )
+    finished = {case.case for case in cases}
+    cases += [
+        PageCase(case=c, status="failed", row={}, cause=w) for c, w in failures.causes.items() if c not in finished
+    ]
+    first = (case for case in in_order(cases)[:MAX_PICTURES] if case.thumbnail)
+    pictures = {case.case: (output / case.thumbnail).read_bytes() for case in first}
+    return cases_page(
+        cases,
+        pictures,
+        digest=digest,
+        versions=sorted({mark.origin.software.split()[-1] for _, mark in marks}),
+        n_unreadable=failures.n_unreadable,
+    )
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What the ledger of an output folder says of cases that did not finish."""
+
+    causes: dict[str, str] = field(default_factory=dict)
+    """By case, where its last event is a failure."""
+    n_unreadable: int = 0
+    """Inputs of the last run."""
+
+
+def _failures(output: Path) -> _Failures:
+    found = _Failures()
+    for event in read_ledger(output):
+        if event["event"] == "begin":
+            found.n_unreadable = 0
+        elif event["event"] == "unreadable":
+            found.n_unreadable += 1
+        elif event["event"] == "failed":
+            found.causes[str(event.get("case"))] = str(event.get("cause"))
+        elif event["event"] in {"done", "kept"}:
+            found.causes.pop(str(event.get("case")), None)
+    return found
 
 
 def finished_cases(output: Path) -> Iterator[tuple[Path, Mark]]:

@@ -54,6 +54,8 @@ class Mark:
     """Rows of cases.csv."""
     files: dict[str, dict[str, Any]]
     """Path below the folder -> ``bytes`` and ``sha256``."""
+    missing: str = ""
+    """Files that could not be made, and why; the same input would lack them again."""
 
     def write(self, folder: Path) -> None:
         """Write the mark into a folder."""
@@ -89,15 +91,18 @@ def read_mark(folder: Path) -> Mark | None:
     return mark if valid else None
 
 
-def make_mark(case: str, verdict: str, origin: Origin, rows: tuple[Mapping[str, Any], ...], folder: Path) -> Mark:
-    """The mark of a folder whose files are all written."""
-    files = {
+def files_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file below a folder, for its mark."""
+    return {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _file_digest(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    plain = tuple({name: _finite(value) for name, value in row.items()} for row in rows)
-    return Mark(case=case, verdict=verdict, origin=origin, rows=plain, files=files)
+
+
+def plain_rows(rows: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """Rows without numbers that JSON does not know."""
+    return tuple({name: _finite(value) for name, value in row.items()} for row in rows)
 
 
 def origin_of(case: FoundCase, plan: RunPlan, software: str) -> Origin:

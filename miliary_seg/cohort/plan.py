@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,8 +15,13 @@ if TYPE_CHECKING:
 Rows = tuple[dict[str, Any], ...]
 """Rows of cases.csv, as ``report.case_rows`` gives them."""
 
-Seal = Callable[[Path, str, Rows], None]
-"""``seal(draft, verdict, rows)`` writes the completion mark into the folder that is about to get its final name."""
+
+class Seal(Protocol):
+    """Writes the completion mark into the draft folder of a case, when all other files are in it."""
+
+    def __call__(self, draft: Path, verdict: str, rows: Rows, missing: str = "") -> None:
+        """Seal a draft; ``missing`` says which files could not be made and why."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

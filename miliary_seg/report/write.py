@@ -33,7 +33,7 @@ def write_case(
     force: bool = False,
     date: datetime | None = None,
     *,
-    seal: Callable[[Path], None] | None = None,
+    seal: Callable[[Path, str], None] | None = None,
 ) -> Path:
     """Write ``result.json``, ``report.html`` and the files of every series under ``output/<case>/``.
 
@@ -51,7 +51,8 @@ def write_case(
     date
         Date and time for the DICOM objects; None = ``SOURCE_DATE_EPOCH``, else what docs/dicom-outputs.md says.
     seal
-        Called with the hidden folder when all files are in it, before it gets its final name.
+        Called with the hidden folder when all files are in it, before it gets its final name, and with what is
+        missing of it and why (empty = nothing).
 
     Returns
     -------
@@ -67,12 +68,11 @@ def write_case(
     """
     target = output / file_names.case_folder(result.case)
     with install_folder(target, file_names.RESULT, force) as draft:
-        objects = _write_files(result, draft, date)
-        if seal is not None:
-            seal(draft)
-    errors = [error for found in objects for error in found.errors]
-    if errors:
+        errors = [error for found in _write_files(result, draft, date) for error in found.errors]
         listed = "; ".join(f"{error.where}: {error.what}" for error in errors)
+        if seal is not None:
+            seal(draft, listed)
+    if errors:
         raise PartialOutputError(listed, where=target, todo=errors[0].todo)
     return target
 

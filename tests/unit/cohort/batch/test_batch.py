@@ -71,6 +71,17 @@ def test_a_rerun_keeps_what_is_finished_and_redoes_the_rest(batch, plan, tmp_pat
     )
 
 
+def test_what_is_missing_of_a_result_is_said_again_when_it_is_kept(batch, tmp_path) -> None:
+    first = batch("partial-1")["partial-1"]
+    again = batch("partial-1")["partial-1"]
+    assert len((tmp_path / "calls.txt").read_text().splitlines()) == 1
+    for outcome in (first, again):
+        assert outcome.error.code == "partial_output"
+        assert "no such luck" in outcome.error.what
+        assert outcome.folder is not None
+    assert again.kept
+
+
 def test_force_does_everything_again(batch, plan) -> None:
     first = batch("good-1")
     assert batch("good-1")["good-1"].kept

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from miliary_seg.cohort import CaseProduct, RunPlan, Seal
-from miliary_seg.errors import DiskFullError, UnreadableFileError
+from miliary_seg.errors import DiskFullError, PartialOutputError, UnreadableFileError
 from miliary_seg.load.found import FoundCase
 
 
@@ -35,13 +35,15 @@ class FaultyWork:
         rows = ({"case": case.id, "series": "s", "folder": case.id, "n_lesions": 3, "probability": 0.5},)
         if kind == "halfway":
             os._exit(9)
-        seal(draft, "NOT_MET", rows)
+        missing = "lesions.seg.dcm: no such luck" if kind == "partial" else ""
+        seal(draft, "NOT_MET", rows, missing)
         if target.exists():
             (target / "result.json").unlink()
             (target / "complete.json").unlink(missing_ok=True)
             target.rmdir()
         draft.rename(target)
-        return CaseProduct(folder=target, verdict="NOT_MET", rows=rows, timings_s={"all": 0.1})
+        error = PartialOutputError(missing, where=target, todo="nothing") if missing else None
+        return CaseProduct(folder=target, verdict="NOT_MET", rows=rows, timings_s={"all": 0.1}, error=error)
 
 
 def _raise(error: Exception) -> None:
