@@ -24,10 +24,10 @@ IGNORED = (
     "cases.csv",
     "cases.parquet",
     "settings.toml",
-    "ledger/",
-    "logs/",
-    "swi/",
-    "ct/",
+    "ledger",
+    "logs",
+    "swi",
+    "ct",
     ".*",
 )
 """Files that BIDS has no name for yet: results, tables, pages, records, and images of its extensions to come."""

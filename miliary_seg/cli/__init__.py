@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from miliary_seg import __version__
-from miliary_seg.cli import bench, cohort, demo, inspect, phantom, run, settings
+from miliary_seg.cli import bench, bids, cohort, demo, inspect, phantom, run, settings
 from miliary_seg.cli.options import say
+from miliary_seg.cli.space_separated import SpaceSeparated
 from miliary_seg.errors import MiliaryError, OutputError
 
 __all__ = ["app", "main"]
@@ -37,6 +38,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 for verb in (run.run, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
     app.command()(verb)
+app.command(cls=SpaceSeparated)(bids.bids)
 app.add_typer(bench.bench, name="bench")
 app.add_typer(cohort.app, name="cohort")
 

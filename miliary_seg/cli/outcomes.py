@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,13 @@ class Sayer:
     ----------
     as_json
         Nothing but one JSON document on stdout, at the end.
+    page
+        Where the page of a finished case is.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, page: Callable[[CaseOutcome, Path], Path] | None = None) -> None:
         self._as_json = as_json
+        self._page = page or (lambda _, folder: folder / "report.html")
         self._counts: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._folders: list[Path] = []
@@ -57,7 +60,7 @@ class Sayer:
             if self._as_json:
                 self._folders.append(outcome.folder)
             else:
-                typer.echo(f"{outcome.case}: {outcome.verdict}  {outcome.folder / 'report.html'}")
+                typer.echo(f"{outcome.case}: {outcome.verdict}  {self._page(outcome, outcome.folder)}")
                 typer.echo(f"{outcome.case}: {_figures(outcome)}", err=True)
 
     def say_collected(self, collected: Collected) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from miliary_seg.cohort.mark import Mark, Origin, read_mark
+from miliary_seg.cohort.mark import NAME, Mark, Origin, read_mark
 from miliary_seg.errors import OutputError, SettingsError
 from miliary_seg.settings import Settings
 
@@ -63,7 +63,7 @@ def finished(folder: Path, origin: Origin, plan: RunPlan) -> Mark | None:
     """
     if not (folder.exists() or folder.is_symlink()) or _is_empty(folder):
         return None
-    if folder.is_symlink() or not (folder / RESULT).is_file():
+    if folder.is_symlink() or not any((folder / name).is_file() for name in (RESULT, NAME)):
         what = "this is not a result of miliary-seg, so it is not replaced"
         raise OutputError(what, where=folder, todo="choose another --output or --case")
     if plan.force:

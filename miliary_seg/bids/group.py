@@ -1,0 +1,101 @@
+"""Group level: one table and one page over all finished sessions, and the incidence per participant."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from miliary_seg import __version__
+from miliary_seg.bids.derivatives import dictionary, tsv
+from miliary_seg.bids.pages import Finished, overview
+from miliary_seg.cohort import incidence, patients_of
+from miliary_seg.cohort.collect import finished_cases
+from miliary_seg.cohort.proportions import Incidence
+from miliary_seg.errors import NoImageError, OutputError
+from miliary_seg.report.columns import CASES, Column
+from miliary_seg.report.tables import Table, write_cases_table
+from miliary_seg.report.volume_files import write_bytes
+
+TABLE, SUMMARY, PAGE = "group_desc-miliary_cases.tsv", "group_desc-miliary_summary.json", "group.html"
+
+_WHO = (
+    Column(name="participant_id", unit="", text="Participant.", value=lambda row: row["participant_id"]),
+    Column(name="session_id", unit="", text="Session.", value=lambda row: row["session_id"]),
+)
+
+
+def write_group(output: Path) -> Path:
+    """Write table, dictionary, summary and page over every finished session of a derivative dataset.
+
+    Parameters
+    ----------
+    output
+        What the participant level wrote.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    NoImageError
+        If no session is finished.
+    OutputError
+        If sessions were analysed with different settings (R20), or a file cannot be written.
+    """
+    finished = finished_cases(output) if output.is_dir() else iter(())
+    sessions = [(folder, mark) for folder, mark in finished if mark.case.startswith("sub-")]
+    if not sessions:
+        raise NoImageError("no session is finished here", where=output, todo="run the participant level first")
+    _require_one_method(sessions, output)
+    rows: list[dict[str, Any]] = [{**row, **_who(str(row["case"]))} for _, mark in sessions for row in mark.rows]
+    table = Table(columns=(*_WHO, *CASES), rows=list(rows))
+    found = incidence(patients_of([{key: _cell(value) for key, value in row.items()} for row in rows]))
+    summary = {
+        "software": {"name": "miliary-seg", "version": __version__},
+        "settings_digest": sessions[0][1].origin.settings_digest,
+        "n_participants": len({row["participant_id"] for row in rows}),
+        "n_sessions": len(sessions),
+        "sessions_by_verdict": dict(sorted(Counter(mark.verdict for _, mark in sessions).items())),
+        "incidence_of_participants": asdict(found),
+    }
+    write_bytes(output / TABLE, tsv(table).encode(), force=True)
+    _write_json(output / TABLE.replace(".tsv", ".json"), dictionary(table.columns))
+    _write_json(output / SUMMARY, summary)
+    write_cases_table(rows, output)
+    page = overview("All participants", sessions, output, _said(found))
+    return write_bytes(output / PAGE, page.encode(), force=True)
+
+
+def _said(found: Incidence) -> str:
+    share = found.screened
+    interval = f"{100 * (share.low or 0.0):.1f} to {100 * (share.high or 0.0):.1f} %"
+    answers = f"{found.n_not_met} do not, {found.n_indeterminate} are indeterminate"
+    text = f"{share.count} of {share.total} participants meet the proposed criteria (95 % interval, Wilson: {interval})"
+    return f"<p>{text}; {answers}.</p>"
+
+
+def _require_one_method(sessions: Sequence[Finished], output: Path) -> None:
+    digests = Counter(mark.origin.settings_digest for _, mark in sessions)
+    if len(digests) > 1:
+        odd = [mark.case for _, mark in sessions if mark.origin.settings_digest != digests.most_common(1)[0][0]]
+        what = f"sessions were analysed with different settings ({', '.join(odd[:5])} differ)"
+        raise OutputError(what, where=output, todo="run the participant level again with one set, and --force")
+
+
+def _who(case: str) -> dict[str, str]:
+    participant, _, session = case.partition("_")
+    return {"participant_id": participant, "session_id": session}
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode(), force=True)
