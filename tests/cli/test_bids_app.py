@@ -105,7 +105,7 @@ def test_maps_lie_on_the_grid_of_their_image(done):
     assert ((voxels["compartments_dseg"] > 0) == (voxels["brain_mask"] > 0)).all()
     index = read_tsv(anat / f"{stem}lesions_dseg.tsv")
     assert [int(row["index"]) for row in index] == sorted(set(np.unique(voxels["lesions_dseg"])) - {0})
-    assert [row["name"] for row in read_tsv(anat / f"{stem}compartments_dseg.tsv")][0] == "left_supratentorial"
+    assert read_tsv(anat / f"{stem}compartments_dseg.tsv")[0]["name"] == "left_supratentorial"
     sidecar = json.loads((anat / f"{stem}brain_mask.json").read_text())
     assert sidecar["Type"] == "Brain"
     assert sidecar["Sources"] == [f"bids:raw:{IMAGES[0]}.nii.gz"]

@@ -1,4 +1,4 @@
-"""Names and layout of BIDS datasets: what is analysed, what is passed over and why. Files here are empty: no voxel is read."""
+"""Names and layout of BIDS datasets: what is analysed, what is passed over and why. Files here are empty."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_sessions_and_their_images(tmp_path):
 )
 def test_why_an_image_is_passed_over(tmp_path, image, why):
     session = make(tmp_path / "d", f"sub-01/anat/{image}", "sub-01/anat/sub-01_PDw.nii.gz").sessions()[0]
-    said = dict((path.name, reason) for path, reason in session.skipped)
+    said = {path.name: reason for path, reason in session.skipped}
     assert (image in said) is bool(why)
     assert why in said.get(image, "")
 
