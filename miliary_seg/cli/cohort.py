@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from miliary_seg.cli.options import AsJson, Force, Output, need_extra
+from miliary_seg.cli.options import AsJson, Changes, Config, Force, Output, need_extra, resolved, say
+from miliary_seg.errors import MiliaryError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Patient-level tables and statistics over finished cases.")
 
@@ -67,3 +68,51 @@ def summary(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         f"{100 * share['estimate']:.1f} % (Wilson 95 % {interval}); {found['n_indeterminate']} indeterminate  "
         f"{folder / 'cohort.html'}"
     )
+
+
+@app.command()
+def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
+    scans: Annotated[Path, typer.Argument(help="Table of scans: participant_id, date, path (tab-separated).")],
+    output: Output,
+    participants: Annotated[Path | None, typer.Option(help="participants.tsv, for --earlier-metastases.")] = None,
+    earlier_metastases: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Yes/no column: brain metastases before the miliary pattern.")
+    ] = "",
+    tolerance_mm: Annotated[float, typer.Option(min=0.5, max=20, help="Lesions this close are one.")] = 3.0,
+    config: Config = None,
+    changes: Changes = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse the scans of each patient in the order of their dates: new, persisting and resolved lesions."""
+    from miliary_seg.cohort import TimelinePlan, read_scans, timelines
+    from miliary_seg.report import TIMELINE, require_free, write_timelines
+
+    require_free(output / "timeline", TIMELINE, force)
+    known = _yes_or_no(participants, earlier_metastases) if earlier_metastases else None
+    settings = resolved(config, changes)
+    plan = TimelinePlan(
+        output=output, settings=settings, tolerance_mm=tolerance_mm, earlier_metastases=known, force=force
+    )
+    patients = list(timelines(read_scans(scans), plan))
+    folder = write_timelines(patients, output / "timeline", force)
+    failed = [visit for patient in patients for visit in patient["visits"] if visit["error"] is not None]
+    for visit in failed:
+        say(MiliaryError(f"not analysed ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
+    if as_json:
+        typer.echo(json.dumps({"patients": patients}, indent=1))
+    else:
+        for patient in patients:
+            met = patient["first_met"] or "never"
+            typer.echo(f"{patient['participant']}: {len(patient['visits'])} scans, first met {met}")
+        typer.echo(folder / "timeline.html")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _yes_or_no(participants: Path | None, column: str) -> dict[str, bool]:
+    from miliary_seg.cohort import read_participants, yes_or_no
+
+    if participants is None:
+        raise UsageError("--earlier-metastases needs --participants", todo="give participants.tsv")
+    return {name: yes_or_no(value, column) for name, value in read_participants(participants).text(column).items()}

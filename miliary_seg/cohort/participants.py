@@ -85,7 +85,7 @@ def read_participants(path: Path) -> Participants:
     InputError
         If the file is missing, not UTF-8, without ``participant_id``, ragged, or names a participant twice.
     """
-    header, *body = _table(path)
+    header, *body = read_table(path)
     if ID not in header:
         raise InputError(f"there is no column {ID!r}", where=path, todo="tab-separated, with a header line (BIDS)")
     if len(set(header)) < len(header):
@@ -113,7 +113,14 @@ def _value(cell: str) -> str | None:
     return None if cell.strip() in MISSING else cell.strip()
 
 
-def _table(path: Path) -> list[list[str]]:
+def read_table(path: Path) -> list[list[str]]:
+    """Lines of a tab-separated UTF-8 table, the header first; values are as they stand in the file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is not UTF-8, or is empty.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

@@ -4,7 +4,8 @@ The story, in the order of the modules: ``work_grid`` brings the scan into one f
 unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``maxima`` over space and scale become ``candidates``
 that ``refine`` places, ``features`` and ``surroundings`` measure each (``feature_table`` says what the figures mean),
 ``reject`` turns the figures into a probability, ``delineate`` finds the voxels of what is accepted, ``measure`` its
-size and slices. ``lesions.find`` tells that story in one function. docs/detection.md has the figures.
+size and slices. ``lesions.find`` tells that story in one function.
+``signal`` measures any place, detected or not. docs/detection.md has the figures.
 """
 
 from __future__ import annotations
@@ -12,5 +13,6 @@ from __future__ import annotations
 from miliary_seg.detect.feature_table import FEATURES, Feature
 from miliary_seg.detect.lesions import find
 from miliary_seg.detect.scale_space import ScaleSpace, scale_space
+from miliary_seg.detect.signal import brain_spread, signal_at
 
-__all__ = ["FEATURES", "Feature", "ScaleSpace", "find", "scale_space"]
+__all__ = ["FEATURES", "Feature", "ScaleSpace", "brain_spread", "find", "scale_space", "signal_at"]

@@ -13,20 +13,24 @@ from miliary_seg.report.nifti import write_label_map
 from miliary_seg.report.report_page import report_html
 from miliary_seg.report.statements import CITATION, PROPOSED_CRITERIA
 from miliary_seg.report.tables import case_rows, write_cases_table
+from miliary_seg.report.timeline_page import TIMELINE, write_timelines
 from miliary_seg.report.validation import schema, validate
-from miliary_seg.report.write import write_case
+from miliary_seg.report.write import require_free, write_case
 
 __all__ = [
     "CITATION",
     "PROPOSED_CRITERIA",
     "SCHEMA_VERSION",
+    "TIMELINE",
     "case_document",
     "case_rows",
     "report_html",
+    "require_free",
     "schema",
     "validate",
     "write_case",
     "write_cases_table",
     "write_cohort_summary",
     "write_label_map",
+    "write_timelines",
 ]

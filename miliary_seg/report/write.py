@@ -95,11 +95,11 @@ def install_folder(target: Path, marker: str, force: bool) -> Iterator[Path]:
     OutputError
         If something is there already (without ``force``), is not a result, or anything cannot be written.
     """
-    _require_free(target, marker, force)
+    require_free(target, marker, force)
     with _draft_folder(target.parent, target.name) as draft:
         yield draft
         _flush(draft)
-        _require_free(target, marker, force)
+        require_free(target, marker, force)
         _install(draft, target)
 
 
@@ -126,7 +126,19 @@ def document_text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
-def _require_free(target: Path, marker: str, force: bool) -> None:
+def require_free(target: Path, marker: str, force: bool) -> None:
+    """Refuse a folder that is there already, before any work is spent on it.
+
+    Parameters
+    ----------
+    target, marker, force
+        As for ``install_folder``.
+
+    Raises
+    ------
+    OutputError
+        If something is there (without ``force``), or it is not an earlier result.
+    """
     if not (target.exists() or target.is_symlink()) or (target.is_dir() and not any(target.iterdir())):
         return
     if not force:
