@@ -171,7 +171,11 @@ def _fate(ratio: float | None, faint: bool, absent: Fate) -> tuple[Fate, str]:
 def _signal_ratios(
     own: SeriesResult, other: SeriesResult, lesions: Sequence[Lesion], to_other: Float64Array
 ) -> tuple[list[float | None], NDArray[np.bool_]]:
-    """Signal of the other scan over the own one for each lesion (None = out of view), and who is too faint there."""
+    """Signal of the other scan over the own one for each lesion (None = out of view), and who is too faint there.
+
+    The mean of two ratios: at the very place, which a neighbouring vessel disturbs least, and of the largest signals
+    nearby, which a brain that deformed a little disturbs least.
+    """
     from miliary_seg.detect import brain_spread, signal_at
 
     centres = np.array([lesion.centroid_ras_mm for lesion in lesions])
@@ -181,9 +185,10 @@ def _signal_ratios(
     back_turned = None if slab is None else to_other[:3, :3].T @ slab  # a rotation's inverse is its transpose
     mine = signal_at(own.volume, centres, diameters, slab_mm=back_turned) / unit
     there = signal_at(other.volume, centres, diameters, to_other, slab_mm=_slab(own.volume)) / other_unit
-    sign = np.sign(mine[:, mine.shape[1] // 2])[:, None]  # dark lesions count downwards
-    strongest = (sign * mine).max(axis=1)
-    ratio = (sign * there).max(axis=1) / np.maximum(strongest, 1e-9)
+    middle = mine.shape[1] // 2
+    sign = np.sign(mine[:, middle])[:, None]  # dark lesions count downwards
+    strongest, found = (sign * mine).max(axis=1), (sign * there).max(axis=1)
+    ratio = (found / np.maximum(strongest, 1e-9) + there[:, middle] / mine[:, middle]) / 2
     voxels_in_core = np.maximum(np.pi / 6 * diameters**3 / other.volume.grid.voxel_volume_mm3, 1.0)
     error = other.detection.noise_sigma / other_unit / np.sqrt(voxels_in_core)
     faint = strongest < MIN_SIGNAL_TO_NOISE * error
