@@ -26,9 +26,9 @@ Json = dict[str, Any]
 
 def agreement_document(agreement: Agreement) -> Json:
     """Predictions against references, as plain values."""
-    return _checked(
+    return checked(
         {
-            **_head("agreement"),
+            **head_of_document("agreement"),
             "matching": {"rule": agreement.rule.kind, "tolerance_mm": agreement.rule.tolerance_mm},
             "left_out": list(agreement.left_out),
             "pooled": agreement.pooled.as_dict(),
@@ -89,7 +89,8 @@ def schema() -> Json:
     return loaded
 
 
-def _head(kind: str) -> Json:
+def head_of_document(kind: str) -> Json:
+    """What every bench.json begins with."""
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
@@ -113,7 +114,7 @@ def _one(position: int | None) -> int | None:
     return None if position is None else position + 1
 
 
-def _checked(document: Json) -> Json:
+def checked(document: Json) -> Json:
     """Rounded, finite, and as the schema says.
 
     Raises

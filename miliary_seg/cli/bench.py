@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
-from miliary_seg.cli.options import AsJson, Force, Output
+from miliary_seg.cli.options import AsJson, Changes, Config, Force, Output, resolved
 
 if TYPE_CHECKING:
     from miliary_seg.bench.scoring.matching import MatchRule
@@ -73,6 +73,54 @@ def score(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     typer.echo(str(page))
 
 
+@bench.command()
+def phantoms(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
+    output: Output,
+    hosts: Annotated[
+        list[Path] | None, typer.Option(help="Lesion-free scans or FreeSurfer label maps of your own; may repeat.")
+    ] = None,
+    heads: Annotated[int, typer.Option(min=1, help="Heads drawn from the shipped template (without --hosts).")] = 3,
+    thickness_mm: Annotated[
+        list[float] | None, typer.Option(help="Slice thickness in mm; may repeat (default 1, 3, 5).")
+    ] = None,
+    count: Annotated[
+        list[int] | None, typer.Option(help="True lesions on two slices; may repeat (default 0 to 40).")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="lesions, free, curve, negative; may repeat (default all).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal phantoms.")] = 0,
+    sensitivity: Annotated[str, typer.Option(help="Operating point: high, balanced or specific.")] = "",
+    config: Config = None,
+    changes: Changes = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try the program on phantoms: heads with lesions whose every place is known, and heads without."""
+    from miliary_seg.bench.hosts import given_hosts
+    from miliary_seg.bench.scenes import COUNTS, FAMILIES, THICKNESSES_MM, BenchPlan, drawn_hosts
+    from miliary_seg.bench.selftest import run
+    from miliary_seg.bench.selftest_pages import write_selftest
+    from miliary_seg.bench.write import require_free
+
+    settings = resolved(config, changes, {"detect.sensitivity": sensitivity})
+    require_free(output, force)
+    plan = BenchPlan(
+        hosts=given_hosts(hosts) if hosts else drawn_hosts(heads, seed),
+        thicknesses_mm=tuple(thickness_mm or THICKNESSES_MM),
+        counts=tuple(count if count is not None and count != [] else COUNTS),
+        families=tuple(family or FAMILIES),  # type: ignore[arg-type]
+        seed=seed,
+    )
+    page, sections, document = write_selftest(run(plan, settings, jobs=jobs, watch=_watched), output, force=force)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    show(sections)
+    typer.echo(str(page))
+
+
 def show(sections: Sequence[Section]) -> None:
     """Tables to the terminal."""
     from rich import box
@@ -99,6 +147,14 @@ def behind_bar(items: Sequence[T]) -> Sequence[T]:
     console = Console(stderr=True)
     bar = track(items, "scans", console=console, disable=not console.is_terminal, transient=True)
     return cast("Sequence[T]", bar)
+
+
+def _watched(outcomes: Iterable[T], total: int) -> Iterable[T]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(outcomes, "phantoms", total=total, console=console, disable=not console.is_terminal, transient=True)
 
 
 def _rule(kind: str, tolerance_mm: float) -> MatchRule:

@@ -10,6 +10,7 @@ from miliary_seg.phantom.spec import LesionSpec, MimicSpec, PhantomSpec, Scanner
 
 _SOME_VESSELS = MimicSpec(vessels=40, sheets=6, choroid=4, dots=10, sinuses=True)
 _MANY_VESSELS = MimicSpec(vessels=160, sheets=30, choroid=10, dots=40, sinuses=True)
+_MANY_DOTS = MimicSpec(vessels=20, sheets=4, choroid=4, dots=250, sinuses=True)
 _MILIARY = PhantomSpec(
     name="miliary", lesions=LesionSpec(count=600, diameter_mm=(2.0, 5.0), contrast=(25.0, 50.0)), mimics=_SOME_VESSELS
 )
@@ -28,6 +29,7 @@ PRESETS: dict[str, PhantomSpec] = {
         lesions=LesionSpec(count=8, diameter_mm=(8.0, 20.0), contrast=(10.0, 20.0), ring_fraction=0.6, elongation=1.4),
     ),
     "vessel-rich": replace(_NORMAL, name="vessel-rich", mimics=_MANY_VESSELS),
+    "pvs-rich": replace(_NORMAL, name="pvs-rich", mimics=_MANY_DOTS),
     "ct-miliary": PhantomSpec(
         name="ct-miliary",
         sequence=Sequence.CTC,
