@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.result import CaseResult
+from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, OutputError
 from miliary_seg.report.dicom_codes import BASIC_PROFILE, RETAIN_UIDS
-from miliary_seg.report.dicom_series import IMPLEMENTATION_UID, derived_uid, plane_geometry
+from miliary_seg.report.dicom_series import (
+    CT_STORAGE,
+    IMPLEMENTATION_UID,
+    MR_STORAGE,
+    derived_uid,
+    plane_geometry,
+)
 from miliary_seg.report.file_names import case_folder
 from miliary_seg.report.plain_text import plain
 
@@ -175,6 +182,8 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
 def slice_header(source: SourceImages, marks: Stamp, index: int = 0) -> Dataset:
     """Header of one slice as highdicom takes it: a single-frame image with nothing but what an object may copy.
 
+    It is one for multi-frame images too: their own class would ask for all their frames.
+
     Raises
     ------
     GeometryError
@@ -190,7 +199,7 @@ def slice_header(source: SourceImages, marks: Stamp, index: int = 0) -> Dataset:
     header = Dataset()
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",
-        "SOPClassUID": image.sop_class_uid,
+        "SOPClassUID": CT_STORAGE if volume.modality is Modality.CT else MR_STORAGE,
         "SOPInstanceUID": image.sop_instance_uid,
         "StudyInstanceUID": source.study_uid,
         "SeriesInstanceUID": source.series_uid,

@@ -137,6 +137,7 @@ def _evidence(source: SourceImages, marks: Stamp, segmentation: Reference | None
     from pydicom.dataset import Dataset
 
     first = slice_header(source, marks)
+    first.SOPClassUID = source.instances[0].sop_class_uid
     images = [*source.instances, *([segmentation] if segmentation else [])]
     headers = [first]
     for image in images:
