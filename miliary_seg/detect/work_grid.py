@@ -141,7 +141,7 @@ def block_mean(array: NDArray[Any], block: tuple[int, int, int]) -> Float32Array
         for part in parts[1:]:
             acc += part
         total = acc
-    result = np.array(total, dtype=np.float32) if total is array else np.ascontiguousarray(total, dtype=np.float32)
+    result = np.array(total, dtype=np.float32, order="C") if total is array else np.ascontiguousarray(total, np.float32)
     result /= np.float32(np.prod(block))
     return result
 

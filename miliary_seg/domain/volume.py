@@ -73,7 +73,8 @@ class Volume:
     source: Source = field(default_factory=lambda: Source(format="array"))
 
     def __post_init__(self) -> None:
-        voxels = np.array(self.voxels, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not looked at
+            voxels = np.array(self.voxels, dtype=np.float32)
         if voxels.ndim != 3:
             raise UnsuitableImageError(f"a volume needs 3 dimensions, got {voxels.ndim}")
         if voxels.shape != self.grid.shape:

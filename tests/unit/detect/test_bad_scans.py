@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from miliary_seg.detect import find
 from miliary_seg.settings import DetectSettings
@@ -131,3 +132,62 @@ def test_ringing_makes_no_lesions(volume_of):
         + np.random.default_rng(0).normal(0, 5, x.shape)
     )
     assert len(answered(volume_of(voxels), np.ones(x.shape, bool)).lesions) <= 2
+
+
+@pytest.mark.parametrize("edge", [0.0, 250.0, 800.0])
+def test_skull_stripped_with_a_halo(scene, volume_of, edge):
+    """Zeros around the brain, and a rim of half-emptied or of far too bright voxels that the mask still holds."""
+    head = scene(shape=(60, 64, 48)).ball((30, 32, 24), 4.0)
+    voxels, mask = head.voxels(), head.mask()
+    voxels[~mask] = 0
+    voxels[mask & ~ndi.binary_erosion(mask)] = edge
+    found = answered(volume_of(voxels), mask)
+    inner = [n for n in found.lesions if np.linalg.norm(np.array(n.centroid_ras_mm) - (30, 32, 24)) < 1]
+    assert len(inner) == 1
+    assert len(found.lesions) <= 5
+
+
+NOISE = np.random.default_rng(0).normal(size=(24, 26, 20))
+BALL = ((np.indices(NOISE.shape) - np.array([12, 12, 10])[:, None, None, None]) ** 2).sum(axis=0) < 16
+
+
+@pytest.mark.parametrize(
+    "voxels",
+    [
+        NOISE * 1e37,
+        np.clip(NOISE, -3, 3) * 1e38,
+        NOISE * 1e-42,
+        NOISE * 1e200,
+        NOISE + 1e30,
+        np.where(NOISE > 2.5, 1.0, 0.0),
+        BALL,
+        np.indices(NOISE.shape).sum(axis=0) % 2,
+        np.full(NOISE.shape, 2**64 - 1, dtype=np.uint64),
+        np.rint(20 * NOISE).clip(-128, 127).astype(np.int8),
+        np.where(np.indices(NOISE.shape)[2] % 2, NOISE, np.nan),
+        np.where(np.indices(NOISE.shape)[0] == 12, NOISE, np.inf),
+        np.where(NOISE > 2, 3e38, np.where(NOISE < -2, -3e38, NOISE)),
+    ],
+    ids=range(13),
+)
+def test_values_of_any_size_and_kind_are_answered(volume_of, voxels):
+    found = answered(volume_of(voxels), np.ones(NOISE.shape, bool))
+    assert found.doubts or found.detectable_diameter_mm is not None
+
+
+@pytest.mark.parametrize("spacing", [(0.05, 0.05, 20.0), (30.0, 30.0, 30.0), (8.0, 0.2, 0.2), (0.9, 0.9, 0.01)])
+def test_spacings_of_any_kind_are_answered(volume_of, spacing):
+    answered(volume_of(NOISE, spacing), np.ones(NOISE.shape, bool))
+
+
+@pytest.mark.parametrize("where", ["scattered", "one slice", "corners", "edge"])
+def test_masks_of_any_kind_are_answered(volume_of, where):
+    index = np.indices(NOISE.shape)
+    mask = {
+        "scattered": np.random.default_rng(1).random(NOISE.shape) < 0.01,
+        "one slice": index[2] == 5,
+        "corners": np.isin(index[0], (0, 23)) & np.isin(index[1], (0, 25)) & np.isin(index[2], (0, 19)),
+        "edge": index[0] < 2,
+    }[where]
+    outside = np.where(mask, NOISE, 1e30)
+    assert all(mask[tuple(np.rint(n.centroid_ijk).astype(int))] for n in answered(volume_of(outside), mask).lesions)
