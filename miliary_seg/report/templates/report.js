@@ -25,13 +25,19 @@
     });
   }
 
-  function unfoldForPrint() {
+  // On paper the folded parts are open and the long table of lesions comes last.
+  function arrangeForPrint() {
     let opened = [];
+    const tables = [...document.querySelectorAll(".side")].map((side) => [side, side.parentElement, side.closest(".series")]);
     window.addEventListener("beforeprint", () => {
+      tables.forEach(([side, , series]) => series.append(side));
       opened = [...document.querySelectorAll("details:not([open])")];
       opened.forEach((part) => (part.open = true));
     });
-    window.addEventListener("afterprint", () => opened.forEach((part) => (part.open = false)));
+    window.addEventListener("afterprint", () => {
+      tables.forEach(([side, bench]) => bench.append(side));
+      opened.forEach((part) => (part.open = false));
+    });
   }
 
   // ---- sortable tables --------------------------------------------------------------------------------------------
@@ -513,7 +519,7 @@
   // ---- start ------------------------------------------------------------------------------------------------------
 
   offerThemes(document.querySelector("button.theme"));
-  unfoldForPrint();
+  arrangeForPrint();
   const byNumber = {};
   for (const root of document.querySelectorAll(".series")) {
     const series = new Series(root);
