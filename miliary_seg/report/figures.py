@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miliary_seg.domain.result import SeriesResult
-from miliary_seg.report.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png, png_data_uri, sheet
+from miliary_seg.report.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png_data_uri, sheet
 from miliary_seg.report.document import slice_counts
 from miliary_seg.report.palette import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
 from miliary_seg.report.plain_text import lesions
 from miliary_seg.report.views import Box, View, grey_window, to_grey
 
-EVIDENCE_HEIGHT_PX, TILE_HEIGHT_PX, THUMBNAIL_HEIGHT_PX = 720, 210, 160
+EVIDENCE_HEIGHT_PX, TILE_HEIGHT_PX = 720, 210
 
 STRIP_PLANES, STRIP_WIDTH_PX, STRIP_HEIGHT_PX = 5, 1500, 420
 """Planes, width and greatest height of a strip that shows where the brain was found."""
@@ -139,14 +139,6 @@ class Painter:
         others = tuple(a for a in range(3) if a != self.series.volume.slice_axis)
         found = np.flatnonzero(self.mask.any(axis=others))
         return [int(k) for k in found] or list(range(self.series.volume.n_slices))
-
-
-def thumbnail(series: SeriesResult) -> bytes:
-    """A small PNG of a series for lists of cases: its fullest evidence slice with the lesions outlined."""
-    painter = Painter(series)
-    index = max(shown_slices(series), key=lambda k: painter.counts[k])
-    canvas = painter.marked(index, THUMBNAIL_HEIGHT_PX)
-    return png(canvas.image)
 
 
 def planes_through(mask: NDArray[np.bool_], axis: int, n: int) -> list[int]:

@@ -44,7 +44,7 @@ class Opened:
         viewer = self.series(number).locator(".viewer")
         viewer.scroll_into_view_if_needed()
         number_given = self.series(number).get_attribute("data-number")
-        self.page.wait_for_selector(f".series[data-number='{number_given}'][data-state='ready']", timeout=60_000)
+        self.page.wait_for_selector(f".series[data-number='{number_given}'][data-state='ready']")
         return self
 
     def viewer_mm(self, number: int = 0) -> list[float]:
@@ -103,6 +103,7 @@ def browser_without_webgl(playwright) -> Iterator[Any]:
 def _open(browser: Any, folder: Path, case: Any, width: int = 1280, **choices: Any) -> Opened:
     written = write_case(case, folder, False)
     context = browser.new_context(viewport={"width": width, "height": 900}, **choices)
+    context.set_default_timeout(100_000)  # software WebGL on a busy machine is slow
     seen = Opened(page=context.new_page())
     address = (written / "report.html").as_uri()
 

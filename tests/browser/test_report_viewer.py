@@ -103,7 +103,7 @@ def test_a_click_in_the_scan_tells_table_and_plot(plain, make_case):
     tile = acquired_tile(page.picture())
     row, column = where(tile, YELLOW).mean(axis=0)  # ring of lesion 3, on the same slice
     page.page.locator("canvas.scan").click(position={"x": float(column), "y": float(row)})
-    page.page.wait_for_function("document.querySelector('.series').dataset.lesion === '3'", timeout=5000)
+    page.page.wait_for_function("document.querySelector('.series').dataset.lesion === '3'")
     assert page.page.locator("tr[aria-selected='true']").get_attribute("data-lesion") == "3"
     assert np.allclose(page.viewer_mm(), case.series[0].lesions[2].centroid_ras_mm, atol=4.5)  # voxels of 3 x 3 x 4 mm
 
@@ -162,6 +162,8 @@ def test_every_candidate_can_be_searched(plain):
     page = plain
     part = page.page.locator("details.candidates")
     part.locator("summary").click()
+    assert part.locator(".found").inner_text() == "1–1 of 1"  # the rejected one
+    part.locator("select").select_option("")
     assert part.locator(".found").inner_text() == "1–6 of 6"
     part.locator("select").select_option("probability")
     assert part.locator("tbody tr").count() == 1

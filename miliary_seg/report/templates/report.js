@@ -460,8 +460,9 @@
       this.body = root.querySelector("tbody");
       this.search = root.querySelector("input");
       this.rule = root.querySelector("select");
-      for (const rule of ["", ...Object.keys(this.all.rules)]) {
-        const option = make("option", rule === "" ? "all candidates" : rule === "accepted" ? "accepted" : `rejected: ${this.all.rules[rule].name}`);
+      const named = { rejected: "rejected", "": "all", accepted: "accepted" };
+      for (const rule of ["rejected", "", ...Object.keys(this.all.rules)]) {
+        const option = make("option", named[rule] ?? `rejected by ${this.all.rules[rule].name}`);
         option.value = rule;
         this.rule.append(option);
       }
@@ -482,7 +483,7 @@
       const words = this.search.value.trim().toLowerCase();
       const rule = this.rule.value;
       return this.all.rows.filter(([id, name]) =>
-        (rule === "" || name === rule) &&
+        (rule === "" || name === rule || (rule === "rejected" && name !== "accepted")) &&
         (words === "" || String(id) === words || this.all.rules[name].text.toLowerCase().includes(words)));
     }
 

@@ -14,7 +14,7 @@ import pytest
 
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.report.document import series_document
-from miliary_seg.report.figures import planes_through, thumbnail
+from miliary_seg.report.figures import planes_through
 from miliary_seg.report.html import content_policy
 from miliary_seg.report.page_data import candidate_values, viewer_values
 from miliary_seg.report.viewer_volumes import UNKNOWN, viewer_volumes
@@ -110,12 +110,6 @@ def test_planes_through_a_mask():
     mask[10:21] = True
     assert planes_through(mask, 0, 5) == [11, 13, 15, 17, 19]
     assert planes_through(np.zeros((4, 4, 4), bool), 0, 2) == [1, 2]
-
-
-def test_thumbnail_is_a_small_png(case):
-    picture = thumbnail(case.series[0])
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 60_000
 
 
 def test_vendored_files_are_those_that_the_script_made():
