@@ -120,7 +120,7 @@ def _client(options: BatchOptions) -> Generator[Any, None, None]:
         raise MissingLibraryError(what, todo="pip install 'miliary-seg[dask]'") from error
     if options.scheduler == LOCAL:
         with (
-            LocalCluster(n_workers=options.jobs, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=options.jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
             Client(cluster) as client,
         ):
             yield client

@@ -65,6 +65,7 @@ FAULTS = {
     "exit": lambda: os._exit(3),
     "hang": lambda: time.sleep(120),
     "slow": lambda: time.sleep(1.0),
+    "brief": lambda: time.sleep(0.2),
     "print": lambda: print("disturbing", flush=True),
 }
 
