@@ -15,6 +15,22 @@ app = typer.Typer(no_args_is_help=True, help="Patient-level tables and statistic
 
 
 @app.command()
+def tables(
+    run: Annotated[Path, typer.Argument(help="Output folder of run.")],
+) -> None:
+    """Write cases.csv and index.html of an output folder anew, after runs with --no-tables."""
+    from miliary_seg.cohort import write_tables
+    from miliary_seg.errors import NoImageError
+
+    collected = write_tables(run)
+    if not collected.n_cases:
+        raise NoImageError("no finished case is here", where=run, todo="give the --output of miliary-seg run")
+    typer.echo(f"{collected.n_cases} cases  {run / 'index.html'}")
+    if len(collected.versions) > 1:
+        typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
+
+
+@app.command()
 def summary(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     runs: Annotated[list[Path], typer.Argument(help="Output folders of run (or their cases.csv).")],
     output: Output,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from miliary_seg.cohort.mark import Mark, read_mark
 from miliary_seg.cohort.records import LEDGER, LOGS, read_ledger
-from miliary_seg.cohort.resume import SETTINGS
+from miliary_seg.cohort.resume import RESULT, SETTINGS
 from miliary_seg.errors import OutputError
 from miliary_seg.settings import Settings
 
@@ -24,7 +25,7 @@ class Collected:
     """Versions that made the results; more than one is worth a warning."""
 
 
-def write_tables(output: Path, settings: Settings) -> Collected:
+def write_tables(output: Path, settings: Settings | None = None) -> Collected:
     """Write ``cases.csv`` (and ``cases.parquet``), ``index.html`` and ``settings.toml`` over all finished cases.
 
     The files depend on nothing but the finished cases, so that they come out equal whatever was interrupted before,
@@ -35,27 +36,25 @@ def write_tables(output: Path, settings: Settings) -> Collected:
     output
         Output folder of one or more runs.
     settings
-        Cases of other settings than these are left out and named.
+        Cases of other settings than these are left out and named. Default: the settings that all cases share.
 
     Raises
     ------
     OutputError
-        If they cannot be written.
+        If they cannot be written, or the cases were made with several settings and none are given.
     """
     from miliary_seg.report import write_cases_table
     from miliary_seg.report.file_names import INDEX
     from miliary_seg.report.volume_files import write_bytes
 
-    marks, left_out = [], []
     try:
-        for folder, mark in finished_cases(output):
-            if mark.origin.settings_digest == settings.digest:
-                marks.append((folder, mark))
-            else:
-                left_out.append(mark.case)
+        found = list(finished_cases(output))
     except OSError as error:
         what = f"cannot look for finished cases ({error.strerror or type(error).__name__})"
         raise OutputError(what, where=output, todo="check the folder") from error
+    settings = settings or _shared_settings(output, found)
+    marks = [(folder, mark) for folder, mark in found if mark.origin.settings_digest == settings.digest]
+    left_out = [mark.case for _, mark in found if mark.origin.settings_digest != settings.digest]
     if marks:
         write_cases_table([row for _, mark in marks for row in mark.rows], output)
         write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
@@ -139,6 +138,19 @@ def finished_cases(output: Path) -> Iterator[tuple[Path, Mark]]:
 
 def _folders(parent: Path) -> list[Path]:
     return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
+
+
+def _shared_settings(output: Path, found: list[tuple[Path, Mark]]) -> Settings:
+    """The settings of all finished cases, as the result of one of them states them."""
+    if len({mark.origin.settings_digest for _, mark in found}) > 1:
+        what = "the finished cases were made with several settings, which one table must not mix"
+        raise OutputError(what, where=output, todo="keep them in folders of their own")
+    if not found:
+        return Settings()
+    tree = json.loads((found[0][0] / RESULT).read_text("utf-8"))["settings"]
+    method = {name: tree[name] for name in Settings().method if name in tree}
+    flat = {f"{name}.{key}": value for name, section in method.items() for key, value in section.items()}
+    return Settings().updated(flat)
 
 
 def _settings_text(settings: Settings) -> str:

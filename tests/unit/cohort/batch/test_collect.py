@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 
 import pytest
 
 from miliary_seg.cohort import write_tables
 from miliary_seg.cohort.collect import finished_cases
 from miliary_seg.errors import OutputError
+from miliary_seg.settings import Settings
 
 NAMES = ("cases.csv", "index.html", "settings.toml")
 
@@ -61,3 +64,26 @@ def test_nothing_finished_writes_nothing(tmp_path, plan) -> None:
 def test_a_folder_that_is_not_there(tmp_path, plan) -> None:
     with pytest.raises(OutputError, match="cannot look for finished cases"):
         write_tables(tmp_path / "none", plan.settings)
+
+
+def test_settings_are_those_that_all_cases_share(batch, plan) -> None:
+    changed = replace(plan, settings=Settings().updated({"decide.bilateral": "quadrants"}))
+    batch("good-1", plan=changed)
+    tree = {"settings": changed.settings.as_dict()}
+    (plan.output / "good-1" / "result.json").write_text(json.dumps(tree))
+    write_tables(plan.output)
+    assert Settings.from_toml(plan.output / "settings.toml").digest == changed.settings.digest
+    (plan.output / "settings.toml").unlink()  # as after runs with --no-tables
+    batch("good-2")
+    with pytest.raises(OutputError, match="several settings"):
+        write_tables(plan.output)
+
+
+def test_the_verb(batch, plan, cli, tmp_path) -> None:
+    batch("good-1")
+    (plan.output / "good-1" / "result.json").write_text(json.dumps({"settings": plan.settings.as_dict()}))
+    finished = cli("cohort", "tables", plan.output)
+    assert finished.code == 0
+    assert finished.out.startswith("1 cases")
+    (tmp_path / "empty").mkdir()
+    assert cli("cohort", "tables", tmp_path / "empty").code == 3
