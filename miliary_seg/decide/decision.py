@@ -17,8 +17,8 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
-SURELY_REACHED = 0.975
-"""A count is surely reached where so many draws of the lesions reach it: the upper end of a two-sided 95 %."""
+SURE = 0.975
+"""The threshold is surely reached (or not) from this probability on: the end of a two-sided 95 % interval."""
 
 
 def decide(
@@ -106,13 +106,13 @@ def _margin(evidence: Evidence, reading: Reading) -> int | None:
 
 
 def _is_borderline(evidence: Evidence, reading: Reading) -> bool:
-    """Within the detector's measured error, or reached with lesions of which too few may be real."""
+    """Within the detector's measured error, or the other answer is likely enough by the lesions' probabilities."""
     margin, chance = _margin(evidence, reading), evidence.chance_of_count(reading)
     if margin is None or chance is None:
         return False
     per_lesion = evidence.images_per_lesion(reading)
     error = count_error(evidence.threshold, evidence.facts, evidence.spread(reading), per_lesion)
-    return error.holds(margin) or (margin >= 0 and chance < SURELY_REACHED)
+    return error.holds(margin) or (chance < SURE if margin >= 0 else chance > 1 - SURE)
 
 
 def _slice_counts(lesions: Sequence[Lesion], n_slices: int) -> tuple[int, ...]:

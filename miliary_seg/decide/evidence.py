@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.gates import Gates, gates_of
 from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, is_axial, slab_stack, spacing_mm
-from miliary_seg.decide.probability import Worlds, worlds_of
+from miliary_seg.decide.probability import Worlds, reached, worlds_of
 from miliary_seg.decide.readings import Reading
 from miliary_seg.decide.regions import Regions, regions_of
 from miliary_seg.decide.separation import Apart, deciding_pair, second_best
@@ -144,9 +144,9 @@ class Evidence:
         return float(shown[shown > 0].mean() * density)
 
     def chance_of_count(self, reading: Reading) -> float | None:
-        """P(enough real lesions on the deciding image), from the lesions' probabilities."""
-        deciding = self._deciding_in_worlds(reading)
-        return None if deciding is None else self.worlds.chance(deciding >= self.threshold)
+        """P(enough true lesions on the deciding image), from the lesions' probabilities and the measured misses."""
+        deciding, sensitivity = self._deciding_in_worlds(reading), self.facts.lesion_sensitivity
+        return None if deciding is None else self.worlds.chance(reached(deciding, self.threshold, sensitivity))
 
     def evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
         """Slices to look at, with their place in the world."""
@@ -174,7 +174,7 @@ class Evidence:
         return tuple(slices)
 
     def probability(self, reading: Reading) -> float | None:
-        """P(criteria met) if every lesion is real with its own probability; None where places are unknown."""
+        """P(criteria met), from the lesions' probabilities and the measured misses; None where places are unknown."""
         deciding = self._deciding_in_worlds(reading)
         if deciding is None or self.gates.sides:
             return None
@@ -182,12 +182,12 @@ class Evidence:
         placed = self._once(
             ("placed", fewest, by_quadrant), lambda: self.worlds.regions_met(self.regions, fewest, by_quadrant)
         )
-        return self.worlds.chance((deciding >= self.threshold) & placed)
+        return self.worlds.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
 
     def count_distribution(self, reading: Reading) -> tuple[tuple[int, float], ...]:
-        """(count, probability) of the deciding image's count."""
+        """(count, probability) of the deciding image's true count."""
         deciding = self._deciding_in_worlds(reading)
-        return () if deciding is None else self.worlds.distribution(deciding)
+        return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
 
     def slab_counts(self) -> tuple[int, ...]:
         """Lesions that a slab starting at each acquired slice would have shown, in the order of the slice axis."""

@@ -1,9 +1,10 @@
-"""How likely the criteria are met, if every lesion is real with its own probability.
+"""How likely the criteria are met, if every lesion is real with its own probability and some were missed.
 
 Lesions are taken as independent. One lesion spans several slices, so counts of neighbouring slices rise and fall
 together; therefore whole lesions are drawn, never slices. With few uncertain lesions every combination is
-enumerated and the answer is exact; otherwise it is a seeded simulation. What it leaves out: lesions that the
-detector missed, correlated false positives (vessels), the scan's gates. docs/criteria.md says how to read it.
+enumerated and the answer is exact; otherwise it is a seeded simulation. Where the detector's sensitivity was
+measured, the lesions that it missed on the deciding image are added in closed form. What it leaves out: correlated
+false positives (vessels), the scan's gates. docs/criteria.md says how to read it.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import nbdtr, nbdtrc
 
-from miliary_seg.decide.images import FloatVector, Stack
+from miliary_seg.decide.images import FloatVector, IntVector, Stack
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, REGIONS, SIDES, Regions
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
@@ -54,14 +56,62 @@ class Worlds:
         shown = stack.shows.astype(np.float32) @ self.present.T.astype(np.float32)
         return np.rint(np.minimum(shown, np.iinfo(np.int16).max)).astype(np.int16)
 
-    def chance(self, met: BoolMatrix) -> float:
-        """Weight of the worlds in which something holds."""
-        return float(min(1.0, self.weights[met].sum()))
+    def chance(self, met: NDArray[np.bool_] | FloatVector) -> float:
+        """Weighted mean over the worlds of how likely something holds in each."""
+        return float(min(1.0, (self.weights * met).sum()))
 
-    def distribution(self, values: NDArray[np.int64]) -> tuple[tuple[int, float], ...]:
-        """(value, probability) pairs, ascending, without impossible ones."""
-        mass = np.bincount(values, weights=self.weights)
-        return tuple((int(value), float(mass[value])) for value in np.flatnonzero(mass))
+    def distribution(self, counts: IntVector, sensitivity: float | None) -> tuple[tuple[int, float], ...]:
+        """(true count, probability) pairs of the deciding image, ascending, without (nearly) impossible ones."""
+        mass = np.bincount(counts, weights=self.weights)
+        if sensitivity is not None:
+            mass = np.sum([_with_misses(int(n), mass[n], sensitivity, mass.size) for n in np.flatnonzero(mass)], axis=0)
+        return tuple((int(value), float(mass[value])) for value in np.flatnonzero(mass > CERTAIN))
+
+
+def reached(counts: IntVector, threshold: int, sensitivity: float | None) -> FloatVector:
+    """How likely the true count of an image reaches the threshold, in each world.
+
+    Of an image with T true lesions the detector shows n, binomial with its sensitivity s. With weight 1/T on every T
+    (no size is preferred, and none found means none there) the missed ones are negative binomial: T - n failures
+    before the n-th success.
+
+    Parameters
+    ----------
+    counts
+        Real lesions among those found on the deciding image, shape (worlds,).
+    threshold
+        Lesions that the rule asks for.
+    sensitivity
+        Measured share of lesions that the detector finds, 0 to 1; None (not measured) = nothing is missed.
+
+    Examples
+    --------
+    >>> reached(np.array([0, 15, 20]), 20, 0.8).round(2).tolist()
+    [0.0, 0.33, 1.0]
+    """
+    sure: FloatVector = (counts >= threshold).astype(np.float64)
+    if sensitivity is None:
+        return sure
+    lacking = np.maximum(threshold - counts, 1)
+    chance: FloatVector = np.where(counts > 0, nbdtrc(lacking - 1, np.maximum(counts, 1), sensitivity), 0.0)
+    return np.maximum(sure, chance)
+
+
+def _with_misses(found: int, mass: float, sensitivity: float, size: int) -> FloatVector:
+    """Probability ``mass`` of so many real lesions found, spread over true counts; as many entries for every ``found``.
+
+    Counts beyond ten standard deviations are gathered in the last entry.
+    """
+    n = max(size - 1, 1)
+    most = int(n / sensitivity + 10 * (n * (1 - sensitivity)) ** 0.5 / sensitivity) + 1
+    spread = np.zeros(most + 1)
+    if found == 0:
+        spread[0] = mass
+        return spread
+    below = nbdtr(np.arange(most + 1 - found), found, sensitivity)
+    below[-1] = 1.0
+    spread[found:] = mass * np.diff(below, prepend=0.0)
+    return spread
 
 
 def worlds_of(lesions: Sequence[Lesion]) -> Worlds:

@@ -147,15 +147,17 @@ class Decision:
     criteria: tuple[CriterionResult, ...] = field(default=(), repr=False)
     readings: tuple[ReadingResult, ...] = field(default=(), repr=False)
     probability: float | None = None
-    """P(criteria met) under the default reading if every lesion is real with its own probability, independently. It
-    knows nothing of missed lesions, of the scan's gates or of artefacts; None where sides or levels are unknown."""
+    """P(criteria met) under the default reading if every lesion is real with its own probability, independently, and
+    the detector misses what it was measured to miss. It knows nothing of the scan's gates or of artefacts; None where
+    sides or levels are unknown."""
     borderline: bool = False
-    """The second-best slice is within the detector's own error of the threshold, or reaches it with lesions so
-    improbable that fewer real ones are likely enough (docs/criteria.md)."""
+    """The second-best slice is within the detector's own error of the threshold, or the other side of the threshold is
+    likely enough by ``count_distribution`` (docs/criteria.md)."""
     margin: int = 0
     """Count of the deciding (second-best admissible) slice minus the threshold."""
     count_distribution: tuple[tuple[int, float], ...] = field(default=(), repr=False)
-    """(count, probability) of the deciding slice's count, from the lesions' probabilities; default reading."""
+    """(count, probability) of the deciding slice's true count: lesions that are real, and missed ones; default
+    reading."""
     threshold: int = 20
     evidence_slices: tuple[EvidenceSlice, ...] = ()
     slice_counts: tuple[int, ...] = field(default=(), repr=False)

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom, nbinom
 
 from miliary_seg.decide import decide
 from miliary_seg.decide.margin import count_error
-from miliary_seg.decide.probability import N_SAMPLES, worlds_of
+from miliary_seg.decide.probability import N_SAMPLES, reached, worlds_of
 from miliary_seg.domain.compartment import Registration
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
@@ -135,6 +136,37 @@ def test_a_count_reached_by_improbable_lesions_is_borderline_whatever_the_detect
         lesions, places = build.crowd({2: 24, 5: 24}, p=p)
         decision = decide(lesions, places, facts, DecideSettings())
         assert (decision.margin, decision.borderline) == (4, borderline)
+
+
+@pytest.mark.parametrize("sensitivity", [0.36, 0.82, 1.0])
+@pytest.mark.parametrize("found", [1, 7, 19])
+def test_missed_lesions_follow_bayes(found: int, sensitivity: float) -> None:
+    """Binomial with the detector's sensitivity, prior weight 1/T: summed over every T, against the closed form."""
+    truths = np.arange(found, 1200)
+    posterior = binom.pmf(found, truths, sensitivity) / truths
+    posterior /= posterior.sum()
+    wanted = posterior[truths >= 20].sum()
+    assert reached(np.array([found]), 20, sensitivity)[0] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_missed_lesions_enter_the_probability_and_the_distribution(build: Any) -> None:
+    """Fifteen sure lesions on two slices and a detector that finds six of ten."""
+    lesions, places = build.crowd({2: 15, 5: 15})
+    facts = build.facts(10, lesion_sensitivity=0.6)
+    decision = decide(lesions, places, facts, DecideSettings())
+    assert decision.probability == pytest.approx(float(nbinom.sf(4, 15, 0.6)))
+    mass = dict(decision.count_distribution)
+    assert sum(mass.values()) == pytest.approx(1.0)
+    assert min(mass) == 15
+    assert mass[18] == pytest.approx(float(nbinom.pmf(3, 15, 0.6)))
+    assert decision.borderline
+    mixed = decide([build.lesion(n, [2, 5], p=0.5) for n in range(1, 31)], places, facts, DecideSettings())
+    assert sum(p for _, p in mixed.count_distribution) == pytest.approx(1.0)
+
+
+def test_nothing_found_is_nothing_missed(build: Any) -> None:
+    decision = decide([], [], build.facts(10, lesion_sensitivity=0.4), DecideSettings())
+    assert (decision.probability, decision.count_distribution) == (0.0, ((0, 1.0),))
 
 
 def test_the_interval_of_the_count(build: Any) -> None:
