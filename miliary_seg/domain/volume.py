@@ -134,6 +134,7 @@ class Volume:
             grid=Grid(shape=shape, affine=np.asarray(affine, dtype=np.float64)),
             modality=Modality.CT if kind in (Sequence.CT, Sequence.CTC) else Modality.MR,
             sequence=SequenceEvidence() if kind is Sequence.UNKNOWN else known,
+            id="array",
             slice_axis=slice_axis,
             slice_thickness_mm=slice_thickness_mm,
         )

@@ -26,6 +26,10 @@ IMAGES = (
 )
 
 
+QUICK = ("--set", "locate.deform=false")
+"""The fit is not what is tested here."""
+
+
 @dataclass(frozen=True)
 class Done:
     raw: Path
@@ -62,7 +66,8 @@ def raw(small_phantom, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def done(raw) -> Done:
     out = raw.parent / "out"
-    assert call("bids", raw, out, "participant", "group", "--participant-label", "01", "sub-02", "--no-sub") == 0
+    labels = ("--participant-label", "01", "sub-02")
+    assert call("bids", raw, out, "participant", "group", *labels, "--no-sub", *QUICK) == 0
     return Done(raw, out)
 
 
@@ -174,14 +179,14 @@ def test_the_group_level_counts_participants(done):
 
 
 def test_a_second_call_keeps_what_is_finished_and_a_changed_sidecar_does_not(done, cli):
-    again = cli("bids", done.raw, done.out, "participant", "--participant-label", "02")
+    again = cli("bids", done.raw, done.out, "participant", "--participant-label", "02", *QUICK)
     assert again.code == 0
     assert "sub-02_ses-a: kept" in again.err
     sidecar = done.raw / "T1w.json"
     before = sidecar.read_text()
     sidecar.write_text(before.replace("4.0", "3.5"))
     try:
-        changed = cli("bids", done.raw, done.out, "participant", "--participant-label", "02")
+        changed = cli("bids", done.raw, done.out, "participant", "--participant-label", "02", *QUICK)
     finally:
         sidecar.write_text(before)
     assert "kept" not in changed.err
