@@ -1,7 +1,8 @@
 """Every code block of the documentation runs: Python as it stands, lines of ``miliary-seg`` in this process.
 
 A block that cannot run says why after its language: ```` ```bash no-run: needs a cluster ````. Pages find
-``sample_data`` and a small scan ``SCANS/scan.nii.gz`` in the working folder; blocks of a page run one after the other.
+``sample_data``, a BIDS dataset ``DATASET`` and a small scan ``SCANS/scan.nii.gz`` in the working folder; blocks of a
+page run one after the other.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ def workplace(tmp_path, small_scan, monkeypatch):
     (tmp_path / "SCANS").mkdir()
     shutil.copy(small_scan, tmp_path / "SCANS" / "scan.nii.gz")
     (tmp_path / "SCANS" / "scan.json").write_text('{"Modality": "MR", "ContrastBolusIngredient": "GADOLINIUM"}')
+    anat = tmp_path / "DATASET" / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    shutil.copy(small_scan, anat / "sub-01_ce-gd_T1w.nii.gz")
+    (tmp_path / "DATASET" / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.10.0"}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     return tmp_path
@@ -81,5 +86,6 @@ def test_a_block_that_is_not_run_says_why():
 
 
 def test_most_blocks_run():
-    every = [b for page in PAGES for b in blocks(page) if b.language in ("python", "bash")]
+    here = [page for page in PAGES if page.stem != "cluster"]  # which is about other machines
+    every = [b for page in here for b in blocks(page) if b.language in ("python", "bash")]
     assert sum(map(is_run, every)) > 0.6 * len(every)
