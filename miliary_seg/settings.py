@@ -129,6 +129,8 @@ class ReportSettings:
     """Segmentation of one bit a segment (read by most viewers), or of segment numbers (smaller, newer)."""
     rtstruct: bool = False
     """Write the outlines of the lesions as an RT Structure Set."""
+    viewer: bool = True
+    """Put the scan and a viewer into report.html; without them the page is a third of the size (large cohorts)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,7 @@ from miliary_seg.report.statements import FACE_NOTE, RULE
 from miliary_seg.report.viewer_volumes import MAX_VOXELS, viewer_volumes
 
 TEMPLATE = "report.html.j2"
-SCRIPTS = ("vendor/niivue.js", "templates/report.js")
-"""The viewer's library and the page's own script."""
+VIEWER, SCRIPT = "vendor/niivue.js", "templates/report.js"
 
 MAX_REJECTIONS = 40
 """Rejected candidates in the page's static table, most probable first; its script pages through all of them."""
@@ -37,14 +36,15 @@ def report_html(result: CaseResult, document: dict[str, Any]) -> str:
     str
         HTML with every picture inline; deterministic.
     """
-    budget = MAX_VOXELS // max(1, len(result.series))
+    viewer = bool(result.settings.get("report", {}).get("viewer", True))
+    budget = MAX_VOXELS // max(1, len(result.series)) if viewer else 0
     panels = [
         _panel(series, values, number, budget)
         for number, (series, values) in enumerate(zip(result.series, document["series"], strict=True), start=1)
     ]
     deciding = set(document["deciding_series"])
     panels.sort(key=lambda panel: panel["values"]["id"] not in deciding)  # stable: deciding series first
-    style, scripts = page("style.css"), [asset(name) for name in SCRIPTS]
+    style, scripts = page("style.css"), [asset(name) for name in (VIEWER, SCRIPT) if viewer or name == SCRIPT]
     return page(
         TEMPLATE,
         document=document,
@@ -65,7 +65,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "number": number,
         "values": values,
         "viewer": json_block(viewer_values(series, values, f"volumes-{number}", painter.window)),
-        "volumes": viewer_volumes(series, painter.window, max_voxels),
+        "volumes": viewer_volumes(series, painter.window, max_voxels) if max_voxels else None,
         "candidates": json_block(candidate_values(series)),
         "evidence": [painter.evidence(index) for index in shown_slices(series)],
         "overview": painter.overview(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_without_webgl_the_page_says_so_and_works(opened, browser_without_webgl,
     assert page.told("slice") == "17"
     assert page.page.locator("figure img").count() >= 6
     assert page.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert (page.messages, page.requests) == ([], [])
+
+
+def test_a_page_without_viewer_still_moves(opened, make_case):
+    case = make_case()
+    settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
+    page = opened(replace(case, settings=settings))
+    page.page.locator("tr[data-lesion='3']").click()
+    assert page.told("lesion") == "3"
+    assert "left infratentorial" in page.page.locator(".status").inner_text()
     assert (page.messages, page.requests) == ([], [])
 
 

@@ -507,8 +507,9 @@
     row([id, rule, probability, r, a, s, diameter, contrast, lesion]) {
       const row = make("tr");
       row.dataset.place = [r, a, s].join(" ");
-      const head = make("th", String(id), "n");
+      const head = make("th", "", "n");
       head.scope = "row";
+      head.append(make("button", String(id), "plain"));
       row.append(head);
       for (const [value, digits] of [[probability, 2], [r, 1], [a, 1], [s, 1], [diameter, 1], [contrast, 1]])
         row.append(make("td", fixed(value, digits), "n"));

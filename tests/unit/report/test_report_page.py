@@ -330,3 +330,12 @@ def test_the_page_claims_no_side_that_it_does_not_know(make_case, choices, sente
     text = " ".join(Page(page_of(make_case(**choices))).text)
     shown = {s for s in SIDE_SENTENCES if s in text}
     assert shown == {sentence}
+
+
+def test_a_page_without_viewer_holds_neither_scan_nor_library(case):
+    settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
+    page = Page(page_of(replace(case, settings=settings)))
+    assert [tag for tag, _ in page.programs] == ["style", "script"]
+    assert sorted(page.blocks) == ["candidates-1", "page-data", "viewer-1"]
+    assert "canvas" not in page.tags
+    assert "L supra" in "".join(page.text)
