@@ -5,7 +5,8 @@
 For each head and condition, 75 balls of 2-4 mm are drawn into it (contrast 1 to 2 times the spread of the brain's
 intensities, 9 mm apart): 25 stay, 25 vanish, 25 appear, and 10 of the vanished ones reappear elsewhere (moved). Later
 scan is turned by up to 12 degrees about each axis, shifted by up to 8 mm, resampled (cubic), given new noise and a
-different gain. Prints, for lesions that the program detected in either scan, how many fates were right, uncertain and wrong.
+different gain. Prints, for lesions that the program detected in either scan, how many fates were right, uncertain and
+wrong.
 """
 
 from __future__ import annotations
