@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -112,7 +113,9 @@ def _write(key: str, path: Path, make: Callable[[], bytes], written: DicomFiles)
 def _tried(make: Callable[[], T], name: str, where: str, written: DicomFiles) -> T | None:
     """What a function makes, or None with its error noted; the error of a library is named, never quoted."""
     try:
-        return make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the images say of the patient and in UIDs is not ours to mend
+            return make()
     except MiliaryError as error:
         written.errors.append(error)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:

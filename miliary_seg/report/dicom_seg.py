@@ -119,6 +119,7 @@ def _template(series: SeriesResult, source: SourceImages, marks: Stamp, kind: Ki
         device_serial_number=marks.settings_digest[:16],
         content_label="LESIONS",
         content_description="Lesions found automatically",
+        content_creator_name="miliary-seg^",
         series_description="miliary-seg lesions (research use only)",
         omit_empty_frames=kind == "binary",
     )
