@@ -224,7 +224,7 @@ def _draw(rows: dict[str, list[tuple[float, float]]], plot: Path) -> None:
         panel.plot(ends, start + slope * ends, color="0.6", linewidth=1)
         panel.plot(x, y, "o", color="#1f5f99")
         panel.set(xlabel=name, xlim=(0, None), ylim=(0, None))
-        panel.set_title(f"{1000 * slope:.0f} ms per {name.removesuffix('s')}", fontsize=9)
+        panel.set_title(f"{1000 * slope:.0f} ms per {name}", fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("processor seconds")
     figure.savefig(plot, metadata={"Date": None})
