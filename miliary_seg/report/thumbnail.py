@@ -9,7 +9,7 @@ from PIL import Image
 from miliary_seg.domain.result import CaseResult
 from miliary_seg.report.figures import Painter, shown_slices
 
-HEIGHT_PX = 128
+HEIGHT_PX = 160
 COLOURS = 64
 """Of the palette: grey and the four outlines; a quarter of the size of true colour."""
 
@@ -20,8 +20,7 @@ def thumbnail(result: CaseResult) -> bytes:
     series = next((s for s in result.series if s.id in deciding), result.series[0])
     painter = Painter(series)
     index = max(shown_slices(series), key=lambda k: painter.counts[k])
-    picture = painter.marked(index, 4 * HEIGHT_PX).image  # drawn larger: outlines stay thin when it shrinks
-    small = picture.resize((max(1, round(picture.width / 4)), HEIGHT_PX), Image.Resampling.BOX)
+    picture = painter.marked(index, HEIGHT_PX).image.convert("RGB")
     buffer = io.BytesIO()
-    small.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

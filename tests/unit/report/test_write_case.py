@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from miliary_seg.errors import OutputError
+from miliary_seg.errors import DiskFullError, OutputError
 from miliary_seg.report import validate, write, write_case
 
 FILES = {
@@ -148,3 +150,30 @@ def test_series_that_differ_only_in_letter_case(tmp_path, make_case):
     one, two = make_case(series_id="T1"), make_case(series_id="t1")
     folder = write_case(replace(one, series=(*one.series, *two.series)), tmp_path, False)
     assert {p.name for p in folder.iterdir() if p.is_dir()} == {"T1", "t1-2"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_apart_and_loses_nothing(tmp_path, case, make_case, monkeypatch, number):
+    folder = write_case(case, tmp_path, False)
+    before = tree(folder)
+
+    def full(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("miliary_seg.report.write.os.fsync", full)
+    with pytest.raises(DiskFullError, match="no space is left"):
+        write_case(make_case(blobs=()), tmp_path, True)
+    assert tree(folder) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["sub-01"]
+
+
+def test_drafts_of_killed_runs_are_swept_and_those_of_other_cases_are_not(tmp_path, case):
+    folder = write_case(case, tmp_path, False)
+    key = "0" * 32
+    ours = [tmp_path / f".sub-01.{key}.{kind}" for kind in ("draft", "old")]
+    others = [tmp_path / name for name in (f".sub-02.{key}.draft", f".sub-01.x.{key}.draft", ".sub-01.draft", ".git")]
+    for left in (*ours, *others):
+        left.mkdir()
+        (left / "part").write_text("x")
+    write.sweep_drafts([folder, tmp_path / "nowhere" / "sub-03"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["sub-01", *(p.name for p in others)])
