@@ -5,6 +5,7 @@
     sub-01/[ses-1/]
         sub-01_[ses-1_]desc-miliary_result.json         the whole result document
         sub-01_[ses-1_]desc-miliary_report.html         the page for people
+        sub-01_[ses-1_]desc-miliary_thumbnail.png       a small picture for lists
         anat/<image>_space-<suffix>_desc-lesions_dseg.nii.gz .tsv .json
         anat/<image>_space-<suffix>_desc-compartments_dseg.nii.gz .tsv .json
         anat/<image>_space-<suffix>_desc-brain_mask.nii.gz .json
@@ -34,6 +35,7 @@ from miliary_seg.report import case_document, report_html, validate, write_label
 from miliary_seg.report.columns import Column
 from miliary_seg.report.palette import COMPARTMENT_COLOURS
 from miliary_seg.report.tables import Table, candidates_table, lesions_table, slices_table
+from miliary_seg.report.thumbnail import thumbnail
 
 SOURCE = "raw"
 """Name of the input in ``DatasetLinks`` and in BIDS URIs."""
@@ -77,19 +79,19 @@ def write_session(result: CaseResult, folder: Path, dataset: Path) -> None:
         place.folder.mkdir(exist_ok=True)
         values["files"] = _write_series(series, place, folder, identified=bool(document["identified"]))
     validate(document)
-    stem = f"{result.case}_desc-{DESC}"
-    _write_json(folder / f"{stem}_result.json", document)
-    (folder / f"{stem}_report.html").write_text(report_html(result, document), "utf-8", newline="\n")
-
-
-def result_name(case: str) -> str:
-    """Name of the result document within the folder of a session."""
-    return f"{case}_desc-{DESC}_result.json"
+    _write_json(folder / f"{result.case}_desc-{DESC}_result.json", document)
+    _write_text(folder / report_name(result.case), report_html(result, document))
+    (folder / thumbnail_name(result.case)).write_bytes(thumbnail(result))
 
 
 def report_name(case: str) -> str:
     """Name of the page within the folder of a session."""
     return f"{case}_desc-{DESC}_report.html"
+
+
+def thumbnail_name(case: str) -> str:
+    """Name of the small picture within the folder of a session."""
+    return f"{case}_desc-{DESC}_thumbnail.png"
 
 
 def tsv(table: Table) -> str:

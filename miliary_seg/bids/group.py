@@ -11,10 +11,9 @@ from typing import Any
 
 from miliary_seg import __version__
 from miliary_seg.bids.derivatives import dictionary, tsv
-from miliary_seg.bids.pages import Finished, overview
+from miliary_seg.bids.pages import Finished, table_of_sessions
 from miliary_seg.cohort import incidence, patients_of
 from miliary_seg.cohort.collect import finished_cases
-from miliary_seg.cohort.proportions import Incidence
 from miliary_seg.errors import NoImageError, OutputError
 from miliary_seg.report.columns import CASES, Column
 from miliary_seg.report.tables import Table, write_cases_table
@@ -68,16 +67,7 @@ def write_group(output: Path) -> Path:
     _write_json(output / TABLE.replace(".tsv", ".json"), dictionary(table.columns))
     _write_json(output / SUMMARY, summary)
     write_cases_table(rows, output)
-    page = overview("All participants", sessions, output, _said(found))
-    return write_bytes(output / PAGE, page.encode(), force=True)
-
-
-def _said(found: Incidence) -> str:
-    share = found.screened
-    interval = f"{100 * (share.low or 0.0):.1f} to {100 * (share.high or 0.0):.1f} %"
-    answers = f"{found.n_not_met} do not, {found.n_indeterminate} are indeterminate"
-    text = f"{share.count} of {share.total} participants meet the proposed criteria (95 % interval, Wilson: {interval})"
-    return f"<p>{text}; {answers}.</p>"
+    return write_bytes(output / PAGE, table_of_sessions(sessions, output).encode(), force=True)
 
 
 def _require_one_method(sessions: Sequence[Finished], output: Path) -> None:

@@ -175,7 +175,9 @@ def test_the_group_level_counts_participants(done):
         ("sub-02", "ses-a"),
         ("sub-02", "ses-a"),
     ]
-    assert "0 of 2 participants meet the proposed criteria" in (done.out / "group.html").read_text()
+    page = (done.out / "group.html").read_text()
+    assert 'href="sub-02/ses-a/sub-02_ses-a_desc-miliary_report.html"' in page
+    assert page.count("data:image/png;base64,") == 3, "a picture a session"
 
 
 def test_a_second_call_keeps_what_is_finished_and_a_changed_sidecar_does_not(done, cli):
