@@ -290,9 +290,9 @@
       }
       this.nv.updateGLVolume();
       this.layout("all");
-      this.places = this.data.lesions.map((lesion) => [lesion, this.nv.mm2frac(lesion.slice(1, 4))]);
-      this.refused = this.data.rejected.map((place) => this.nv.mm2frac(place));
-      this.nv.onLocationChange = ({ mm }) => this.series.moved([mm[0], mm[1], mm[2]]);
+      this.places = this.data.lesions.map((lesion) => [lesion, fraction(this.nv, lesion.slice(1, 4))]);
+      this.refused = this.data.rejected.map((place) => fraction(this.nv, place));
+      this.nv.onLocationChange = () => this.series.moved(world(this.nv, this.nv.scene.crosshairPos));
       const draw = this.nv.drawScene.bind(this.nv);
       this.nv.drawScene = () => {
         const answer = draw();
@@ -306,7 +306,7 @@
     moveTo(mm) {
       const told = this.nv.onLocationChange;
       this.nv.onLocationChange = () => {};
-      this.nv.scene.crosshairPos = this.nv.mm2frac(mm);
+      this.nv.scene.crosshairPos = fraction(this.nv, mm);
       this.nv.createOnLocationChange();
       this.nv.onLocationChange = told;
       this.nv.drawScene();
@@ -362,7 +362,7 @@
       if (this.over.width !== width || this.over.height !== height) Object.assign(this.over, { width, height });
       const pen = this.over.getContext("2d");
       pen.clearRect(0, 0, width, height);
-      this.frame.dataset.mm = [...this.nv.frac2mm(this.nv.scene.crosshairPos)].slice(0, 3).map((x) => fixed(x, 2)).join(" ");
+      this.frame.dataset.mm = world(this.nv, this.nv.scene.crosshairPos).map((x) => fixed(x, 2)).join(" ");
       this.nv.screenSlices.forEach((tile, index) => tile.axCorSag <= 2 && this.drawTile(pen, tile, index));
     }
 
@@ -407,6 +407,11 @@
     }
   }
 
+  // World and texture through the scan's own affine. NiiVue's default straightens oblique and sheared scans
+  // (it is made for planes shown as acquired), so its millimetres would not be the patient's: hence the "true".
+  const world = (nv, place) => [...nv.frac2mm(place, 0, true)].slice(0, 3);
+  const fraction = (nv, mm) => nv.mm2frac(mm, 0, true);
+
   // Where texture fractions fall on the screen within one tile: linear, measured at three points of the tile.
   function tileMap(nv, tile, index) {
     let [left, top, wide, high] = tile.leftTopWidthHeight;
@@ -418,7 +423,7 @@
     const x = axes.find((axis) => Math.abs(right[axis] - origin[axis]) > Math.abs(down[axis] - origin[axis]));
     const y = axes.find((axis) => axis !== x);
     if (x === undefined || y === undefined) return null;
-    const distance = (p, q) => Math.hypot(...[0, 1, 2].map((n) => nv.frac2mm(p)[n] - nv.frac2mm(q)[n]));
+    const distance = (p, q) => Math.hypot(...[0, 1, 2].map((n) => world(nv, p)[n] - world(nv, q)[n]));
     const shifted = (p, axis, by) => p.map((value, n) => (n === axis ? value + by : value));
     const depthMm = distance(origin, shifted(origin, across, 1));
     return {
