@@ -127,6 +127,8 @@ class ReportSettings:
     """DICOM SEG and SR: ``auto`` = where the input was DICOM; ``always`` = with DICOM images made from other input."""
     seg: Literal["binary", "labelmap"] = "binary"
     """Segmentation of one bit a segment (read by most viewers), or of segment numbers (smaller, newer)."""
+    new_frame_of_reference: bool = False
+    """Where DICOM images state no FrameOfReferenceUID (some de-identified ones), make one instead of refusing."""
     rtstruct: bool = False
     """Write the outlines of the lesions as an RT Structure Set."""
     viewer: bool = True

@@ -58,7 +58,9 @@ def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: da
         moment = date or epoch()
         placed = series if from_dicom else _with_images(series, folder, result, moment)
         identified = from_dicom and bool(chosen.get("identified"))
-        return placed, source_images(placed.volume), stamp(result, placed.volume, moment, identified=identified)
+        fresh = bool(chosen.get("new_frame_of_reference"))
+        images = source_images(placed.volume, new_frame_of_reference=fresh)
+        return placed, images, stamp(result, placed.volume, moment, identified=identified)
 
     ready = _tried(prepared, "DICOM objects", series.id, written)
     if ready is None:

@@ -114,8 +114,15 @@ class Stamp:
         return derived_uid(self.seed, role)
 
 
-def source_images(volume: Volume) -> SourceImages:
+def source_images(volume: Volume, *, new_frame_of_reference: bool = False) -> SourceImages:
     """The images behind a volume.
+
+    Parameters
+    ----------
+    volume
+        What the loader made of them.
+    new_frame_of_reference
+        Give images that state no FrameOfReferenceUID one that follows from their series.
 
     Raises
     ------
@@ -123,17 +130,22 @@ def source_images(volume: Volume) -> SourceImages:
         If they lack an identifier without which no object may refer to them.
     """
     source = volume.source
+    frame_of_reference = source.frame_of_reference_uid
+    if new_frame_of_reference and source.series_instance_uid:
+        frame_of_reference = frame_of_reference or derived_uid(source.series_instance_uid, "frame of reference")
     needed = {
         "StudyInstanceUID": source.study_instance_uid,
         "SeriesInstanceUID": source.series_instance_uid,
-        "FrameOfReferenceUID": source.frame_of_reference_uid,
+        "FrameOfReferenceUID": frame_of_reference,
         "SOPClassUID": source.sop_class_uid,
         "SOPInstanceUID": min(source.instances, default=""),
     }
     missing = [name for name, uid in needed.items() if not uid]
     if missing:
         what = f"no DICOM SEG or SR: the images state no {' and no '.join(missing)}"
-        raise OutputError(what, where=volume.id, todo="export the series again, or set report.dicom=never")
+        only_frame = list(missing) == ["FrameOfReferenceUID"]
+        todo = "report.new_frame_of_reference=true makes one" if only_frame else "export the series again"
+        raise OutputError(what, where=volume.id, todo=f"{todo}; report.dicom=never does without")
     kind = source.sop_class_uid
     known = len(source.sop_instance_uids) == volume.n_slices and not volume.resampled
     frames: tuple[int | None, ...] = source.frame_numbers or (None,) * volume.n_slices
@@ -145,7 +157,7 @@ def source_images(volume: Volume) -> SourceImages:
         volume=volume,
         study_uid=source.study_instance_uid,
         series_uid=source.series_instance_uid,
-        frame_of_reference_uid=source.frame_of_reference_uid,
+        frame_of_reference_uid=frame_of_reference,
         instances=tuple(Reference(sop_class_uid=kind, sop_instance_uid=uid) for uid in source.instances),
         slices=slices or (None,) * volume.n_slices,
     )
@@ -250,7 +262,7 @@ def _patient_of(volume: Volume) -> dict[str, str]:
     source = volume.source
     path = source.paths[0] if source.paths else ""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID", *_IDENTITY])
+        header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SOPInstanceUID", *_IDENTITY])
         same = str(header.SOPInstanceUID) in source.instances
     except Exception as error:
         what = f"the patient cannot be read from the image again ({type(error).__name__})"

@@ -153,6 +153,12 @@ def test_a_missing_frame_of_reference_costs_the_objects_alone(scan: Scan, tmp_pa
     assert "dicom_not_written" in {caveat["code"] for caveat in document["series"][0]["caveats"]}
     assert all((folder / path).is_file() for path in document["series"][0]["files"].values())
     assert "segmentation" not in document["series"][0]["files"]
+    chosen = Settings().with_options(["report.new_frame_of_reference=true"]).as_dict()
+    made = [
+        pydicom.dcmread(path) for path in write_case(replace(case, settings=chosen), tmp_path / "new").rglob("*.dcm")
+    ]
+    assert {header.SOPClassUID.name for header in made} == {"Segmentation Storage", "Comprehensive 3D SR Storage"}
+    assert all(header.get("FrameOfReferenceUID", "2.25.").startswith("2.25.") for header in made)
 
 
 def test_a_refusal_of_highdicom_leaves_the_report_and_says_so(
