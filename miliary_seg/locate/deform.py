@@ -25,8 +25,8 @@ from miliary_seg.locate.transform import apply, inverse
 from miliary_seg.locate.working_scan import WorkingScan, tensor_product
 
 KNOT_MM = 18.0
-SURFACE_WEIGHT = 3.0
-"""Points near midline and tentorium count so much more: 0.91 to 0.88 % wrong voxels on hard simulated scans."""
+SURFACE_WEIGHT = 6.0
+"""Points near midline and tentorium count so much more (docs/compartments.md, "Constants")."""
 NEAR_TENTORIUM_MM = 12.0
 NEAR_MIDLINE_MM = 10.0
 LATTICE_MM = 4
@@ -123,6 +123,17 @@ def lattice() -> Lattice:
     )
     i, j, k = (_splines(n, float(affine[a, a])) for a, n in enumerate(used.shape))
     return Lattice(points=points, used=used, affine=affine, splines=(i, j, k))
+
+
+@lru_cache(maxsize=1)
+def atlas_at_lattice() -> tuple[Float32Array, Float32Array]:
+    """Distance outside the brain and to the tentorium in mm at the lattice's points, each of shape (n,)."""
+    atlas = load_atlas()
+    ijk = apply(inverse(atlas.affine), lattice().points.positions_mm)
+    outside, tentorium = (
+        ndi.map_coordinates(values, ijk, order=1, mode="nearest") for values in (atlas.outside_mm, atlas.tentorium_mm)
+    )
+    return outside, tentorium
 
 
 def _splines(n: int, step_mm: float) -> Float32Array:

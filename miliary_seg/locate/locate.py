@@ -17,6 +17,7 @@ from miliary_seg.locate.canonical import CanonicalView
 from miliary_seg.locate.distances import DistanceMaps, coverage, distance_maps
 from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
 from miliary_seg.locate.reorient import register_turned
+from miliary_seg.locate.tissue import tissue_values
 from miliary_seg.locate.trust import Trust, judge
 from miliary_seg.locate.working_scan import Blocks
 from miliary_seg.settings import LocateSettings
@@ -82,7 +83,9 @@ def _located(
     elif stripped:
         brain = canonical.back(stripped_mask(voxels, maps.outside_mm))
     else:
-        brain = canonical.back(refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct))
+        values = None if is_ct else tissue_values(voxels, canonical.affine, fit.matrix, fit.deformation)
+        refined = refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct=is_ct, values=values)
+        brain = canonical.back(refined)
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
 

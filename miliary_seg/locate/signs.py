@@ -6,14 +6,12 @@ Whatever has an edge of the right size matches the template's edge. Only a brain
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage as ndi
 
 from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import BoolArray, Float32Array
-from miliary_seg.locate.atlas import load_atlas
-from miliary_seg.locate.deform import Deformation, lattice
+from miliary_seg.locate.deform import Deformation, atlas_at_lattice, lattice
 from miliary_seg.locate.mutual_information import unbiased_information
-from miliary_seg.locate.transform import apply, inverse
+from miliary_seg.locate.transform import apply
 from miliary_seg.locate.working_scan import WorkingScan
 
 DEEP_MM = 6.0
@@ -28,7 +26,7 @@ def inner_signs(scan: WorkingScan, matrix: Float64Array, deformation: Deformatio
     positions = apply(matrix, moved)
     inside = scan.contains(scan.to_ijk(positions))
     levels = scan.sample(positions)
-    outside, tentorium = _atlas_at(grid.points.positions_mm)
+    outside, tentorium = atlas_at_lattice()
     deep = inside & (outside < -DEEP_MM)
     near = inside & (outside < 0) & (np.abs(tentorium) < NEAR_TENTORIUM_MM)
 
@@ -40,15 +38,6 @@ def inner_signs(scan: WorkingScan, matrix: Float64Array, deformation: Deformatio
         "tentorium_mutual_information_nats": information(near),
         "mirror_correlation": _mirror_correlation(levels, deep, grid.used),
     }
-
-
-def _atlas_at(positions: Float64Array) -> tuple[Float32Array, Float32Array]:
-    atlas = load_atlas()
-    ijk = apply(inverse(atlas.affine), positions)
-    outside, tentorium = (
-        ndi.map_coordinates(values, ijk, order=1, mode="nearest") for values in (atlas.outside_mm, atlas.tentorium_mm)
-    )
-    return outside, tentorium
 
 
 def _mirror_correlation(levels: Float32Array, deep: BoolArray, used: BoolArray) -> float:

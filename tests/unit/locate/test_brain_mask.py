@@ -1,0 +1,72 @@
+"""The mask's refinement on drawn heads, and the intensities it rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from miliary_seg.locate.brain_mask import refined_mask
+from miliary_seg.locate.deform import no_deformation
+from miliary_seg.locate.tissue import TissueValues, tissue_values
+
+RADIUS_MM = 40.0
+
+
+@pytest.fixture(scope="module", params=[(1.0, 1.0, 1.0), (0.8, 0.8, 4.0)])
+def drawn(request):
+    """Affine, and the distance of every voxel from the surface of a ball of brain."""
+    spacing = np.array(request.param)
+    shape = tuple(int(n) for n in np.ceil(2 * (RADIUS_MM + 12) / spacing))
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array(shape) - 1) / 2
+    ijk = np.indices(shape, dtype=np.float32)
+    place = [affine[a, a] * ijk[a] + affine[a, 3] for a in range(3)]
+    return affine, (np.sqrt(sum(p**2 for p in place)) - RADIUS_MM).astype(np.float32)
+
+
+def head(outside, *, brain, fluid, skull=20.0):
+    """Grey values: brain, 3 mm of fluid, 4 mm of skull, scalp, air; noise of 5 % of the brain."""
+    rng = np.random.default_rng(1)
+    parts = [outside < 0, outside < 3, outside < 7, outside < 11]
+    return (
+        np.select(parts, [brain, fluid, skull, 1.5 * brain], 0) + rng.normal(0, 0.05 * brain, outside.shape)
+    ).astype(np.float32)
+
+
+@pytest.mark.parametrize(("fluid", "modality"), [(30.0, "MR"), (250.0, "MR"), (8.0, "CT")])
+@pytest.mark.parametrize("fit_error_mm", [-2.0, 0.0, 2.0])
+def test_the_surface_is_found_although_the_fit_is_off(drawn, fluid, modality, fit_error_mm):
+    affine, outside = drawn
+    is_ct = modality == "CT"
+    brain = 35.0 if is_ct else 100.0
+    voxels = head(outside, brain=brain, fluid=fluid, skull=900.0 if is_ct else 20.0)
+    values = None if is_ct else TissueValues(grey=brain, white=brain, fluid=fluid)
+    mask = refined_mask(voxels, affine, outside + fit_error_mm, is_ct=is_ct, values=values)
+    rim = (outside < 0) & (outside > -3)
+    assert np.mean(~mask[rim]) < 0.03
+    assert np.mean(mask[outside >= 0.9]) == pytest.approx(0, abs=0.02)
+    assert not mask[outside > 3.0].any()
+
+
+def test_bright_fluid_is_told_from_brain_by_the_scans_own_values(drawn):
+    affine, outside = drawn
+    voxels = head(outside, brain=100.0, fluid=145.0)
+    white = (outside < 0) & (np.random.default_rng(2).random(outside.shape) < 0.5)
+    voxels[white] -= 30  # two tissues widen what counts as the brain's own intensities
+    fluid = (outside > 1.5) & (outside < 2.5)
+    told = refined_mask(voxels, affine, outside, is_ct=False, values=TissueValues(grey=100, white=70, fluid=145))
+    untold = refined_mask(voxels, affine, outside, is_ct=False, values=None)
+    assert told[fluid].mean() < 0.1
+    assert untold[fluid].mean() > 0.9
+
+
+def test_values_are_read_where_the_template_says(make_head, axial_affine, turned):
+    shape = (70, 84, 64)
+    moved = turned(12, 5, -8, (3, 4, -6))
+    volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)), moved)
+    values = tissue_values(volume.voxels, volume.grid.affine, moved, no_deformation())
+    assert values is not None
+    assert values.fluid < 0.6 * values.grey < values.grey < 0.9 * values.white
+    away = np.diag([1.0, 1, 1, 1])
+    away[:3, 3] = 500
+    assert tissue_values(volume.voxels, volume.grid.affine, away, no_deformation()) is None
