@@ -17,6 +17,8 @@ CENTRE_MNI_MM = np.array([0.0, -20.0, 5.0])
 MEAN_LOG_SCALE = float(np.log(0.93))
 """People's brains against MNI152, which is larger than life: 0.93 +- 0.06 (20 label maps; docs/compartments.md)."""
 SD_LOG_SCALE = 0.06
+USUAL_PITCH_DEG = 15.0
+"""Heads lie in scanners pitched forward by 0 to 30 degrees against MNI (docs/compartments.md, "Trust")."""
 CORNERS_MNI_MM = np.array([[x, y, z] for x in (-60, 60) for y in (-95, 60) for z in (-45, 70)], dtype=np.float64).T
 """Corners of a box around the brain, shape (3, 8): how far two transforms differ is measured there."""
 
@@ -78,6 +80,7 @@ def size_penalty(log_scales: Float64Array) -> tuple[float, Float64Array]:
 
 
 def tilt_deg(matrix: Float64Array) -> float:
-    """Largest angle in degrees between a head axis and its axis of the scan's world."""
+    """Largest angle in degrees between a head axis and its axis of the scan's world, from how heads lie on average."""
     left, _, right = np.linalg.svd(matrix[:3, :3])
-    return float(np.degrees(np.arccos(np.clip(np.diag(left @ right), -1, 1))).max())
+    turned = left @ right @ rotation(-np.radians(USUAL_PITCH_DEG), 0.0, 0.0)
+    return float(np.degrees(np.arccos(np.clip(np.diag(turned), -1, 1))).max())

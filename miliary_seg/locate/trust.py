@@ -9,18 +9,18 @@ import numpy as np
 from miliary_seg.domain.reason import Reason
 
 COEFFICIENTS = {
-    "tentorium_mutual_information_nats": 1.26,
-    "brain_mutual_information_nats": 2.48,
-    "deep_mutual_information_nats": 1.35,
+    "tentorium_mutual_information_nats": 0.70,
+    "brain_mutual_information_nats": 2.33,
+    "deep_mutual_information_nats": 1.13,
 }
 """Slope of the log odds per natural logarithm of each information (fitted; docs/compartments.md, "Trust")."""
-INTERCEPT = 11.15
+INTERCEPT = 9.84
 FLOOR_NATS = 0.01
-RUNNER_UP_SLOPE = -3.0
+RUNNER_UP_SLOPE = -3.45
 """As the runner-up ratio goes from ``RUNNER_UP_FROM`` to 1: a brain fits in one place, a ball in many."""
 RUNNER_UP_FROM = 0.85
 MAX_TILT_DEG = 50.0
-"""Heads lie in scanners within this angle of the header's axes (poses up to 47 degrees in 160 simulated scans)."""
+"""Heads lie within this angle of how they usually lie (44 degrees at most in 47 simulated scans)."""
 SCALES = (0.70, 1.20)
 """Brain against MNI152 along each axis: people range from .80 to 1.08; children and deformed heads need room."""
 MIN_HEAD_MATCH = 1.07
@@ -35,6 +35,8 @@ NO_BRAIN_NATS = {
     "deep_mutual_information_nats": 0.07,
 }
 """Below all of these, nothing in the scan resembles a brain: balls, shells, tubes, texture and noise stay below."""
+NO_BRAIN_LOG_ODDS = -4.0
+"""Nor does anything where a right fit is this improbable."""
 
 TOO_MANY_FINDINGS = 3
 """A limb can match the brain by chance, but then turned, without a skull around it and half outside of the scan. None
@@ -52,10 +54,11 @@ class Trust:
 
 def judge(figures: dict[str, float]) -> Trust:
     """Probability that fewer than 2 % of the brain's voxels get a wrong compartment, from the quality figures."""
-    match = float(1 / (1 + np.exp(-log_odds(figures))))
+    odds = log_odds(figures)
+    match = float(1 / (1 + np.exp(-odds)))
     findings = _findings(figures)
     figure = match * DOUBT ** len(findings)
-    resembles = any(figures[name] >= least for name, least in NO_BRAIN_NATS.items())
+    resembles = odds > NO_BRAIN_LOG_ODDS and any(figures[name] >= least for name, least in NO_BRAIN_NATS.items())
     brain_found = resembles and len(findings) < TOO_MANY_FINDINGS
     reasons = list(findings)
     if not brain_found:

@@ -161,8 +161,9 @@ def test_affine_matrix_by_parts():
 
 def test_tilt_distance_and_size():
     q = np.zeros(12)
+    assert tilt_deg(affine_matrix(q)) == pytest.approx(15)  # heads usually lie pitched by 15 degrees
     q[3] = np.radians(40) / 0.02
-    assert tilt_deg(affine_matrix(q)) == pytest.approx(40)
+    assert tilt_deg(affine_matrix(q)) == pytest.approx(25)
     shifted = np.eye(4)
     shifted[:3, 3] = [3, 0, 4]
     assert distance_mm(np.eye(4), shifted) == pytest.approx(5)
