@@ -31,11 +31,12 @@ from miliary_seg.errors import (
     UnreadableFileError,
     UnsuitableImageError,
 )
-from miliary_seg.load.cases import find_in_paths, find_together
+from miliary_seg.load.cases import find_in_paths
 from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
 from miliary_seg.load.inventory import Inventory
 from miliary_seg.load.label_file import LabelFile, read_label_map
 from miliary_seg.load.mask_file import read_mask
+from miliary_seg.load.session import find_session
 from miliary_seg.settings import Settings
 
 __all__ = [
@@ -81,21 +82,6 @@ def find_cases(
         nothing; and the ledger of all files.
     """
     return find_in_paths(paths, (settings or Settings()).load, progress)
-
-
-def find_session(files: Iterable[str | Path], folder: str | Path, settings: Settings | None = None) -> FoundCases:
-    """The images of one BIDS session, chosen by the caller, as one case; headers only.
-
-    Parameters
-    ----------
-    files
-        Images with BIDS names of one participant and session.
-    folder
-        The folder that they come from, for messages.
-    settings
-        As in ``find_cases``.
-    """
-    return find_together(files, Path(folder), (settings or Settings()).load)
 
 
 def inspect(
