@@ -3,6 +3,15 @@
 ``case_document`` turns a result into plain values and ``validate`` holds them to the published schema. ``write_case``
 writes them with the page, the tables and the label maps in one atomic step; ``write_cases_table`` keeps one row for
 every series of every case. Nothing here measures or decides.
+
+The modules by what they make:
+
+- values: ``document``, ``decision_document``, ``columns``, ``tables``, ``validation``, ``reference``, ``statements``;
+- pictures: ``views`` (how a plane is turned), ``canvas``, ``figures``, ``outlines``, ``plots``, ``palette``, ``thumbnail``;
+- pages: ``html`` (templates, escaping, policy), ``report_page`` with ``page_data`` and ``viewer_volumes`` for its script,
+  ``cases_page``, ``timeline_page``, ``cohort_summary`` and ``cohort_figures``; ``templates/`` and ``vendor/`` (NiiVue);
+- files of other worlds: ``nifti`` and ``volume_files``, ``dicom_*``; ``notebook/`` shows the nouns themselves;
+- all of a case at once: ``write``, with ``file_names`` and ``plain_text`` (texts and names made inert).
 """
 
 from __future__ import annotations

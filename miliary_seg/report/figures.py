@@ -105,7 +105,8 @@ class Painter:
         aspect = (box.right - box.left) * view.column_mm / ((box.bottom - box.top) * view.row_mm)
         height = min(STRIP_HEIGHT_PX, round(STRIP_WIDTH_PX / len(chosen) / aspect))
         tiles = [self._located(view, box, index, height) for index in chosen]
-        alt = f"{view.name} planes {', '.join(map(str, chosen))} with brain outline, midline and tentorium"
+        drawn = "brain outline and tentorium" if view.name == "sagittal" else "brain outline, midline and tentorium"
+        alt = f"{view.name} planes {', '.join(map(str, chosen))} with {drawn}"
         return _picture(sheet(tiles, len(tiles)), alt)
 
     def _located(self, view: View, box: Box, index: int, height_px: int) -> Image.Image:
@@ -113,7 +114,9 @@ class Painter:
         canvas = Canvas(to_grey(cut_plane(volume.voxels, view, box, index), self.window), view, height_px)
         inside = cut_plane(self.mask, view, box, index)
         canvas.draw(_strokes(contours(inside), BRAIN_COLOUR))
-        lines = ((location.midline_distance_mm, MIDLINE_COLOUR), (location.tentorium_distance_mm, TENTORIUM_COLOUR))
+        lines = [(location.tentorium_distance_mm, TENTORIUM_COLOUR)]
+        if view.name != "sagittal":  # there the midline lies in the plane and wanders over it
+            lines.append((location.midline_distance_mm, MIDLINE_COLOUR))
         for distances, colour in lines:
             canvas.draw(_strokes(contours(cut_plane(distances, view, box, index), 0.0, within=inside), colour))
         canvas.letter(f"{view.name} {index}")
