@@ -165,6 +165,9 @@ def _lesion_sections(summary: Summary, figures: dict[str, bytes]) -> list[Sectio
             figure="froc.svg" if "froc.svg" in figures else "",
         ),
     ]
+    if "froc_per_slice.svg" in figures:
+        text = "The same curve over the number of slices that show brain."
+        sections.append(Section(title="FROC over slices", text=text, figure="froc_per_slice.svg", on_terminal=False))
     for group, pool in pools.items():
         sections.append(
             Section(

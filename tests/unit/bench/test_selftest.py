@@ -83,6 +83,15 @@ def test_heads_painted_from_a_freesurfer_segmentation(tmp_path: Path) -> None:
     assert head.voxels[2 * at[4], 5, 5] < head.voxels[2 * at[3], 5, 5] < head.voxels[2 * at[2], 5, 5]
 
 
+def test_an_8_bit_scan_is_no_segmentation(tmp_path: Path) -> None:
+    """It holds every code of one, by chance."""
+    ball = np.linalg.norm(np.indices((40, 40, 40)) - 20, axis=0) < 18
+    noise = np.random.default_rng(0).integers(1, 255, ball.shape)
+    nib.save(nib.Nifti1Image((noise * ball).astype(np.uint8), np.eye(4)), tmp_path / "sub-1_T1w.nii.gz")
+    (host,) = given_hosts([tmp_path])
+    assert host.kind == "scan"
+
+
 def test_hosts_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsuitableImageError, match="FreeSurfer"):
         painted(segmentation(tmp_path / "few.nii.gz", (2, 41)))
