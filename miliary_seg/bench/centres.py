@@ -85,7 +85,7 @@ def read_centres(path: Path, frame: str = "ras", keep: Callable[[Row], bool] | N
     """
     header, rows = read_rows(path)
     rows = [row for row in rows if keep is None or keep(row)]
-    place = next((names for names in (*NAMED_RAS, *NAMED_XYZ) if set(names) <= set(header)), None)
+    place = place_columns(header)
     if place is None:
         wanted = "; or ".join(", ".join(names) for names in (NAMED_RAS[2], *NAMED_XYZ))
         raise InputError("the table has no columns of lesion centres", where=path, todo=f"columns in mm: {wanted}")
@@ -95,6 +95,11 @@ def read_centres(path: Path, frame: str = "ras", keep: Callable[[Row], bool] | N
         case: _findings(path, header, [row for row in rows if row.get("case", "") == case], place, sign)
         for case in cases
     }
+
+
+def place_columns(header: Sequence[str]) -> tuple[str, str, str] | None:
+    """The three columns that hold centres; None where the table is of something else."""
+    return next((names for names in (*NAMED_RAS, *NAMED_XYZ) if set(names) <= set(header)), None)
 
 
 def _findings(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from miliary_seg.bench.centres import read_rows
+from miliary_seg.bench.centres import place_columns, read_rows
 from miliary_seg.errors import AmbiguousInputError, InputError, NoImageError, UnreadableFileError
 
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".nhdr")
@@ -209,11 +209,24 @@ def _below(folder: Path, root: Path) -> Iterator[Source]:
         inner = [source for entry in entries if entry.is_dir() for source in _below(entry, root)]
         # Beside the folders of finished cases lie tables about all of them (cases.csv): no cases themselves.
         if not any(source.kind in ("run", "phantom") for source in inner):
-            own = [source for entry in entries if entry.is_file() for source in _file(entry, root)]
+            own = [source for entry in entries if entry.is_file() and _may_hold(entry) for source in _file(entry, root)]
             # In the folder of one case a scan lies beside its mask; in a flat folder names tell (``_by_case``).
             masks = [source for source in own if _is_mask(source)]
             inner += masks if masks and folder != root else own
         yield from inner
+
+
+def _may_hold(path: Path) -> bool:
+    """Whether a file met in a folder may hold lesions: other tables lie there, too (participants.tsv, dseg.tsv).
+
+    A table that cannot be read holds none; its case is then missing on one side, which is an error of its own.
+    """
+    if not path.name.lower().endswith(TABLE_SUFFIXES):
+        return True
+    try:
+        return place_columns(read_rows(path)[0]) is not None
+    except InputError:
+        return False
 
 
 def _file(path: Path, root: Path) -> Iterator[Source]:

@@ -9,10 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from miliary_seg.cli import main
+from miliary_seg.errors import UsageError
+
 
 def miliary_seg(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "miliary_seg.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """``miliary-seg bench ...`` in this process: exit code, stdout, stderr."""
+
+    def called(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["miliary-seg", "bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return called
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +42,12 @@ def phantom_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     return root / "run", root / "truth"
 
 
-def test_a_run_is_scored_against_its_phantom(phantom_and_run, tmp_path: Path) -> None:
+def test_a_run_is_scored_against_its_phantom(phantom_and_run, tmp_path: Path, bench) -> None:
     run, truth = phantom_and_run
-    done = miliary_seg("bench", "score", run, truth, "-o", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().endswith("bench.html")
-    assert "Sensitivity" in done.stdout
+    code, out, err = bench("score", run, truth, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert out.strip().endswith("bench.html")
+    assert "Sensitivity" in out
     document = json.loads((tmp_path / "out" / "bench.json").read_text("utf-8"))
     (case,) = document["cases"]
     assert (case["case"], case["matched_by"], case["n_reference"]) == ("sub-7", "overlap", 120)
@@ -38,35 +55,57 @@ def test_a_run_is_scored_against_its_phantom(phantom_and_run, tmp_path: Path) ->
     assert case["truth_met"] is False
     assert document["pooled"]["verdicts"]["truth_not_met"][case["verdict"]] == 1
     assert document["pooled"]["froc"][-1]["sensitivity"] > document["pooled"]["figures"]["sensitivity"]["value"]
-    again = miliary_seg("bench", "score", run, truth, "-o", tmp_path / "out")
-    assert again.returncode == 6
-    assert "--force" in again.stderr
+    code, _, err = bench("score", run, truth, "-o", tmp_path / "out")
+    assert code == 6
+    assert "--force" in err
 
 
-def test_the_lesions_of_a_run_agree_with_themselves(phantom_and_run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reference", ["lesions.nii.gz", "lesions.csv"])
+def test_the_lesions_of_a_run_agree_with_themselves(phantom_and_run, tmp_path: Path, bench, reference: str) -> None:
     run, _ = phantom_and_run
-    folder = next(p for p in (run / "sub-7").iterdir() if p.is_dir())
-    for reference in ("lesions.nii.gz", "lesions.csv"):
-        done = miliary_seg("bench", "score", run, folder / reference, "-o", tmp_path / reference, "--json")
-        assert done.returncode == 0, done.stderr
-        figures = json.loads(done.stdout)["pooled"]["figures"]
-        assert figures["sensitivity"]["value"] == figures["precision"]["value"] == 1.0
-        assert figures["count_error_mean_absolute"]["value"] == 0.0
+    folder = next(p for p in (run / "sub-7").iterdir() if (p / reference).is_file())
+    code, out, err = bench("score", run, folder / reference, "-o", tmp_path / "out", "--json")
+    assert code == 0, err
+    figures = json.loads(out)["pooled"]["figures"]
+    assert figures["sensitivity"]["value"] == figures["precision"]["value"] == 1.0
+    assert figures["count_error_mean_absolute"]["value"] == 0.0
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("none", "none"), 3, "no such file"),
-        ((), 2, "PREDICTIONS and REFERENCES"),
-        (("none", "none", "--match", "luck"), 2, "cannot be 'luck'"),
-        (("none", "none", "--tolerance-mm", "-1"), 2, "tolerance"),
-        (("none", "none", "--frame", "mni"), 2, "ras or lps"),
+        (("score", "none", "none"), 3, "no such file"),
+        (("score",), 2, "PREDICTIONS and REFERENCES"),
+        (("score", "none", "none", "--match", "luck"), 2, "cannot be 'luck'"),
+        (("score", "none", "none", "--tolerance-mm", "-1"), 2, "tolerance"),
+        (("score", "none", "none", "--frame", "mni"), 2, "ras or lps"),
+        (("phantoms", "--family", "spheres"), 2, "unknown family"),
+        (("phantoms", "--hosts", "none"), 3, "no such file"),
+        (("phantoms", "--set", "detect.sensitivty=high"), 5, "did you mean"),
     ],
 )
-def test_calls_that_are_refused(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
-    done = miliary_seg("bench", "score", *arguments, "-o", tmp_path / "out")
-    assert done.returncode == code
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_calls_that_are_refused(tmp_path: Path, bench, arguments: tuple[str, ...], code: int, message: str) -> None:
+    ended, _, err = bench(*arguments, "-o", tmp_path / "out")
+    assert ended == code
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_phantoms_from_the_command_line(tmp_path: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes that cannot be made are named, and the exit code says that something is missing."""
+
+    def refused(*_: object) -> None:
+        raise UsageError("no room for lesion 3 of 9")
+
+    monkeypatch.setattr("miliary_seg.bench.selftest.score_scene", refused)
+    arguments = ("phantoms", "--heads", 2, "--thickness-mm", 5, "--family", "curve", "--count", 9)
+    code, out, err = bench(*arguments, "-o", tmp_path / "out", "--json")
+    assert code == 1, err
+    document = json.loads(out)
+    assert document == json.loads((tmp_path / "out" / "bench.json").read_text("utf-8"))
+    assert [failed["scene"] for failed in document["failed"]] == ["drawn-0_5mm_count-9", "drawn-1_5mm_count-9"]
+    assert document["plan"]["counts"] == [9]
+    code, out, _ = bench(*arguments, "-o", tmp_path / "out", "--force")
+    assert code == 1
+    assert "no room for lesion 3 of 9" in out

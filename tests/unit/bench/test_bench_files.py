@@ -73,6 +73,17 @@ def test_a_mask_beside_its_scan_is_the_mask(tmp_path: Path) -> None:
     assert left_out == []
 
 
+def test_tables_of_other_things_are_passed_over(tmp_path: Path) -> None:
+    """A BIDS dataset holds participants.tsv, and a lookup table beside every segmentation."""
+    for side in ("a", "b"):
+        mask(tmp_path / side / "sub-1" / "sub-1_dseg.nii.gz")
+        table(tmp_path / side / "sub-1" / "sub-1_dseg.tsv", "index\tname\n1\tlesion\n")
+        table(tmp_path / side / "participants.tsv", "participant_id\nsub-1\n")
+        (tmp_path / side / "notes.csv").write_bytes(b"x,y,z\n\xfc,1,2\n")
+    pairs, _ = pair_by_name(tmp_path / "a", tmp_path / "b")
+    assert [(p.case, p.prediction.kind) for p in pairs] == [("sub-1", "labels")]
+
+
 def test_two_masks_of_one_case_are_ambiguous(tmp_path: Path) -> None:
     for name in ("p1_mask.nii.gz", "p1_seg.nii.gz", "p2.nii.gz"):
         mask(tmp_path / "a" / name)
