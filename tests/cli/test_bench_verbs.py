@@ -81,7 +81,7 @@ def test_the_lesions_of_a_run_agree_with_themselves(phantom_and_run, tmp_path: P
         (("score", "none", "none", "--frame", "mni"), 2, "ras or lps"),
         (("phantoms", "--family", "spheres"), 2, "unknown family"),
         (("phantoms", "--hosts", "none"), 3, "no such file"),
-        (("phantoms", "--set", "detect.sensitivty=high"), 5, "did you mean"),
+        (("phantoms", "--set", "detect.sensitivit=high"), 5, "did you mean"),
     ],
 )
 def test_calls_that_are_refused(tmp_path: Path, bench, arguments: tuple[str, ...], code: int, message: str) -> None:
