@@ -39,6 +39,11 @@ def test_every_page_is_built_and_in_the_nav(site):
         assert f'href="{built}"' in home, f"{page} is not in the nav"
 
 
+def test_a_page_is_listed_once():
+    listed = re.findall(r": ([\w/-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(set(listed)) == sorted(listed)
+
+
 @pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site):
     for page in site.rglob("*.html"):
