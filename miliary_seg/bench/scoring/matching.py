@@ -1,9 +1,10 @@
 """Which predicted lesion is which reference lesion: one to one, as many pairs as there can be, the best such set.
 
 Pairs are *admissible* where the two lesions share a voxel (``overlap``) or their centres lie close enough
-(``distance``). Among all one-to-one assignments of admissible pairs the one with most pairs is taken, and among those
-the one of least total cost (1 - intersection over union, or distance over reach): the assignment problem, solved
-exactly by ``scipy.optimize.linear_sum_assignment`` on each connected part of the graph of admissible pairs.
+(``distance``; a centre within the lesion's voxels always does). Among all one-to-one assignments of admissible pairs
+the one with most pairs is taken, and among those the one of least total cost (1 - intersection over union, or distance
+over reach): the assignment problem, solved exactly by ``scipy.optimize.linear_sum_assignment`` on each connected part
+of the graph of admissible pairs.
 """
 
 from __future__ import annotations
@@ -113,16 +114,30 @@ def overlap_edges(predicted: Findings, reference: Findings) -> Edges:
 
 
 def distance_edges(predicted: Findings, reference: Findings, rule: MatchRule) -> Edges:
-    """Pairs whose centres lie within the reach of the reference lesion; cost distance over reach."""
+    """Pairs whose predicted centre lies within the reach of the reference centre, or in a voxel of that lesion.
+
+    Cost distance over reach, 1 where it is further off (a long or bent lesion).
+    """
     reach = reach_mm(reference, rule)
     if not len(predicted) or not len(reference):
         nothing = np.zeros(0, dtype=np.int64)
         return Edges(predicted=nothing, reference=nothing, cost=np.zeros(0))
     near = cKDTree(predicted.centres_ras_mm).query_ball_point(reference.centres_ras_mm, reach)
-    columns = np.repeat(np.arange(len(reference)), [len(found) for found in near])
-    rows = np.array([row for found in near for row in sorted(found)], dtype=np.int64)
+    pairs = {(row, column) for column, found in enumerate(near) for row in found} | _inside(predicted, reference)
+    rows, columns = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
     apart = np.linalg.norm(predicted.centres_ras_mm[rows] - reference.centres_ras_mm[columns], axis=1)
-    return Edges(predicted=rows, reference=columns, cost=apart / reach[columns])
+    return Edges(predicted=rows, reference=columns, cost=np.minimum(apart / reach[columns], 1.0))
+
+
+def _inside(predicted: Findings, reference: Findings) -> set[tuple[int, int]]:
+    """Predicted centres that lie in a voxel of a reference lesion, with that lesion."""
+    if reference.labels is None:
+        return set()
+    grid = reference.labels.grid
+    index = np.rint(grid.to_ijk(predicted.centres_ras_mm)).astype(np.int64)
+    rows = np.flatnonzero(np.all((index >= 0) & (index < grid.shape), axis=1))
+    labels = np.asarray(reference.labels.labels)[tuple(index[rows].T)]
+    return {(int(row), int(label) - 1) for row, label in zip(rows, labels, strict=True) if label}
 
 
 def reach_mm(reference: Findings, rule: MatchRule) -> Float64Array:

@@ -149,6 +149,13 @@ def test_reach_is_the_tolerance_or_the_radius_where_that_is_more() -> None:
     assert found.reference.tolist() == [0, 2]
 
 
+def test_a_centre_in_a_long_lesion_finds_it_however_far_from_its_middle() -> None:
+    long = boxes((slice(0, 10), slice(0, 1), slice(0, 1)))
+    rule = MatchRule(kind="distance", tolerance_mm=1.0)
+    for place, found in (([0.0, 0, 0], [0]), ([0.0, 3.0, 0], []), ([99.0, 0, 0], [])):
+        assert match(Findings.of([place]), long, rule).reference.tolist() == found
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 25), st.integers(0, 25))
 def test_the_order_of_lesions_does_not_matter(rng, n_predicted: int, n_reference: int) -> None:
