@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,7 @@ def resolved(config: Path | None, changes: Sequence[str] | None, options: dict[s
 def say(error: MiliaryError) -> None:
     """One line on stderr: code, then what, where and what to do; control characters are made harmless."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    typer.echo(f"miliary-seg: {error.code}: {line}", err=True)
+    sys.stderr.write(f"miliary-seg: {error.code}: {line}\n")  # as it is now: a bar that is shown prints it above itself
 
 
 def need_extra(*modules: str, extra: str) -> None:

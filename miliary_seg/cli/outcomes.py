@@ -60,8 +60,9 @@ class Sayer:
             if self._as_json:
                 self._folders.append(outcome.folder)
             else:
-                typer.echo(f"{outcome.case}: {outcome.verdict}  {self._page(outcome, outcome.folder)}")
-                typer.echo(f"{outcome.case}: {_figures(outcome)}", err=True)
+                # to the streams as they are now: while the bar is shown they are the bar's, which prints above itself
+                sys.stdout.write(f"{outcome.case}: {outcome.verdict}  {self._page(outcome, outcome.folder)}\n")
+                sys.stderr.write(f"{outcome.case}: {_figures(outcome)}\n")
 
     def say_collected(self, collected: Collected) -> None:
         """Warn of what the tables leave out."""
