@@ -114,13 +114,15 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     folder = write_timelines(patients, output / "timeline", force)
     failed = [visit for patient in patients for visit in patient["visits"] if visit["error"] is not None]
     for visit in failed:
-        say(MiliaryError(f"not analysed ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
+        what = "not analysed" if visit["verdict"] is None else "analysed, but not every file was written"
+        say(MiliaryError(f"{what} ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
     if as_json:
         typer.echo(json.dumps({"patients": patients}, indent=1))
     else:
         for patient in patients:
-            met = patient["first_met"] or "never"
-            typer.echo(f"{patient['participant']}: {len(patient['visits'])} scans, first met {met}")
+            met = f", first on {patient['first_met']}" if patient["first_met"] else ""
+            course = patient["course"].replace("_", " ")
+            typer.echo(f"{patient['participant']}: {len(patient['visits'])} scans, {course}{met}")
         typer.echo(folder / "timeline.html")
     if failed:
         raise typer.Exit(1)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import SeriesResult
+from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.sequence import Sequence as ScanSequence
 from miliary_seg.domain.volume import Volume
 from miliary_seg.locate import Alignment
 
@@ -52,7 +54,8 @@ class LesionFate:
     signal_ratio: float | None
     """Signal at the same place in the other scan over its own; None where it was detected in both or is out of view."""
     why: str
-    """``matched``, ``signal``, ``out_of_view``, ``too_faint``, ``between``, ``other_sequence`` or ``not_aligned``."""
+    """``matched``, ``signal``, ``out_of_view``, ``too_faint``, ``between``, ``other_sequence``, ``sides_unknown`` or
+    ``not_aligned``."""
 
 
 def lesion_fates(
@@ -77,8 +80,10 @@ def lesion_fates(
     tuple of LesionFate
         Earlier lesions first, in the order of their ids, then new ones and those uncertain only in the later scan.
     """
+    if not (_sides_known(earlier) and _sides_known(later)):  # one may be the mirror image of the other
+        return tuple(_unknown(earlier, later, "sides_unknown"))
     if not alignment.trusted:
-        return tuple(_unknown(earlier, later))
+        return tuple(_unknown(earlier, later, "not_aligned"))
     there = [_moved(lesion, alignment.matrix) for lesion in earlier.lesions]
     pairs, distances = match(there, [lesion.centroid_ras_mm for lesion in later.lesions], tolerance_mm)
     matched = {a: (b, d) for (a, b), d in zip(pairs, distances, strict=True)}
@@ -128,6 +133,12 @@ def match(
     return kept, [float(distance[a, b]) for a, b in kept]
 
 
+def same_sequence(first: SeriesResult, second: SeriesResult) -> bool:
+    """Whether two series show the same contrast; unknown is never the same as anything."""
+    one, other = (series.volume.sequence.sequence for series in (first, second))
+    return one is other and one is not ScanSequence.UNKNOWN
+
+
 def _persisting(before: Lesion, now: Lesion, distance_mm: float) -> LesionFate:
     return LesionFate(
         fate=Fate.PERSISTING,
@@ -145,7 +156,7 @@ def _judged(
 ) -> list[LesionFate]:
     """Fates of lesions that only one scan's detector saw, from the signal in the other scan."""
     lesions = [own.lesions[i] for i in indices]
-    same = own.volume.sequence.sequence is other.volume.sequence.sequence
+    same = same_sequence(own, other)
     if not same:
         return [_single(lesion, absent, Fate.UNCERTAIN, "other_sequence", None) for lesion in lesions]
     if not lesions:
@@ -161,10 +172,10 @@ def _judged(
 def _fate(ratio: float | None, faint: bool, absent: Fate) -> tuple[Fate, str]:
     if ratio is None:
         return Fate.UNCERTAIN, "out_of_view"
-    if ratio >= PRESENT_RATIO:
-        return Fate.PERSISTING, "signal"
     if faint:
         return Fate.UNCERTAIN, "too_faint"
+    if ratio >= PRESENT_RATIO:
+        return Fate.PERSISTING, "signal"
     return (absent, "signal") if ratio <= ABSENT_RATIO else (Fate.UNCERTAIN, "between")
 
 
@@ -185,13 +196,15 @@ def _signal_ratios(
     back_turned = None if slab is None else to_other[:3, :3].T @ slab  # a rotation's inverse is its transpose
     mine = signal_at(own.volume, centres, diameters, slab_mm=back_turned) / unit
     there = signal_at(other.volume, centres, diameters, to_other, slab_mm=_slab(own.volume)) / other_unit
+    sign = np.array([-1.0 if lesion.polarity is Polarity.DARK else 1.0 for lesion in lesions])[:, None]
+    mine, there = sign * mine, sign * there  # dark lesions count downwards
     middle = mine.shape[1] // 2
-    sign = np.sign(mine[:, middle])[:, None]  # dark lesions count downwards
-    strongest, found = (sign * mine).max(axis=1), (sign * there).max(axis=1)
-    ratio = (found / np.maximum(strongest, 1e-9) + there[:, middle] / mine[:, middle]) / 2
+    strongest = np.maximum(mine.max(axis=1), 1e-9)
     voxels_in_core = np.maximum(np.pi / 6 * diameters**3 / other.volume.grid.voxel_volume_mm3, 1.0)
     error = other.detection.noise_sigma / other_unit / np.sqrt(voxels_in_core)
-    faint = strongest < MIN_SIGNAL_TO_NOISE * error
+    faint = ~(mine[:, middle] >= MIN_SIGNAL_TO_NOISE * error)
+    centred = there[:, middle] / np.where(faint, np.inf, mine[:, middle])
+    ratio = np.where(np.isfinite(there.min(axis=1)), (there.max(axis=1) / strongest + centred) / 2, np.nan)
     return [float(r) if np.isfinite(r) else None for r in ratio], faint
 
 
@@ -217,6 +230,11 @@ def _single(lesion: Lesion, absent: Fate, fate: Fate, why: str, ratio: float | N
     )
 
 
-def _unknown(earlier: SeriesResult, later: SeriesResult) -> list[LesionFate]:
+def _unknown(earlier: SeriesResult, later: SeriesResult, why: str) -> list[LesionFate]:
     sides = ((earlier, Fate.RESOLVED), (later, Fate.NEW))
-    return [_single(x, absent, Fate.UNCERTAIN, "not_aligned", None) for series, absent in sides for x in series.lesions]
+    return [_single(x, absent, Fate.UNCERTAIN, why, None) for series, absent in sides for x in series.lesions]
+
+
+def _sides_known(series: SeriesResult) -> bool:
+    fit = series.location.registration
+    return series.volume.orientation_known and fit.orientation_known and not fit.reoriented

@@ -28,7 +28,8 @@ def methods_text(document: Mapping[str, Any]) -> list[str]:
         f"{document['settings_digest'][:12]}), which tests the pattern of lesions of every series against the proposed "
         "criteria of miliary brain metastasis. A patient meets the criteria if any series of any scan does, is "
         "indeterminate if none does and any is indeterminate, and does not meet them otherwise.",
-        f"{document['n_cases']} scans of {found['n_patients']} patients were analysed. Incidence is per patient, over "
+        f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be (they count as "
+        f"indeterminate), of {found['n_patients']} patients in all. Incidence is per patient, over "
         f"all patients, with Wilson's {100 * LEVEL:.0f} % interval; {found['n_indeterminate']} indeterminate "
         "patients bound it from above.",
     ]

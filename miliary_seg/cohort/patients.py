@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from miliary_seg.cohort.records import read_ledger
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, SettingsError
 
@@ -65,8 +66,26 @@ def read_cases(folders: Sequence[Path]) -> list[dict[str, str]]:
     return rows
 
 
-def patients_of(rows: Iterable[Mapping[str, str]], owners: Mapping[str, str] | None = None) -> tuple[Patient, ...]:
-    """Pool the cases of each person: MET if any case is, else INDETERMINATE if any is, else NOT_MET.
+def read_failed(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Cases whose last event in the ledger of a run's output folder is a failure, sorted.
+
+    Parameters
+    ----------
+    folders
+        Output folders; tables that are given themselves have no ledger.
+    """
+    last: dict[str, str] = {}
+    for folder in folders:
+        for event in read_ledger(folder):
+            if event["event"] in {"done", "kept", "failed"}:
+                last[str(event.get("case"))] = event["event"]
+    return tuple(sorted(case for case, event in last.items() if event == "failed"))
+
+
+def patients_of(
+    rows: Iterable[Mapping[str, str]], owners: Mapping[str, str] | None = None, failed: Iterable[str] = ()
+) -> tuple[Patient, ...]:
+    """Pool the cases of each person: MET if any case is, else INDETERMINATE if any is or failed, else NOT_MET.
 
     Parameters
     ----------
@@ -74,6 +93,8 @@ def patients_of(rows: Iterable[Mapping[str, str]], owners: Mapping[str, str] | N
         What ``read_cases`` gave.
     owners
         Participant of each case where the names of the cases do not say it; else ``participant_of``.
+    failed
+        Cases that should have been analysed and were not: nobody knows what they would have shown.
 
     Returns
     -------
@@ -81,10 +102,10 @@ def patients_of(rows: Iterable[Mapping[str, str]], owners: Mapping[str, str] | N
         Sorted by id.
     """
     verdicts: dict[str, dict[str, Verdict]] = {}
-    for row in rows:
-        case = row["case"]
+    answers = {row["case"]: Verdict(row["study_verdict"]) for row in rows}
+    for case, verdict in (answers | dict.fromkeys(failed, Verdict.INDETERMINATE)).items():
         name = (owners or {}).get(case) or participant_of(case)
-        verdicts.setdefault(name, {})[case] = Verdict(row["study_verdict"])
+        verdicts.setdefault(name, {})[case] = verdict
     return tuple(
         Patient(id=name, verdict=Verdict.any_of(cases.values()), cases=tuple(sorted(cases)))
         for name, cases in sorted(verdicts.items())

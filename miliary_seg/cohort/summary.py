@@ -10,8 +10,8 @@ from typing import Any
 from miliary_seg import __version__
 from miliary_seg.cohort.groups import compare_several, compare_two
 from miliary_seg.cohort.methods import methods_text
-from miliary_seg.cohort.participants import Participants, read_participants
-from miliary_seg.cohort.patients import Patient, patients_of, read_cases
+from miliary_seg.cohort.participants import Participants, read_participants, read_table
+from miliary_seg.cohort.patients import Patient, patients_of, read_cases, read_failed
 from miliary_seg.cohort.proportions import co_occurrence, incidence, yes_or_no
 from miliary_seg.cohort.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
@@ -85,16 +85,23 @@ def summarise(plan: SummaryPlan) -> dict[str, Any]:
     """
     _check(plan)
     rows = read_cases(plan.runs)
+    failed = read_failed(plan.runs)
     owners = read_participants_of_cases(plan.owners) if plan.owners else {}
+    cases = {row["case"] for row in rows} | set(failed)
+    strangers = sorted(set(owners) - cases)
+    if strangers:
+        what = f"{len(strangers)} cases of this table are not among those that were run (first: {strangers[0]})"
+        raise InputError(what, where=plan.owners or "", todo="correct the names or give every run's folder")
     participants = read_participants(plan.participants) if plan.participants else None
-    cohort = _Cohort(patients=patients_of(rows, owners), participants=participants)
+    cohort = _Cohort(patients=patients_of(rows, owners, failed), participants=participants)
     document: dict[str, Any] = {
         "software": {"name": "miliary-seg", "version": __version__, "cases_version": rows[0]["software_version"]},
         "settings_digest": rows[0]["settings_digest"],
         "n_cases": len({row["case"] for row in rows}),
         "n_series": len(rows),
+        "failed_cases": list(failed),
         "incidence": asdict(incidence(cohort.patients)),
-        "unmatched": _unmatched(cohort),
+        "unmatched": _unmatched(cohort) | {"cases_without_owner": sorted(cases - set(owners)) if owners else []},
         "co_occurrence": [_finding(cohort, column) for column in plan.findings],
         "groups": [_compared(cohort, column, plan.seed) for column in plan.groups],
         "survival": _survival(cohort, plan) if plan.time else None,
@@ -111,17 +118,21 @@ def read_participants_of_cases(path: Path) -> dict[str, str]:
     InputError
         If the table is unreadable or lacks a column.
     """
-    import csv
-
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            if not {"case", "participant_id"} <= set(reader.fieldnames or ()):
-                todo = "tab-separated, with the columns case and participant_id"
-                raise InputError("does not tell whose the cases are", where=path, todo=todo)
-            return {row["case"]: row["participant_id"] for row in reader if row["participant_id"]}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot be read ({type(error).__name__})", where=path, todo="check the file") from error
+    header, *body = read_table(path)
+    if not {"case", "participant_id"} <= set(header):
+        todo = "tab-separated, with the columns case and participant_id"
+        raise InputError("does not tell whose the cases are", where=path, todo=todo)
+    owners: dict[str, str] = {}
+    for line, values in enumerate(body, start=2):
+        row = dict(zip(header, (value.strip() for value in values), strict=False))
+        if not any(row.values()):
+            continue
+        if not row.get("case") or not row.get("participant_id"):
+            raise InputError(f"line {line} lacks a case or a participant", where=path, todo="fill it in")
+        if row["case"] in owners:
+            raise InputError(f"line {line} names a case a second time", where=path, todo="one line a case")
+        owners[row["case"]] = row["participant_id"]
+    return owners
 
 
 def _check(plan: SummaryPlan) -> None:

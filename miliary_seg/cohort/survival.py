@@ -36,11 +36,13 @@ class Curve:
     times: tuple[float, ...]
     """Starting at 0."""
     values: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    """None where the interval is not defined (before the first event, and where survival has fallen to 0)."""
     censored_at: tuple[float, ...]
     median: float | None = None
-    """First time at which survival is 0.5 or less; None where it is not reached."""
+    """Time at which survival falls below 0.5, or the middle of the step where it is exactly 0.5 (as in R and SAS);
+    None where it is not reached."""
     median_low: float | None = None
     median_high: float | None = None
 
@@ -133,7 +135,7 @@ def _kaplan_meier(name: str, members: Sequence[Subject]) -> Curve:
     with np.errstate(divide="ignore", invalid="ignore"):  # the last step to 0 has no standard error
         fit = SurvfuncRight(time, event)
         low, high = _log_log(fit.surv_prob, fit.surv_prob_se)
-        median = fit.quantile(0.5)
+        median = _median(fit.surv_times, fit.surv_prob)
         bounds = fit.quantile_ci(0.5, alpha=1 - LEVEL) if event.any() else (np.nan, np.nan)
     return Curve(
         group=name,
@@ -141,8 +143,8 @@ def _kaplan_meier(name: str, members: Sequence[Subject]) -> Curve:
         n_events=int(event.sum()),
         times=(0.0, *map(float, fit.surv_times)),
         values=(1.0, *map(float, fit.surv_prob)),
-        low=(1.0, *low),
-        high=(1.0, *high),
+        low=(None, *low),
+        high=(None, *high),
         censored_at=_censored(members),
         median=_finite(median),
         median_low=_finite(bounds[0]),
@@ -166,36 +168,47 @@ def _aalen_johansen(name: str, members: Sequence[Subject]) -> Curve:
         n_events=int((event == 1).sum()),
         times=(0.0, *map(float, fit.times)),
         values=(0.0, *map(float, value)),
-        low=(0.0, *low),
-        high=(0.0, *high),
+        low=(None, *low),
+        high=(None, *high),
         censored_at=_censored(members),
     )
 
 
 def _flat(name: str, members: Sequence[Subject]) -> Curve:
     """Nobody had the event: the curve stays at 0 until the last contact."""
-    zero = (0.0, 0.0)
+    zero, undefined = (0.0, 0.0), (None, None)
     return Curve(
         group=name,
         n=len(members),
         n_events=0,
         times=(0.0, max(s.time for s in members)),
         values=zero,
-        low=zero,
-        high=zero,
+        low=undefined,
+        high=undefined,
         censored_at=_censored(members),
     )
 
 
-def _log_log(value: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Complementary log-log interval (Kalbfleisch and Prentice 1980): never outside [0, 1]; closed where undefined."""
+def _median(times: NDArray[np.float64], survival: NDArray[np.float64]) -> float:
+    """Time at which survival falls below 0.5; the middle of the step where it is 0.5; NaN where it is not reached."""
+    half = np.isclose(survival, 0.5, atol=1e-9)
+    below = (survival < 0.5) & ~half
+    after = float(times[below][0]) if below.any() else np.nan
+    if not half.any():
+        return after
+    return float(times[half][0]) if np.isnan(after) else (float(times[half][0]) + after) / 2
+
+
+def _log_log(value: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[list[float | None], list[float | None]]:
+    """Complementary log-log interval (Kalbfleisch and Prentice 1980): never outside [0, 1]; None where undefined."""
     from scipy.stats import norm
 
     spread = norm.ppf((1 + LEVEL) / 2) * error / (value * np.log(value))
     with np.errstate(over="ignore"):
         bounds = np.stack([value ** np.exp(-spread), value ** np.exp(spread)])
-    bounds = np.where(np.isfinite(bounds), bounds, value)
-    return [float(x) for x in bounds.min(axis=0)], [float(x) for x in bounds.max(axis=0)]
+    defined = np.isfinite(bounds).all(axis=0) & (value > 1e-9) & (value < 1 - 1e-9)
+    low, high = (np.where(defined, edge, np.nan) for edge in (bounds.min(axis=0), bounds.max(axis=0)))
+    return [_finite(x) for x in low], [_finite(x) for x in high]
 
 
 def _log_rank(groups: Mapping[str, Sequence[Subject]]) -> tuple[float | None, float | None]:

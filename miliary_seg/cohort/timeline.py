@@ -10,11 +10,11 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from miliary_seg.cohort.fates import TOLERANCE_MM, Fate, LesionFate, lesion_fates
+from miliary_seg.cohort.fates import TOLERANCE_MM, Fate, LesionFate, lesion_fates, same_sequence
 from miliary_seg.cohort.participants import read_table
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.errors import InputError, MiliaryError
+from miliary_seg.errors import InputError, MiliaryError, PartialOutputError
 from miliary_seg.locate import Alignment, align
 from miliary_seg.settings import Settings
 
@@ -95,11 +95,20 @@ def timelines(scans: Sequence[DatedScan], plan: TimelinePlan) -> Iterator[dict[s
     plan
         Settings and output folder; cases go to ``output/cases``.
 
+    Raises
+    ------
+    OutputError
+        Before any work, if a case is there already (without ``force``).
+
     Yields
     ------
     dict
         One patient: ``visits``, ``intervals``, ``first_met``, ``course`` and ``origin`` (docs/timeline.md).
     """
+    from miliary_seg.report import require_free
+
+    for scan in scans:
+        require_free(plan.output / "cases" / scan.case, "result.json", plan.force)
     for participant, own in groupby(scans, key=lambda scan: scan.participant):
         visits, intervals = [], []
         before: _Visit | None = None
@@ -141,7 +150,7 @@ def compare(earlier: CaseResult, later: CaseResult, tolerance_mm: float = TOLERA
     return {
         "earlier_series": first.id,
         "later_series": second.id,
-        "same_sequence": first.volume.sequence.sequence is second.volume.sequence.sequence,
+        "same_sequence": same_sequence(first, second),
         "alignment": _alignment(alignment),
         "n_earlier": len(first.lesions),
         "n_later": len(second.lesions),
@@ -175,9 +184,12 @@ def _visited(scan: DatedScan, plan: TimelinePlan) -> _Visit:
     try:
         study = replace(load_study(scan.path, settings=plan.settings), case=scan.case)
         result = analyze(study, plan.settings)
-        result.write(plan.output / "cases", force=plan.force)
     except MiliaryError as error:
         return _Visit(scan=scan, result=None, error=error)
+    try:
+        result.write(plan.output / "cases", force=plan.force)
+    except PartialOutputError as error:  # one of its files could not be written: the answer stands
+        return _Visit(scan=scan, result=result, error=error)
     return _Visit(scan=scan, result=result)
 
 
@@ -187,7 +199,8 @@ def _described(visit: _Visit) -> dict[str, Any]:
         return {**known, "verdict": None, "n_lesions": None, "error": visit.error.code if visit.error else ""}
     decision = visit.result.decision
     series = visit.result.series_of()
-    return {**known, "verdict": str(decision.verdict), "n_lesions": len(series.lesions), "error": None}
+    error = visit.error.code if visit.error else None
+    return {**known, "verdict": str(decision.verdict), "n_lesions": len(series.lesions), "error": error}
 
 
 def _interval(before: _Visit, after: _Visit, tolerance_mm: float) -> dict[str, Any]:
@@ -207,7 +220,7 @@ def _comparable(earlier: CaseResult, later: CaseResult) -> tuple[SeriesResult, S
     def rank(pair: tuple[SeriesResult, SeriesResult]) -> tuple[bool, bool, bool]:
         first, second = pair
         return (
-            first.volume.sequence.sequence is second.volume.sequence.sequence,
+            same_sequence(first, second),
             second.id in later.decision.deciding_series,
             first.id in earlier.decision.deciding_series,
         )
@@ -217,13 +230,18 @@ def _comparable(earlier: CaseResult, later: CaseResult) -> tuple[SeriesResult, S
 
 def _course(participant: str, visits: Sequence[Mapping[str, Any]], plan: TimelinePlan) -> dict[str, Any]:
     """When the criteria were first met, how the patient came there, and from what (R21)."""
-    answered = [visit for visit in visits if visit["verdict"] is not None]
-    met = next((visit for visit in answered if visit["verdict"] == Verdict.MET), None)
+    answers = [visit["verdict"] for visit in visits]
+    met = next((visit for visit in visits if visit["verdict"] == Verdict.MET), None)
     earlier = (plan.earlier_metastases or {}).get(participant)
-    if met is None:
-        course = "never_met" if answered else "not_analysed"
-    else:
-        course = "met_at_first_scan" if met is answered[0] else "became_met"
+    course = "undetermined"  # a scan that nobody could decide, or that failed, leaves it open
+    if met is not None:
+        before = answers[: answers.index(Verdict.MET)]
+        if not before:
+            course = "met_at_first_scan"
+        elif before[-1] == Verdict.NOT_MET:
+            course = "became_met"
+    elif all(answer == Verdict.NOT_MET for answer in answers):
+        course = "never_met"
     origin = "not_applicable" if met is None else {True: "conversion", False: "de_novo", None: "unknown"}[earlier]
     return {"first_met": met["date"] if met else None, "course": course, "origin": origin}
 

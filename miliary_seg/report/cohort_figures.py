@@ -128,6 +128,7 @@ def _draw_curve(axes: Axes, curve: Mapping[str, Any], colour: str, style: str) -
     last = max((curve["times"][-1], *curve["censored_at"]))
     times = [*curve["times"], last]
     value, low, high = ([*curve[key], curve[key][-1]] for key in ("values", "low", "high"))
+    low, high = ([float("nan") if x is None else x for x in edge] for edge in (low, high))  # no band there
     name = f"{curve['group'] or 'all'} (n = {curve['n']})"
     axes.step(times, value, where="post", color=colour, linestyle=style, label=name)
     axes.fill_between(times, low, high, step="post", color=colour, alpha=0.12, linewidth=0)

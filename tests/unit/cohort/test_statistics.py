@@ -130,6 +130,7 @@ def test_survival_of_a_published_trial() -> None:
     at_ten = dict(zip(treated.times, treated.values, strict=True))[10.0]
     assert at_ten == pytest.approx(18 / 21 * 16 / 17 * 14 / 15)
     assert found.warnings == ()
+    assert (treated.low[0], treated.high[0]) == (None, None)
     assert found.at_risk["placebo"][0] == 21
 
 
@@ -153,9 +154,15 @@ def test_small_arms_carry_a_warning() -> None:
 
 def test_intervals_stay_between_0_and_1() -> None:
     for curve in survival(arm(MERCAPTOPURINE, "a") + arm(PLACEBO, "b")).curves:
-        assert all(
-            0 <= low <= value <= high <= 1 for low, value, high in zip(curve.low, curve.values, curve.high, strict=True)
-        )
+        steps = zip(curve.low, curve.values, curve.high, strict=True)
+        assert all(0 <= low <= value <= high <= 1 for low, value, high in steps if low is not None)
+        assert curve.low[0] is None
+        assert (curve.low[-1] is None) == (curve.values[-1] < 1e-9)
+
+
+@pytest.mark.parametrize(("times", "median"), [("1 2 3 4", 2.5), ("1 2 3+ 4+", 2.0), ("1 2 3", 2.0)])
+def test_a_median_on_a_flat_step_is_its_middle(times: str, median: float) -> None:
+    assert survival(arm(times, "")).curves[0].median == median
 
 
 def test_a_competing_event_by_hand() -> None:

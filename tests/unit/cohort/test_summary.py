@@ -62,6 +62,7 @@ def test_everything_is_joined_and_nobody_vanishes(plan: SummaryPlan) -> None:
     assert document["unmatched"] == {
         "patients_not_in_participants": ["sub-07"],
         "participants_without_case": ["sub-99"],
+        "cases_without_owner": [],
     }
     finding = document["co_occurrence"][0]
     assert (finding["among_met"]["count"], finding["among_met"]["total"], finding["n_unknown"]) == (2, 3, 0)
@@ -199,3 +200,36 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, cli, tmp_path
     done = cli("cohort", "summary", tmp_path, "-o", tmp_path / "out")
     assert done.code == 2
     assert "miliary-seg[cohort]" in done.err
+
+
+def test_a_scan_that_failed_leaves_its_patient_open(finished) -> None:
+    from miliary_seg.cohort.records import Ledger
+
+    folder = finished({"sub-01_ses-1": "NOT_MET", "sub-02": "MET", "sub-03": "NOT_MET"})
+    ledger = Ledger(folder)
+    for case, event in (("sub-01_ses-2", "failed"), ("sub-02", "failed"), ("sub-02", "done"), ("sub-04", "failed")):
+        ledger.append(event, case=case)
+    document = summarise(SummaryPlan(runs=(folder,)))
+    verdicts = {patient["id"]: patient["verdict"] for patient in document["patients"]}
+    expected = {"sub-01": "INDETERMINATE", "sub-02": "MET", "sub-03": "NOT_MET", "sub-04": "INDETERMINATE"}
+    assert verdicts == expected
+    assert document["failed_cases"] == ["sub-01_ses-2", "sub-04"]
+    assert any("2 could not be" in paragraph for paragraph in document["methods"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [("scan1\ta\nscan1\tb", "a second time"), ("scan9\ta", "not among those that were run"), ("scan1\t", "lacks")],
+)
+def test_a_table_of_owners_is_read_strictly(finished, tmp_path: Path, rows: str, said: str) -> None:
+    owners = tmp_path / "owners.tsv"
+    owners.write_text(f"case\tparticipant_id\n{rows}\n", "utf-8")
+    with pytest.raises(InputError, match=said):
+        summarise(SummaryPlan(runs=(finished({"scan1": "MET", "scan2": "MET"}),), owners=owners))
+
+
+def test_cases_without_an_owner_are_named(finished, tmp_path: Path) -> None:
+    owners = tmp_path / "owners.tsv"
+    owners.write_text("case\tparticipant_id\nscan1\tp\n", "utf-8")
+    document = summarise(SummaryPlan(runs=(finished({"scan1": "MET", "scan2": "MET"}),), owners=owners))
+    assert document["unmatched"]["cases_without_owner"] == ["scan2"]

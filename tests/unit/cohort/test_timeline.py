@@ -87,7 +87,9 @@ class Visits:
     def series(self, which: str, lesions: list[Lesion], **volume: object) -> SimpleNamespace:
         scan = replace(getattr(self, which), **volume)
         mask = self.masks[which == "later"]
-        place, detection = SimpleNamespace(brain_mask=mask), SimpleNamespace(noise_sigma=self.amplitude * 0.05)
+        fit = SimpleNamespace(orientation_known=True, reoriented=False)
+        place = SimpleNamespace(brain_mask=mask, registration=fit)
+        detection = SimpleNamespace(noise_sigma=self.amplitude * 0.05)
         return SimpleNamespace(volume=scan, location=place, detection=detection, lesions=lesions)
 
 
@@ -180,6 +182,25 @@ def test_what_the_other_scan_could_not_show_is_uncertain(visits: Visits, alignme
     assert [f.why for f in lesion_fates(earlier, later, alignment)] == ["too_faint"]
 
 
+def test_no_signal_of_its_own_proves_nothing(visits: Visits, alignment) -> None:
+    nowhere = lesion(1, (0.0, -20.0, 25.0))  # nothing bright is there on either visit
+    assert [f.why for f in fates_of(visits, alignment, [nowhere], [])] == ["too_faint"]
+
+
+@pytest.mark.parametrize("doubt", [{"orientation_known": False}, {"reoriented": True}])
+def test_scans_without_sides_leave_all_uncertain(visits: Visits, alignment, doubt: dict[str, bool]) -> None:
+    earlier, later = visits.series("earlier", [lesion(1, PLACES["stays"])]), visits.series("later", [])
+    vars(later.location.registration).update(doubt)
+    assert [(f.fate, f.why) for f in lesion_fates(earlier, later, alignment)] == [(Fate.UNCERTAIN, "sides_unknown")]
+
+
+def test_unknown_is_not_the_same_sequence_as_unknown(visits: Visits, alignment) -> None:
+    unknown = SequenceEvidence(sequence=Sequence.UNKNOWN)
+    earlier = visits.series("earlier", [lesion(1, PLACES["goes"])], sequence=unknown)
+    later = visits.series("later", [], sequence=unknown)
+    assert [f.why for f in lesion_fates(earlier, later, alignment)] == ["other_sequence"]
+
+
 def test_another_sequence_proves_nothing_new(visits: Visits, alignment) -> None:
     flair = SequenceEvidence(sequence=Sequence.FLAIR)
     earlier = visits.series("earlier", [lesion(1, PLACES["stays"])], sequence=flair)
@@ -263,9 +284,12 @@ def fake_result(verdict: str) -> SimpleNamespace:
     [
         (["NOT_MET", "MET"], True, ("became_met", "conversion", "2020-02-01")),
         (["MET", "NOT_MET"], False, ("met_at_first_scan", "de_novo", "2020-01-01")),
-        (["INDETERMINATE", "NOT_MET"], True, ("never_met", "not_applicable", None)),
+        (["NOT_MET", "NOT_MET"], True, ("never_met", "not_applicable", None)),
+        (["INDETERMINATE", "NOT_MET"], True, ("undetermined", "not_applicable", None)),
+        (["INDETERMINATE", "MET"], True, ("undetermined", "conversion", "2020-02-01")),
+        ([None, "MET"], None, ("undetermined", "unknown", "2020-02-01")),
         (["NOT_MET", "MET"], None, ("became_met", "unknown", "2020-02-01")),
-        ([None, None], None, ("not_analysed", "not_applicable", None)),
+        ([None, None], None, ("undetermined", "not_applicable", None)),
     ],
 )
 def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier, expected) -> None:
@@ -287,6 +311,26 @@ def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier,
     assert (patient["course"], patient["origin"], patient["first_met"]) == expected
 
 
+def test_an_answer_outlives_a_file_that_could_not_be_written(monkeypatch, tmp_path: Path) -> None:
+    from datetime import date
+
+    from miliary_seg.cohort import timeline
+    from miliary_seg.domain.volume import Study
+    from miliary_seg.errors import PartialOutputError
+
+    class Result(SimpleNamespace):
+        def write(self, *_: object, **__: object) -> None:
+            raise PartialOutputError("no DICOM output")
+
+    result = Result(**vars(fake_result("MET")))
+    monkeypatch.setattr("miliary_seg.load.load_study", lambda *a, **k: Study(case="x", volumes=()))
+    monkeypatch.setattr("miliary_seg.pipeline.analyze", lambda *a: result)
+    scan = DatedScan(participant="p", date=date(2020, 1, 1), path=tmp_path)
+    visit = timeline._described(timeline._visited(scan, TimelinePlan(output=tmp_path, settings=Settings())))
+    assert visit["verdict"] == "MET"
+    assert visit["error"] is not None
+
+
 def test_the_verb_compares_two_visits_and_names_what_failed(visits: Visits, cli, tmp_path: Path) -> None:
     for name in ("earlier", "later"):
         volume = getattr(visits, name)
@@ -299,6 +343,7 @@ def test_the_verb_compares_two_visits_and_names_what_failed(visits: Visits, cli,
     done = cli("cohort", "timeline", table, "-o", tmp_path / "out")
     assert done.code == 1, done.err
     assert "p_20200401" in done.err
+    assert "p: 3 scans, " in done.out
     folder = tmp_path / "out" / "timeline"
     (patient,) = json.loads((folder / "timeline.json").read_text("utf-8"))["patients"]
     (interval,) = patient["intervals"]
