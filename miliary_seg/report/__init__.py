@@ -7,9 +7,11 @@ every series of every case. Nothing here measures or decides.
 The modules by what they make:
 
 - values: ``document``, ``decision_document``, ``columns``, ``tables``, ``validation``, ``reference``, ``statements``;
-- pictures: ``views`` (how a plane is turned), ``canvas``, ``figures``, ``outlines``, ``plots``, ``palette``, ``thumbnail``;
-- pages: ``html`` (templates, escaping, policy), ``report_page`` with ``page_data`` and ``viewer_volumes`` for its script,
-  ``cases_page``, ``timeline_page``, ``cohort_summary`` and ``cohort_figures``; ``templates/`` and ``vendor/`` (NiiVue);
+- pictures: ``views`` (how a plane is turned), ``canvas``, ``figures``, ``outlines``, ``plots``, ``palette``,
+  ``thumbnail``;
+- pages: ``html`` (templates, escaping, policy), ``report_page`` with ``page_data`` and ``viewer_volumes`` for its
+  script, ``cases_page``, ``timeline_page``, ``cohort_summary`` and ``cohort_figures``; ``templates/`` and ``vendor/``
+  (NiiVue);
 - files of other worlds: ``nifti`` and ``volume_files``, ``dicom_*``; ``notebook/`` shows the nouns themselves;
 - all of a case at once: ``write``, with ``file_names`` and ``plain_text`` (texts and names made inert).
 """
