@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,11 @@ HOSTILE = (
     "<img src=http://127.0.0.1:9/x onerror=\"document.title='RUN'\"><svg/onload=\"document.title='RUN'\">"
     "<!--<script> {{ 7*7 }} ${document.title='RUN'} \x1b[31m =HYPERLINK(1) ../../etc/passwd C:\\x \u202e"
 )
+
+
+def without_viewer(case):
+    settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
+    return replace(case, settings=settings)
 
 
 def test_hostile_text_runs_nothing_and_asks_for_nothing(opened, make_case):
@@ -31,7 +37,7 @@ def test_hostile_text_runs_nothing_and_asks_for_nothing(opened, make_case):
 
 
 def test_injected_script_is_refused_by_the_policy(opened, make_case):
-    page = opened(make_case())
+    page = opened(without_viewer(make_case()))
     title = page.page.title()
     page.page.evaluate(
         "const s = document.createElement('script'); s.textContent = 'document.title = 1'; document.body.append(s);"
@@ -58,9 +64,7 @@ def test_without_webgl_the_page_says_so_and_works(opened, browser_without_webgl,
 
 
 def test_a_page_without_viewer_still_moves(opened, make_case):
-    case = make_case()
-    settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
-    page = opened(replace(case, settings=settings))
+    page = opened(without_viewer(make_case()))
     page.page.locator("tr[data-lesion='3']").click()
     assert page.told("lesion") == "3"
     assert "left infratentorial" in page.page.locator(".status").inner_text()
@@ -77,28 +81,31 @@ def test_without_script_the_page_is_complete(opened, make_case):
     assert page.page.locator("button.theme").is_hidden()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_colour_schemes_and_the_button(opened, make_case, scheme):
-    page = opened(make_case(), color_scheme=scheme)
+def test_both_colour_schemes_and_the_button(opened, make_case):
+    page = opened(without_viewer(make_case()))
 
-    def paper() -> float:
-        return float(np.mean(eval(page.page.evaluate("getComputedStyle(document.body).backgroundColor")[3:])))
+    def bright() -> bool:
+        colour = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return float(np.mean([int(x) for x in re.findall(r"\d+", colour)[:3]])) > 200
 
-    assert (paper() > 200) is (scheme == "light")
     button = page.page.locator("button.theme")
-    button.click()
-    assert (button.inner_text(), paper() > 200) == ("Colours: light", True)
-    button.click()
-    assert (button.inner_text(), paper() > 200) == ("Colours: dark", False)
-    button.click()
-    assert (button.inner_text(), paper() > 200) == ("Colours: auto", scheme == "light")
+    for scheme in ("light", "dark"):
+        page.page.emulate_media(color_scheme=scheme)
+        assert bright() is (scheme == "light")
+        button.click()
+        assert (button.inner_text(), bright()) == ("Colours: light", True)
+        button.click()
+        assert (button.inner_text(), bright()) == ("Colours: dark", False)
+        button.click()
+        assert (button.inner_text(), bright()) == ("Colours: auto", scheme == "light")
 
 
-@pytest.mark.parametrize("width", [820, 400])
-def test_narrow_screens_do_not_scroll_sideways(opened, make_case, width):
-    page = opened(make_case(text="a" * 200, case="c" * 120), width=width)
-    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.page.locator(".viewer").bounding_box()["width"] > 0.85 * width
+def test_narrow_screens_do_not_scroll_sideways(opened, make_case):
+    page = opened(make_case(text="a" * 200, case="c" * 120), width=820)
+    for width in (820, 400):
+        page.page.set_viewport_size({"width": width, "height": 900})
+        assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.page.locator(".viewer").bounding_box()["width"] > 0.85 * width
 
 
 def test_print_shows_every_row_and_no_viewer(opened, make_case):
