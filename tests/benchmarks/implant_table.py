@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from scan_table import EXTRA, SCANS, SHARED, line
 
+from miliary_seg.bench.selftest import second_apart
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import UsageError
@@ -40,16 +41,6 @@ COLUMNS = (
     "slab reading",
     "reasons",
 )
-
-
-def second_apart(counts: tuple[int, ...]) -> int:
-    """Largest n such that two slices that are not neighbours both show at least n."""
-    array = np.array(counts)
-    for n in range(int(array.max(initial=0)), 0, -1):
-        rows = np.flatnonzero(array >= n)
-        if rows[-1] - rows[0] >= 2:
-            return n
-    return 0
 
 
 def dense_targets(volume: Volume, brain: np.ndarray, threshold: int = 26) -> tuple[tuple[int, int], ...]:
