@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from skimage.morphology import reconstruction
 
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import ScaleSpace, scale_space
+from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray
 
@@ -26,10 +28,14 @@ COARSE_FIRST = 3
 COARSE_SCALES = 7
 COARSE_PITCH_MM = 1.7
 """Pitch of the coarse grid: its finest own width is at least 1.2 pixels."""
+RING_CORE_MM2 = 700.0
+"""Largest core of a ring-enhancing mass in a slice, that of a mass of about 40 mm."""
 RESPONSE_FLOOR_MADS = 1.2
 """Weaker maxima are texture: response over the median absolute deviation of that scale in the brain."""
 EIGEN_RATIO_FLOOR = 0.1
 """Flatter or more line-like maxima are no candidates: smallest over largest curvature."""
+SAME_PLACE_SIGMAS = 0.5
+"""Maxima at neighbouring scales closer than this times the finer width are one blob."""
 SAMPLE_PLANES = 24
 """Slices from which the spread of a scale's response is taken."""
 
@@ -76,8 +82,11 @@ def fine_octave(work: WorkVolume) -> Octave:
     return _octave(space, work.mask, range(FINE_SCALES - 1), (1, 1, 1))
 
 
-def coarse_octave(work: WorkVolume) -> Octave | None:
-    """A grid about half as fine, for larger masses; None where the mask is too small for it."""
+def coarse_octave(work: WorkVolume, sign: int) -> Octave | None:
+    """A grid about half as fine, for larger masses; None where the mask is too small for it.
+
+    The core of a ring-enhancing mass is raised to its ring first (``close_rings``), so that it answers as a whole.
+    """
     sizes = zip(work.spacing_mm, work.mask.shape, strict=True)
     z, y, x = (max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
     block = (z, y, x)
@@ -88,8 +97,26 @@ def coarse_octave(work: WorkVolume) -> Octave | None:
     spacing = [q * b for q, b in zip(work.spacing_mm, block, strict=True)]
     inner = [_block_variance(b) for b in work.grid.block]
     done = [v / b**2 + _block_variance(b) for v, b in zip(inner, block, strict=True)]
-    space = scale_space(block_mean(work.voxels, block), spacing, sigmas, done)
+    grey = block_mean(work.voxels, block)
+    close_rings(grey, sign, RING_CORE_MM2 / (spacing[1] * spacing[2]))
+    space = scale_space(grey, spacing, sigmas, done)
     return _octave(space, mask, range(1, COARSE_SCALES - 1), block)
+
+
+def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
+    """Raise what a brighter (``sign`` -1: darker) ring encloses in a slice to the lowest point of that ring, in place.
+
+    Only where it covers at most ``largest`` pixels: ventricles within white matter and the brain within its cortex stay.
+    """
+    grey *= sign
+    for plane in grey:
+        flood = np.full_like(plane, plane.max())
+        flood[0], flood[-1], flood[:, 0], flood[:, -1] = plane[0], plane[-1], plane[:, 0], plane[:, -1]
+        filled = reconstruction(flood, plane, method="erosion")
+        _, part, table, _ = cv2.connectedComponentsWithStats((filled > plane).astype(np.uint8), connectivity=4)
+        small = table[:, cv2.CC_STAT_AREA] <= largest
+        np.copyto(plane, filled, where=small[part], casting="same_kind")
+    grey *= sign
 
 
 def _block_variance(size: int) -> float:
@@ -120,7 +147,10 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
 
 
 def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:
-    """Maxima over the 26 neighbours and both neighbouring scales, inside the mask, with their sub-voxel place.
+    """Maxima over the 26 neighbours at each scale, inside the mask, with their sub-voxel place and width.
+
+    Scales do not compete for a place: the fold that a small lesion sits on answers more strongly at a larger width, and
+    would hide it. Only maxima that coincide are taken for one blob (docs/detection.md, candidates).
 
     Parameters
     ----------
@@ -133,9 +163,28 @@ def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MA
     """
     space = octave.space
     floors = [floor_mads * spread for spread in octave.spread]
-    scale, voxel = maxima(space, sign, floors, octave.own, octave.mask)
+    scale, voxel = maxima(space, sign, floors, octave.own, octave.mask, reach=(1, 0))
     ratio = eigen_ratio(space, scale, voxel, sign)
     keep = ratio > EIGEN_RATIO_FLOOR
     scale, voxel, ratio = scale[keep], voxel[keep], ratio[keep]
     index, sigma, response = refine(space, scale, voxel, sign)
-    return Blobs(scale=scale, voxel=voxel, index=index, sigma_mm=sigma, response=response, eigen_ratio=ratio)
+    blobs = Blobs(scale=scale, voxel=voxel, index=index, sigma_mm=sigma, response=response, eigen_ratio=ratio)
+    return blobs.where(~_outshone(blobs, space))
+
+
+def _outshone(blobs: Blobs, space: ScaleSpace) -> NDArray[np.bool_]:
+    """Maxima beside a stronger one at the same place, one scale up or down: one blob, seen twice."""
+    place = blobs.index * np.array(space.spacing_mm)
+    hidden = np.zeros(len(blobs), dtype=bool)
+    levels = {int(level): np.flatnonzero(blobs.scale == level) for level in np.unique(blobs.scale)}
+    for level, finer in levels.items():
+        coarser = levels.get(level + 1)
+        if coarser is None:
+            continue
+        reach = SAME_PLACE_SIGMAS * space.sigmas_mm[level]
+        apart, nearest = cKDTree(place[coarser]).query(place[finer], distance_upper_bound=reach)
+        met = np.isfinite(apart)
+        one, other = finer[met], coarser[nearest[met]]
+        weaker = blobs.response[one] < blobs.response[other]
+        hidden[np.where(weaker, one, other)] = True
+    return hidden

@@ -130,6 +130,94 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
             unit="1",
             meaning="the same on the side where it is weaker: high for vessels across slices",
         ),
+        "finer_response": Feature(
+            unit="1",
+            meaning="Laplacian response at the same place one scale finer / the blob's own response, -5 to 5",
+        ),
+        "coarser_response": Feature(
+            unit="1",
+            meaning="the same one scale coarser: high where the blob lies on a larger bright structure",
+        ),
+        "coarsest_response": Feature(
+            unit="1",
+            meaning="the same two scales coarser",
+        ),
+        "quarter_isolation": Feature(
+            unit="1",
+            meaning="isolation with the 75th percentile of the shell in place of its brightest sample",
+        ),
+        "low_quarter": Feature(
+            unit="1",
+            meaning="(centre - 25th percentile of the shell) / (centre - median of the shell), at most 5",
+        ),
+        "far_soft_isolation": Feature(
+            unit="1",
+            meaning="isolation against the 90th percentile of a shell 3 mm outside of the blob",
+        ),
+        "last_tube_isolation": Feature(
+            unit="1",
+            meaning="tube isolation against a shell 4 mm outside of the blob",
+        ),
+        "profile_wide": Feature(
+            unit="1",
+            meaning="radial profile 6 mm outside, as for profile_half",
+        ),
+        "wide_spread": Feature(
+            unit="1",
+            meaning="standard deviation over the shell 6 mm outside / (centre - median of the shell)",
+        ),
+        "rim_slope": Feature(
+            unit="1",
+            meaning="first moment over direction of the shell at the blob's own radius / contrast: a slope, as at an edge",
+        ),
+        "rim_ridge": Feature(
+            unit="1",
+            meaning="largest second moment of the shell at the blob's own radius / contrast: two bright sides, a tube",
+        ),
+        "rim_groove": Feature(
+            unit="1",
+            meaning="smallest second moment of the shell at the blob's own radius / contrast: two dark sides, a fold",
+        ),
+        "near_slope": Feature(
+            unit="1",
+            meaning="first moment over direction of the shell at 1 mm outside / contrast: a slope, as at an edge",
+        ),
+        "near_ridge": Feature(
+            unit="1",
+            meaning="largest second moment of the shell at 1 mm outside / contrast: two bright sides, a tube",
+        ),
+        "near_groove": Feature(
+            unit="1",
+            meaning="smallest second moment of the shell at 1 mm outside / contrast: two dark sides, a fold",
+        ),
+        "far_slope": Feature(
+            unit="1",
+            meaning="first moment over direction of the shell at 3 mm outside / contrast: a slope, as at an edge",
+        ),
+        "far_ridge": Feature(
+            unit="1",
+            meaning="largest second moment of the shell at 3 mm outside / contrast: two bright sides, a tube",
+        ),
+        "far_groove": Feature(
+            unit="1",
+            meaning="smallest second moment of the shell at 3 mm outside / contrast: two dark sides, a fold",
+        ),
+        "local_contrast": Feature(
+            unit="local sd",
+            meaning="contrast / standard deviation of the brain's grey values within about 15 mm, at most 30",
+        ),
+        "centre_rank": Feature(
+            unit="1",
+            meaning="share of the brain's voxels that are darker than the centre (dark lesions: brighter)",
+        ),
+        "surround_rank": Feature(
+            unit="1",
+            meaning="the same for the median of the shell: which tissue the blob lies in",
+        ),
+        "rivals": Feature(
+            unit="1",
+            meaning="share of the 24 nearest other blobs with at least 0.6 of its contrast: folds come in flocks",
+        ),
         "edge_mm": Feature(
             unit="mm",
             meaning="distance from the centre to the edge of the brain mask, at most 20",

@@ -12,16 +12,18 @@ from scipy import ndimage as ndi
 from miliary_seg.detect.candidates import Blobs, Octave
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.intensity import WorkVolume
-from miliary_seg.detect.refine import is_thick, radius_mm
+from miliary_seg.detect.refine import is_thick, radius_mm, response_at
 from miliary_seg.detect.scale_space import Float32Array, Spacing, threads
 
 Float64Array = NDArray[np.float64]
 Features = dict[str, Float64Array]
 
-SHELLS = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 2.0), (1.0, 3.0), (1.0, 4.0))
+SHELLS = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 2.0), (1.0, 3.0), (1.0, 4.0), (1.0, 6.0))
 """Shells on which a blob is sampled: radius of each = factor x blob radius + mm. The third is the one of the isolation:
 beyond the blur of a lesion, before the next structure."""
-HALF, RIM, NEAR, MIDDLE, FAR, LAST = range(6)
+HALF, RIM, NEAR, MIDDLE, FAR, LAST, WIDE = range(7)
+LIMIT = 5.0
+"""Ratios to the contrast are clipped here: a ventricle or a vessel may be any number of lesion contrasts away."""
 DIRECTIONS_3D = 42
 DIRECTIONS_2D = 16
 BEND_DEG = 50.0
@@ -74,7 +76,7 @@ def _jobs(blobs: Blobs) -> list[tuple[int, NDArray[np.intp]]]:
 
 
 def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) -> Features:
-    """All features of blobs.
+    """All features of blobs that are read from their samples and from scale space.
 
     Parameters
     ----------
@@ -98,6 +100,7 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
     out["eigen_ratio"] = blobs.eigen_ratio
     out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, thick))
     out["response_mads"] = blobs.response / np.array(octave.spread)[blobs.scale]
+    out |= _scale_profile(octave, blobs, sign)
 
     def measure(job: tuple[int, NDArray[np.intp]]) -> None:
         level, chosen = job
@@ -109,6 +112,17 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
         list(pool.map(measure, _jobs(blobs)))
     out["contrast_to_noise"] = out["contrast"] / work.noise
     return out
+
+
+def _scale_profile(octave: Octave, blobs: Blobs, sign: int) -> Features:
+    """Response at the same place at other widths, over the blob's own: a lesion on a fold answers twice."""
+    space, top = octave.space, len(octave.space.sigmas_mm) - 1
+    profile = {}
+    for name, step in (("finer_response", -1), ("coarser_response", 1), ("coarsest_response", 2)):
+        level = np.clip(blobs.scale + step, 0, top)
+        response = sign * response_at(space, level, blobs.voxel)
+        profile[name] = np.clip(response / np.maximum(blobs.response, 1e-9), -LIMIT, LIMIT)
+    return profile
 
 
 def sample(grey: Float32Array, index: Float64Array) -> Float32Array:
@@ -171,8 +185,8 @@ class _Shells:
 
     def features(self) -> Mapping[str, Float32Array | Float64Array]:
         """All that is read from the samples."""
-        spread = np.minimum(self.shells.std(axis=2) / self.contrast[:, None], 5)
-        profile = np.clip((self._quantile(0.5) - self.level[:, None]) / self.contrast[:, None], -5, 2)
+        spread = np.minimum(self.shells.std(axis=2) / self.contrast[:, None], LIMIT)
+        profile = np.clip((self._quantile(0.5) - self.level[:, None]) / self.contrast[:, None], -LIMIT, 2)
         darkest = (self.centre - self.ordered[:, FAR, 0]) / self.contrast
         leak, elongation = self._half_maximum()
         through, persistence = self._next_door()
@@ -197,7 +211,30 @@ class _Shells:
             "surround_value": self.level,
             "persistence": persistence,
             "through": through,
+            "quarter_isolation": self._relative(self._quantile(0.75)[:, NEAR]),
+            "low_quarter": np.minimum((self.centre - self._quantile(0.25)[:, NEAR]) / self.contrast, LIMIT),
+            "far_soft_isolation": self._relative(self._quantile(0.9)[:, FAR]),
+            "last_tube_isolation": self.tube_isolation(LAST),
+            "profile_wide": profile[:, WIDE],
+            "wide_spread": spread[:, WIDE],
+            **self._moments(),
         }
+
+    def _moments(self) -> Features:
+        """Slope, ridge and groove of three shells: their first and second moments over direction."""
+        out: Features = {}
+        traceless = self.directions[:, :, None] * self.directions[:, None] - np.cov(self.directions.T, bias=True)
+        in_use = self.directions.any(axis=0)
+        for name, shell in (("rim", RIM), ("near", NEAR), ("far", FAR)):
+            values = (self.shells[:, shell] - self.shells[:, shell].mean(axis=1, keepdims=True)) / self.contrast[
+                :, None
+            ]
+            slope = np.linalg.norm(values @ self.directions, axis=1) / len(self.directions)
+            second = np.tensordot(values, traceless[:, in_use][:, :, in_use], 1) / len(self.directions)
+            bend = np.linalg.eigvalsh(second)
+            out[f"{name}_slope"] = np.minimum(slope, LIMIT)
+            out[f"{name}_ridge"], out[f"{name}_groove"] = np.minimum(bend[:, -1], LIMIT), np.maximum(bend[:, 0], -LIMIT)
+        return out
 
     def _half_maximum(self) -> tuple[Float64Array, Float64Array]:
         """Fraction of directions without a fall to half contrast up to ``MIDDLE``, and how uneven the falls are."""

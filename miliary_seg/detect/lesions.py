@@ -17,7 +17,7 @@ from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diamet
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
-from miliary_seg.detect.surroundings import add_outlierness, edge_distance_mm
+from miliary_seg.detect.surroundings import add_outlierness, add_ranks, add_rivals, edge_distance_mm
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
@@ -31,7 +31,7 @@ Float64Array = NDArray[np.float64]
 
 DARK_SEQUENCES = frozenset({Sequence.SWI, Sequence.T2STAR, Sequence.ADC})
 """Lesions are dark here (R11 in docs/criteria.md: microbleeds and haemorrhagic foci; restricted diffusion)."""
-CONTRAST_FLOOR = 2.0
+CONTRAST_FLOOR = 2.5
 """Fainter blobs, in noise standard deviations, are not kept as candidates."""
 CONTRAST_LEAST = 3.5
 """Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
@@ -43,7 +43,7 @@ OUTLIERNESS_LEAST_LARGE = 1.0
 OVERLAP_RADII = 0.7
 """Of two candidates closer than this times the larger radius, the less probable one is the same object."""
 OVERLAP_MM = 1.0
-"""... and always when closer than this."""
+"""... and always when closer than this, or within the more probable one."""
 RULES = {
     "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
     "probability": "probability below the threshold of the operating point",
@@ -120,15 +120,15 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     fine = fine_octave(work)
     parts = [_search_octave(fine, work, sign) for sign in signs]
     del fine
-    coarse = coarse_octave(work)
-    parts += [_search_octave(coarse, work, sign) for sign in signs]
-    del coarse
+    parts += [_search_octave(coarse_octave(work, sign), work, sign) for sign in signs]
     index = np.concatenate([part[0] for part in parts])
     radius = np.concatenate([part[1] for part in parts])
     sign = np.concatenate([part[2] for part in parts])
     features = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
     features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
     add_outlierness(features, work, index, sign)
+    add_ranks(features, work, sign)
+    add_rivals(features, index * np.array(work.spacing_mm), radius)
     chance = probability(features, thick)
     order = np.lexsort((*index.T, -chance))
     return Found(
@@ -159,9 +159,10 @@ def overlapped(index_mm: Float64Array, radius: Float64Array) -> NDArray[np.bool_
     if len(radius) < 2:
         return hidden
     reach = np.maximum(OVERLAP_MM, OVERLAP_RADII * radius)
-    pairs = cKDTree(index_mm).query_pairs(float(reach.max()), output_type="ndarray")
+    pairs = cKDTree(index_mm).query_pairs(float(max(reach.max(), radius.max())), output_type="ndarray")
     apart = np.linalg.norm(index_mm[pairs[:, 0]] - index_mm[pairs[:, 1]], axis=1)
-    pairs = pairs[apart < np.maximum(reach[pairs[:, 0]], reach[pairs[:, 1]])]
+    first, second = pairs.T  # the first is the surer one
+    pairs = pairs[apart < np.maximum(np.maximum(reach[first], radius[first]), reach[second])]
     for surer, other in pairs[np.lexsort(pairs.T[::-1])]:
         if not hidden[surer]:
             hidden[other] = True

@@ -12,7 +12,7 @@ from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, Spacing, ov
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-THICK_MM = 2.0
+THICK_MM = 2.25
 """Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
 STEPS = np.eye(3, dtype=np.intp)
 """One voxel along each axis."""

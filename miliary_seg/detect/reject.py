@@ -84,15 +84,16 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.08, recall=0.86, false_positives_per_slice=0.52),
-    ("balanced", False): Threshold(probability=0.15, recall=0.82, false_positives_per_slice=0.26),
-    ("specific", False): Threshold(probability=0.35, recall=0.73, false_positives_per_slice=0.09),
-    ("high", True): Threshold(probability=0.12, recall=0.48, false_positives_per_slice=0.67),
-    ("balanced", True): Threshold(probability=0.25, recall=0.36, false_positives_per_slice=0.30),
-    ("specific", True): Threshold(probability=0.45, recall=0.29, false_positives_per_slice=0.11),
+    ("high", False): Threshold(probability=0.22, recall=0.85, false_positives_per_slice=1.0),
+    ("balanced", False): Threshold(probability=0.56, recall=0.80, false_positives_per_slice=0.35),
+    ("specific", False): Threshold(probability=0.83, recall=0.74, false_positives_per_slice=0.10),
+    ("high", True): Threshold(probability=0.13, recall=0.70, false_positives_per_slice=1.0),
+    ("balanced", True): Threshold(probability=0.26, recall=0.65, false_positives_per_slice=0.35),
+    ("specific", True): Threshold(probability=0.53, recall=0.52, false_positives_per_slice=0.10),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
-deviations of the noise, on heads left out of the fit; false positives are whole lesions over the number of slices."""
+deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
+a slice on their lesion-free scans."""
 
 
 def probability(features: Features, thick: bool) -> Float64Array:

@@ -24,6 +24,15 @@ SLAB = 8
 """Slices of that grid made at a time."""
 
 
+RANKS = 201
+RANK_SAMPLE = 200_000
+"""Steps of the brain's cumulative histogram, and voxels it is taken from."""
+RIVALS_OF = 24
+RIVAL_LEAST_MM = 2.0
+RIVAL_CONTRAST = 0.6
+"""Of this many nearest blobs, not closer than this or the own radius, those with this part of its contrast count."""
+
+
 def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, sign: NDArray[np.int_]) -> None:
     """Fill in how far centre and shell stand out from the brain around them, in place.
 
@@ -50,6 +59,38 @@ def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, s
     here, around = (sample(values.astype(np.float32), place) for values in (mean, spread))
     for name, source in (("outlierness", "centre_value"), ("surround_outlierness", "surround_value")):
         features[name] = np.clip((features[source] - sign * here) / around, -10, 20)
+    features["local_contrast"] = np.clip(features["contrast"] / around, 0, 30)
+
+
+def add_ranks(features: Features, work: WorkVolume, sign: NDArray[np.int_]) -> None:
+    """Fill in the rank of centre and shell among the brain's grey values, in place: which tissue each resembles."""
+    steps = np.linspace(0, 1, RANKS)
+    grey = np.quantile(work.voxels[work.mask][:: max(1, int(work.mask.sum()) // RANK_SAMPLE)], steps)
+    for name, source in (("centre_rank", "centre_value"), ("surround_rank", "surround_value")):
+        rank = np.interp(sign * features[source], grey, steps)
+        features[name] = np.where(sign > 0, rank, 1 - rank)
+
+
+def add_rivals(features: Features, place_mm: Float64Array, radius_mm: Float64Array) -> None:
+    """Fill in how many of the nearest other blobs are about as clear, in place: folds and vessels come in flocks.
+
+    Parameters
+    ----------
+    features
+        Columns of length n with ``contrast``.
+    place_mm
+        Positions (n, 3) in mm.
+    radius_mm
+        Radii (n,).
+    """
+    count = len(radius_mm)
+    features["rivals"] = np.zeros(count)
+    if count < 2:
+        return
+    apart, near = cKDTree(place_mm).query(place_mm, k=min(RIVALS_OF + 1, count))
+    others = apart > np.maximum(radius_mm, RIVAL_LEAST_MM)[:, None]
+    clear = features["contrast"][near] >= RIVAL_CONTRAST * features["contrast"][:, None]
+    features["rivals"] = (others & clear).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
 
 
 def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float32Array, ...]:

@@ -6,16 +6,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-from dataset import rows
-from heads import Head, painted_head, real_heads
+from heads import RANDOM, Head, painted_head, real_heads
 from scenes import Scene, make_scene, negatives
 
-CONTRASTS = ["t1", "t1c", "t2", "flair", "dwi", "swi", "ct"]
-SHARES = [0.1, 0.25, 0.1, 0.15, 0.08, 0.16, 0.16]
+CONTRASTS = ["t1", "t1c", "t2", "flair", "dwi", "swi", "ct", RANDOM]
+SHARES = [0.08, 0.22, 0.08, 0.12, 0.08, 0.14, 0.16, 0.12]
 SUBJECTS = 8
-LARGE, LARGE_FROM = 0.08, 1200
-"""Scenes from this number on also hold lesions of 8-18 mm, so that large candidates are judged by example."""
-THIN, THICK, FINE, CT_THICK = (0.9, 0.9, 0.9), (5.0, 0.7, 0.7), (1.0, 0.45, 0.45), (4.0, 0.6, 0.6)
+LARGE = 0.06
+"""Share of lesions of 8-22 mm, so that large candidates are judged by example."""
+SILENT = (4, 5)
+"""Scenes whose number ends so get no noise beside the head's own, as scans that were denoised or averaged."""
+ISO_MM = 2.2
+"""Heads with slices up to here also serve as scans of thin slices."""
+THIN, THICK, MIDDLE, CT_THICK = (0.9, 0.9, 0.9), (5.0, 0.7, 0.7), (3.0, 0.7, 0.7), (4.0, 0.6, 0.6)
+LEVELS = 30_000
+"""Scenes are stored as 16-bit integers: this many steps up to the largest magnitude."""
 
 
 def turned(head: Head, axis: int) -> Head:
@@ -40,10 +45,10 @@ def turned(head: Head, axis: int) -> Head:
 
 def training_scene(seed: int, heads: list[Head], data: Path) -> Scene:
     """Scene number ``seed``: even = thin slices, odd = thick."""
-    rng = np.random.default_rng([777, seed])
+    rng = np.random.default_rng([778, seed])
     thick = seed % 2 == 1
-    if rng.random() < 0.6:
-        pool = [h for h in heads if thick or h.spacing[0] < 1.6]
+    if rng.random() < 0.55:
+        pool = [h for h in heads if thick or h.spacing[0] < ISO_MM]
         share = np.array([2.0 if h.contrast == "t1c" else 1.0 for h in pool])
         head = pool[rng.choice(len(pool), p=share / share.sum())]
     else:
@@ -54,32 +59,31 @@ def training_scene(seed: int, heads: list[Head], data: Path) -> Scene:
     drawn = head.labels is not None or rng.random() < 0.5
     added = negatives(head, rng, max((q75 - q25) / 1.35, 1e-3)) if drawn else None
     count = 0 if rng.random() < 0.1 else int(np.exp(rng.uniform(np.log(20), np.log(160))))
-    return make_scene(
-        head,
-        rng,
-        thick=thick,
-        lesions=count,
-        slab_mm=None if thick else 50,
-        added=added,
-        large=LARGE * (seed >= LARGE_FROM),
-    )
+    slab, noise = None if thick else 60, 0.0 if seed % 10 in SILENT else None
+    return make_scene(head, rng, thick=thick, lesions=count, slab_mm=slab, added=added, large=LARGE, noise=noise)
 
 
 def test_jobs(heads: list[Head]) -> list[tuple]:
     """(head or painted subject, kind, spacing, noise, lesions, sign): the conditions of docs/rejector.md."""
     jobs: list[tuple] = []
     for h in heads:
+        bright = h.signs[0]
         if h.spacing[0] < 1.6:
             jobs += [(h.name, "a3", THIN, 0.03, 100, 1), (h.name, "c3", THICK, 0.03, 60, 1)]
-            jobs += [(h.name, "a0", THIN, 0.03, 0, 1), (h.name, "c0", THICK, 0.03, 0, 1)]
+            jobs += [(h.name, "a0", THIN, 0.03, 0, 1), (h.name, "m0", MIDDLE, 0.03, 0, 1)]
+            jobs += [(h.name, "m3", MIDDLE, 0.03, 60, 1)]
             if h.contrast == "t1c":
+                jobs += [(h.name, "b3", THIN, 0.03, 100, 1), (h.name, "d3", THICK, 0.03, 60, 1)]  # other places
                 jobs += [(h.name, "a5", THIN, 0.05, 100, 1), (h.name, "a1", THIN, 0.015, 100, 1)]
-                jobs += [(h.name, "b3", FINE, 0.03, 100, 1), (h.name, "aD", THIN, 0.03, 100, -1)]
+                jobs += [(h.name, "aD", THIN, 0.03, 100, -1), (h.name, "bD", THIN, 0.03, 100, -1)]
+                jobs += [(h.name, "h1", THIN, 0.015, 0, 1), (h.name, "h5", THIN, 0.05, 0, 1)]
         else:
-            sign = h.signs[0]
-            jobs += [(h.name, "n3", h.spacing, 0.015, 60, sign), (h.name, "n0", h.spacing, 0.0, 0, sign)]
-    for subject in range(1, SUBJECTS + 1):
+            jobs += [(h.name, "n3", h.spacing, 0.015, 60, bright), (h.name, "n0", h.spacing, 0.0, 0, bright)]
+        if h.spacing[0] < 1.6:
+            jobs += [(h.name, "n0", h.spacing, 0.0, 0, 1)]
+    for subject in range(1, SUBJECTS + 1, 2):
         jobs += [(subject, "ct0", THIN, 0.0, 0, 1), (subject, "ctk0", CT_THICK, 0.0, 0, 1)]
+        jobs += [(subject, "ct3", THIN, 0.0, 60, 1), (subject, "ctk3", CT_THICK, 0.0, 60, 1)]
     return [(number, *job) for number, job in enumerate(jobs)]
 
 
@@ -89,7 +93,15 @@ def test_scene(job: tuple, heads: list[Head], data: Path) -> Scene:
     rng = np.random.default_rng([99, number])
     head = painted_head(data, who, "ct", rng) if isinstance(who, int) else next(h for h in heads if h.name == who)
     return make_scene(
-        head, rng, thick=spacing[0] > 2, lesions=count, spacing=spacing, noise=noise, plain=True, sign=sign, clean=True
+        head,
+        rng,
+        thick=spacing[0] > ISO_MM,
+        lesions=count,
+        spacing=spacing,
+        noise=noise,
+        plain=True,
+        sign=sign,
+        clean=True,
     )
 
 
@@ -97,21 +109,52 @@ def generate(data: Path, masks: Path, work: Path, part: tuple[int, int, int]) ->
     """Write training scenes first..last in steps, then test scenes of the same residue; existing files are kept."""
     first, last, step = part
     heads = real_heads(data, masks)
-    (work / "train").mkdir(parents=True, exist_ok=True)
-    (work / "eval").mkdir(exist_ok=True)
+    for kind in ("train", "test"):
+        (work / kind).mkdir(parents=True, exist_ok=True)
+    held = real_heads(data, masks, measure_only=True)
+    for job in test_jobs(held)[first % step :: step]:
+        path = work / "test" / f"{job[1]}__{job[2]}.npz"
+        if not path.exists():
+            store(test_scene(job, held, data), path)
     for seed in range(first, last, step):
         path = work / "train" / f"{seed:04d}.npz"
         if not path.exists():
             start = time.time()
-            found = rows(training_scene(seed, heads, data))
-            if found is not None:
-                np.savez(path, **found)
-                print(seed, found["name"], len(found["label"]), f"{time.time() - start:.1f} s", flush=True)
-    held = real_heads(data, masks, measure_only=True)
-    for job in test_jobs(held)[first % step :: step]:
-        path = work / "eval" / f"{job[1]}__{job[2]}.npz"
-        if not path.exists():
-            found = rows(test_scene(job, held, data))
-            if found is not None:
-                np.savez(path, **found)
-                print(path.stem, len(found["label"]), flush=True)
+            scene = training_scene(seed, heads, data)
+            store(scene, path)
+            print(seed, scene.name, scene.spacing, len(scene.truth), f"{time.time() - start:.1f} s", flush=True)
+
+
+def store(scene: Scene, path: Path) -> None:
+    """One scene as plain arrays."""
+    unit = float(np.abs(scene.voxels).max()) / LEVELS
+    stored = {
+        k: getattr(scene, k) for k in ("name", "person", "contrast", "spacing", "sign", "sigma", "noise", "spread")
+    }
+    stored |= {"voxels": np.rint(scene.voxels / unit).astype(np.int16), "unit": unit, "mask": scene.mask}
+    if scene.ignore is not None:
+        stored["ignore"] = scene.ignore
+    for key in ("centre", "radius", "cnr", "peak", "kind"):
+        stored[f"truth_{key}"] = np.array([t[key] for t in scene.truth])
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **stored)
+    part.rename(path)
+
+
+def restored(path: Path) -> Scene:
+    """The scene of a file of `store`."""
+    with np.load(path, allow_pickle=False) as f:
+        found = {k: f[k][()] for k in ("sign", "sigma", "noise", "spread")}
+        found |= {k: str(f[k]) for k in ("name", "person", "contrast")}
+        truth = [f[f"truth_{key}"] for key in ("centre", "radius", "cnr", "peak", "kind")]
+        rows = [
+            dict(zip(("centre", "radius", "cnr", "peak", "kind"), row, strict=True)) for row in zip(*truth, strict=True)
+        ]
+        return Scene(
+            **found,
+            voxels=f["voxels"] * np.float32(f["unit"]),
+            spacing=tuple(float(s) for s in f["spacing"]),
+            mask=f["mask"],
+            ignore=f["ignore"] if "ignore" in f.files else None,
+            truth=rows,
+        )

@@ -5,44 +5,16 @@ Arrays are (slice, row, column) = (superior, anterior, right) for near-isotropic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy import ndimage as ndi
 
-BRAIN_LABELS = [
-    2,
-    3,
-    4,
-    5,
-    7,
-    8,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-    24,
-    26,
-    28,
-    30,
-    31,
-    41,
-    42,
-    43,
-    44,
-    46,
-    47,
-    49,
-    50,
-]
-BRAIN_LABELS += [51, 52, 53, 54, 58, 60, 62, 63, 72, 77, 85, 136, 137, 163, 164, 251, 252, 253, 254, 255]
+BRAIN_LABELS = np.r_[2:6, 7, 8, 10:19, 24, 26, 28, 30, 31, 41:45, 46, 47, 49:55, 58, 60, 62, 63, 72, 77, 85]
+BRAIN_LABELS = np.r_[BRAIN_LABELS, 136, 137, 163, 164, 251:256]
 VENTRICLES = [4, 43, 5, 44, 14, 15]
 CLASSES = {  # FreeSurfer codes with the extra-cerebral codes of the label maps
     "white": [2, 41, 7, 46, 85, 77, 251, 252, 253, 254, 255],
@@ -63,8 +35,22 @@ PAINT = {  # typical intensities on a 0-1000 scale (CT in HU): white, grey, flui
     "swi": (470, 510, 600, 420, 440, 150, 60, 450),
     "ct": (28, 36, 6, 38, 30, 48, 900, 40),
 }
+BRAIN_CLASSES, RANDOM = 5, "rand"
+"""The first classes are brain; a head painted as `RANDOM` draws their means anew, so that no contrast is new."""
 JITTER = {"ct": 1.5}
 TEXTURE = {"ct": 1.0}
+
+
+MASKED = [("t1_crop", "t1", (1, -1)), ("t1_otsu", "t1", (1, -1)), ("t2_2mm", "t2", (1, -1)), ("child", "t1", (1, -1))]
+MASKED += [("sag2d", "t1", (1, -1))]
+MASKED += [
+    (f"ms12_study{n}_{kind}", kind[:2].lower(), (1,) if kind == "T1W" else (-1,))
+    for n in (1, 2)
+    for kind in ("T1W", "T2W")
+]
+"""Scans with skull, their contrast and polarities; lesions of multiple sclerosis are dark on T1 and bright on T2."""
+MEASURE_ONLY = [("t1_ccbync", "t1", (1, -1)), ("pd_ccbync", "pd", (1, -1)), ("scct", "ct", (1, -1))]
+"""Never trained on: a non-commercial licence, or the only CT that is not painted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,8 +74,12 @@ class Head:
 def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     image = nib.as_closest_canonical(nib.load(path))
     data = np.asarray(image.dataobj, np.float32)
-    x, y, z = (float(s) for s in image.header.get_zooms()[:3])
-    return np.ascontiguousarray(np.nan_to_num(data).transpose(2, 1, 0)), (z, y, x)
+    spacing = [float(s) for s in image.header.get_zooms()[:3]][::-1]
+    data = np.nan_to_num(data).transpose(2, 1, 0)
+    thickest = int(np.argmax(spacing))
+    if spacing[thickest] > 1.5 * min(spacing):  # acquired in this plane
+        data, spacing = np.moveaxis(data, thickest, 0), [spacing.pop(thickest), *spacing]
+    return np.ascontiguousarray(data), (spacing[0], spacing[1], spacing[2])
 
 
 def _cropped(head: dict, margin_mm: float = 10.0) -> Head:
@@ -126,63 +116,46 @@ def real_heads(data: Path, masks: Path, *, measure_only: bool = False) -> list[H
         )
     v, s = _canonical(data / "heads/t1c_brain_only.nii.gz")
     fill = ndi.binary_fill_holes(ndi.binary_opening(v > 0.02 * np.percentile(v, 99), iterations=2))
-    out.append(
-        {
-            "name": "t1c_brain_only",
-            "person": "t1c_brain_only",
-            "contrast": "t1c",
-            "voxels": v,
-            "spacing": s,
-            "mask": fill,
-        }
-    )
-    for name, contrast in (("study1_FLAIR", "flair"), ("study2_FLAIR", "flair")):
-        v, s = _canonical(data / f"ms_12_raw/{name}.nii.gz")
-        m = _canonical(data / f"ms_12_raw/DERIVED_brainmask_in_{name}.nii.gz")[0] > 0
-        out.append(
-            {
-                "name": f"ms12_{name}",
-                "person": "ms12",
-                "contrast": contrast,
-                "voxels": v,
-                "spacing": s,
-                "mask": m,
-                "signs": (-1,),
-            }
-        )
-    masked = [("t1_crop", "t1"), ("t1_otsu", "t1"), ("t2_2mm", "t2"), ("child", "t1")]
-    masked += [("t1_ccbync", "t1"), ("pd_ccbync", "pd")] if measure_only else []
-    for name, contrast in masked:
+    found = {"name": "t1c_brain_only", "person": "t1c_brain_only", "contrast": "t1c"}
+    out.append(found | {"voxels": v, "spacing": s, "mask": fill})
+    for visit in ("study1", "study2"):
+        v, s = _canonical(data / f"ms_12_raw/{visit}_FLAIR.nii.gz")
+        m = _canonical(data / f"ms_12_raw/DERIVED_brainmask_in_{visit}_FLAIR.nii.gz")[0] > 0
+        found = {"name": f"ms12_{visit}_FLAIR", "person": "ms12", "contrast": "flair", "signs": (-1,)}
+        out.append(found | {"voxels": v, "spacing": s, "mask": m})
+    for name, contrast, signs in MASKED + (MEASURE_ONLY if measure_only else []):
         v, s = _canonical(masks / f"{name}.nii.gz")
         m = _canonical(masks / f"{name}_lab.nii.gz")[0] > 0
-        out.append({"name": name, "person": name, "contrast": contrast, "voxels": v, "spacing": s, "mask": m})
+        found = {"name": name, "person": name.split("_study")[0], "contrast": contrast, "signs": signs}
+        out.append(found | {"voxels": v, "spacing": s, "mask": m})
     return [_cropped(h) for h in out]
+
+
+@cache
+def label_head(data: Path, subject: int, with_rim: bool) -> Head:
+    """A label map cropped to its brain; the mask takes in the outer fluid, or is closed over the folds."""
+    labels, spacing = _canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
+    labels = labels.astype(np.int16)
+    brain, hind = np.zeros(2000, bool), np.zeros(2000, bool)
+    brain[BRAIN_LABELS], hind[[7, 8, 46, 47]] = True, True
+    inside = brain[labels]
+    lowest = np.flatnonzero(hind[labels].any((1, 2)))[0]
+    below = labels[: max(0, lowest - 8)]
+    below[inside[: len(below)]] = 507  # the spinal canal carries the code of fluid
+    inside[: len(below)] = False
+    found = {"name": f"seg{subject:02d}", "person": f"seg{subject:02d}", "contrast": "", "voxels": labels}
+    head = _cropped(found | {"spacing": spacing, "mask": inside, "labels": labels}, margin_mm=14.0)
+    mask = ndi.binary_fill_holes(head.mask) if with_rim else _closed(head.mask & (head.labels != 24), 3)
+    return replace(head, mask=mask)
 
 
 def painted_head(data: Path, subject: int, contrast: str, rng: np.random.Generator) -> Head:
     """A head painted from a label map: class means with jitter, per-structure jitter, smooth texture, blur."""
-    labels, spacing = _canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
-    labels = labels.astype(np.int16)
-    inside = np.isin(labels, BRAIN_LABELS)
-    lowest = np.flatnonzero(np.isin(labels, [7, 8, 46, 47]).any((1, 2)))[0]
-    inside[: max(0, lowest - 8)] = False  # the spinal canal carries the code of fluid
-    labels[: max(0, lowest - 8)][np.isin(labels[: max(0, lowest - 8)], BRAIN_LABELS)] = 507
-    mask = ndi.binary_fill_holes(inside) if rng.random() < 0.5 else _closed(inside & (labels != 24), 3)
-    head = _cropped(
-        {
-            "name": f"seg{subject:02d}_{contrast}",
-            "person": f"seg{subject:02d}",
-            "contrast": contrast,
-            "voxels": labels,
-            "spacing": spacing,
-            "mask": mask,
-            "labels": labels,
-        }
-    )
+    head = label_head(data, subject, bool(rng.random() < 0.5))
     labels = head.labels
     jitter, grain = JITTER.get(contrast, 25.0), TEXTURE.get(contrast, 18.0) * rng.uniform(0.3, 1.5)
     mean = np.full(int(labels.max()) + 1, -1000.0 if contrast == "ct" else 10.0, np.float32)
-    for (_, codes), value in zip(CLASSES.items(), PAINT[contrast], strict=True):
+    for (_, codes), value in zip(CLASSES.items(), paint(contrast, rng), strict=True):
         shift = rng.normal(0, jitter)
         for code in codes:
             if code < len(mean):
@@ -192,9 +165,18 @@ def painted_head(data: Path, subject: int, contrast: str, rng: np.random.Generat
         field = ndi.gaussian_filter(rng.standard_normal(labels.shape).astype(np.float32), sigma)
         v += grain * weight * field / field.std() * (labels > 0)
     v = ndi.gaussian_filter(v, rng.uniform(0.35, 0.7))
-    return Head(
-        name=head.name, person=head.person, contrast=contrast, voxels=v, spacing=spacing, mask=head.mask, labels=labels
-    )
+    return replace(head, name=f"{head.name}_{contrast}", contrast=contrast, voxels=v)
+
+
+def paint(contrast: str, rng: np.random.Generator) -> tuple[float, ...]:
+    """Class means of a contrast: flatter or steeper about white matter than is typical; or drawn at random."""
+    if contrast == RANDOM:
+        brain = rng.uniform(100, 1000, BRAIN_CLASSES)
+        return (*brain, rng.uniform(50, 1000), rng.uniform(20, 300), rng.uniform(100, 800))
+    typical = np.array(PAINT[contrast], float)
+    steep = np.exp(rng.normal(0, 0.1 if contrast == "ct" else 0.3))
+    typical[:BRAIN_CLASSES] = typical[0] + steep * (typical[:BRAIN_CLASSES] - typical[0])
+    return tuple(typical if contrast == "ct" else np.maximum(typical, 20.0))
 
 
 def _closed(mask: np.ndarray, voxels: int) -> np.ndarray:

@@ -11,7 +11,17 @@ from heads import VENTRICLES, Head
 from scipy import ndimage as ndi
 from scipy.special import erf
 
-THIN = [(1.0, 1.0, 1.0), (0.9, 0.9, 0.9), (1.0, 0.6, 0.6), (1.5, 0.9, 0.9), (1.0, 0.8, 0.8), (1.2, 1.0, 1.0)]
+THIN = [
+    (1.0, 1.0, 1.0),
+    (0.9, 0.9, 0.9),
+    (1.0, 0.6, 0.6),
+    (1.5, 0.9, 0.9),
+    (1.0, 0.8, 0.8),
+    (1.2, 1.0, 1.0),
+    (1.8, 0.9, 0.9),
+    (2.0, 1.0, 1.0),
+    (2.0, 0.7, 0.7),
+]
 THICK = [
     (5.0, 0.7, 0.7),
     (4.0, 0.6, 0.6),
@@ -20,6 +30,8 @@ THICK = [
     (5.0, 0.9, 0.9),
     (6.0, 0.7, 0.7),
     (2.5, 0.9, 0.9),
+    (2.4, 0.86, 0.86),
+    (3.5, 0.8, 0.8),
 ]
 
 
@@ -93,7 +105,7 @@ def implant(
 ) -> None:
     """Add lesions of known centre, radius and contrast.
 
-    ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-18 mm.
+    ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-22 mm, half of which are rings.
     """
     psf = max(0.45, 0.5 * scene.spacing[1])
     index = np.flatnonzero(scene.mask)
@@ -105,7 +117,7 @@ def implant(
         centre = at * np.array(scene.spacing)
         radius = 0.5 * np.exp(rng.uniform(np.log(1.5 if plain else 1.2), np.log(8.0)))
         if large and rng.random() < large:
-            radius = rng.uniform(4.0, 9.0)
+            radius = rng.uniform(4.0, 11.0)
         if len(done) and np.any(np.linalg.norm(done[:, :3] - centre, axis=1) < done[:, 3] + radius + 1.5):
             continue
         amount = scene.sigma * np.exp(rng.uniform(*np.log(cnr)))
@@ -114,7 +126,7 @@ def implant(
             if amount < 3 * scene.sigma:
                 continue
         kind = "sphere" if rng.random() < 0.7 else "gauss"
-        if not plain and 2 * radius >= 5 and rng.random() < 0.15:
+        if not plain and 2 * radius >= 5 and rng.random() < (0.5 if radius >= 4 else 0.15):
             kind = "ring"
         stretch = np.ones(3) if plain else np.exp(rng.normal(0, 0.15, 3))
         lesion = {"radius": radius, "kind": kind, "axes": stretch, "frame": random_rotation(rng)}
@@ -241,8 +253,11 @@ def resampled(x: np.ndarray, old, new, order: int, slab: bool) -> np.ndarray:
 
 
 def bias(shape, rng, amount):
-    field = ndi.zoom(rng.normal(size=(4, 4, 4)), [n / 4 for n in shape], order=3, mode="nearest", grid_mode=True)
-    return np.exp(amount * field / np.abs(field).max()).astype(np.float32)[: shape[0], : shape[1], : shape[2]]
+    """A smooth factor: the lowest four cosines along each axis with random weights."""
+    z, y, x = (np.cos(np.pi * np.outer(np.arange(n) + 0.5, np.arange(4)) / n).astype(np.float32) for n in shape)
+    weights = rng.normal(size=(4, 4, 4)).astype(np.float32)
+    field = np.einsum("abc,za,yb,xc->zyx", weights, z, y, x, optimize=True)
+    return np.exp(amount * field / np.abs(field).max()).astype(np.float32)
 
 
 def negatives(head: Head, rng: np.random.Generator, spread: float) -> np.ndarray:

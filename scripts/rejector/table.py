@@ -1,12 +1,16 @@
-"""Candidates of a scene, found and measured by the program itself, with their labels."""
+"""Candidates of a stored scene, found and measured by the program itself, with their labels."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
-from patches import Places, WorkImage, sample_patches
+from generate import restored
 from scenes import Scene
 from scipy.spatial import cKDTree
 
+from miliary_seg.detect.delineate import PSF_MM
 from miliary_seg.detect.intensity import prepare
 from miliary_seg.detect.lesions import search
 from miliary_seg.detect.refine import is_thick
@@ -19,13 +23,17 @@ from miliary_seg.domain.volume import Volume
 POSITIVE, NEGATIVE, DROPPED = 1, 0, -1
 VISIBLE = 2.5
 """An implant whose peak, after blur and slice averaging, is lower than this many noise sd is nobody's lesion."""
+SIZES = 0.45, 2.2
+"""A candidate on a lesion counts for it only between these times its blurred radius: much larger ones are what lies
+around it, much smaller ones a part of it."""
 
 
-def labels(scene: Scene, position_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def labels(scene: Scene, position_mm: np.ndarray, radius_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label of each candidate and the index of the lesion it belongs to (-1 = none).
 
-    On a lesion: within half its radius + 0.6 mm of its centre (beyond half a slice where slices are thick). Between
-    that and 1 mm outside of the lesion: dropped. Real, unlabelled lesions (``scene.ignore``): dropped.
+    On a lesion: within half its radius + 0.6 mm of its centre (beyond half a slice where slices are thick) and of about
+    its size. Other candidates within a lesion that has such a one are parts of it: negative. Up to 1 mm outside of
+    a lesion: dropped. Real, unlabelled lesions (``scene.ignore``): dropped.
     """
     n = len(position_mm)
     label, owner = np.zeros(n, np.int8), np.full(n, -1, np.int32)
@@ -35,19 +43,25 @@ def labels(scene: Scene, position_mm: np.ndarray) -> tuple[np.ndarray, np.ndarra
         label[scene.ignore[tuple(at.T)]] = DROPPED
     if not scene.truth or n == 0:
         return label, owner
+    thick, slab = is_thick(scene.spacing, len(scene.voxels)), scene.spacing[0] / 2
+    psf = max(PSF_MM, 0.5 * scene.spacing[1])
     centre = np.array([t["centre"] for t in scene.truth])
     radius = np.array([t["radius"] for t in scene.truth])
-    visible = np.array([t["cnr"] * t["peak"] >= VISIBLE for t in scene.truth])
-    slab = scene.spacing[0] / 2
     for i, near in enumerate(cKDTree(position_mm).query_ball_point(centre, radius + 2.0 + slab)):
         index = np.array(near, int)
         d = position_mm[index] - centre[i]
-        d[:, 0] = np.maximum(np.abs(d[:, 0]) - slab * (scene.spacing[0] > 2), 0)
+        d[:, 0] = np.maximum(np.abs(d[:, 0]) - slab * thick, 0)
         d = np.linalg.norm(d, axis=1)
         on = d <= 0.5 * radius[i] + 0.6
-        label[index[~on & (d <= radius[i] + 1.0) & (label[index] == NEGATIVE)]] = DROPPED
-        label[index[on]] = POSITIVE if visible[i] else DROPPED
-        owner[index[on]] = i
+        size = radius_mm[index] / np.hypot(radius[i], 1.41 * psf)
+        fits = on & (size >= SIZES[0]) & (size <= SIZES[1])
+        visible = scene.truth[i]["cnr"] * scene.truth[i]["peak"] >= VISIBLE
+        part = (d <= radius[i]) & ~fits & visible & fits.any()
+        around = (d <= radius[i] + 1.0) & ~part & (size <= SIZES[1])
+        label[index[around & (label[index] == NEGATIVE)]] = DROPPED
+        label[index[part & (label[index] == DROPPED)]] = NEGATIVE
+        label[index[fits]] = POSITIVE if visible else DROPPED
+        owner[index[fits]] = i
     return label, owner
 
 
@@ -60,19 +74,9 @@ def rows(scene: Scene) -> dict | None:
         return None
     found = search(work, Polarity.BRIGHT if scene.sign > 0 else Polarity.DARK)
     position = work.grid.to_ijk(found.index) * np.array(scene.spacing)
-    label, owner = labels(scene, position)
+    label, owner = labels(scene, position, found.radius_mm)
     truth = scene.truth
-    image = WorkImage(
-        voxels=work.voxels,
-        mask=work.mask,
-        spacing_mm=work.spacing_mm,
-        noise_sigma=work.noise,
-        thick=is_thick(work.spacing_mm, work.voxels.shape[0]),
-    )
-    patches = sample_patches(image, Places(centre_vox=found.index, radius_mm=found.radius_mm, sign=found.sign))
     return {
-        "rays": patches.rays.astype(np.float16),
-        "scalars": patches.scalars,
         "X": np.column_stack(list(found.features.values())).astype(np.float32),
         "names": list(found.features),
         "label": label,
@@ -89,5 +93,23 @@ def rows(scene: Scene) -> dict | None:
         "cnr": np.array([t["cnr"] for t in truth]),
         "diam": np.array([2 * t["radius"] for t in truth]),
         "peak": np.array([t["peak"] for t in truth]),
-        "thick": scene.spacing[0] > 2,
+        "thick": is_thick(scene.spacing, len(scene.voxels)),
     }
+
+
+def measure(work: Path) -> None:
+    """Write the table of every stored scene that has none."""
+    for kind in ("test", "train"):
+        (work / f"{kind}_table").mkdir(exist_ok=True)
+        for path in sorted((work / kind).glob("*.npz")):
+            target = work / f"{kind}_table" / path.name
+            if target.exists() or ".part" in path.name:
+                continue
+            start = time.time()
+            found = rows(restored(path))
+            if found is not None:
+                np.savez(target, **found)
+                seen = np.isin(np.arange(len(found["cnr"])), found["owner"]).mean() if len(found["cnr"]) else 1
+                print(
+                    path.stem, found["name"], len(found["label"]), f"{seen:.2f} {time.time() - start:.1f} s", flush=True
+                )

@@ -1,0 +1,83 @@
+"""Recall, false positives and calibration of scored tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from miliary_seg.detect.delineate import true_radius_mm
+from miliary_seg.detect.lesions import CONTRAST_LEAST, overlapped
+
+BINS = [(a, b, c, d) for a, b in ((1.5, 3), (3, 5), (5, 8.01)) for c, d in ((3, 5.5), (5.5, 10), (10, 17), (17, 30.1))]
+"""Diameter in mm and contrast in noise standard deviations, from and to."""
+MOST = 1500
+"""Candidates of a head that are looked at, the likeliest first."""
+
+
+def survivors(d: dict) -> np.ndarray:
+    """Candidates that the program would keep as separate objects, in order of falling probability."""
+    order = np.argsort(-d["p"], kind="stable")
+    order = order[d["X"][order, d["names"].index("contrast_to_noise")] >= CONTRAST_LEAST][:MOST]
+    return order[~overlapped(d["pos"][order].astype(float), d["radius"][order].astype(float))]
+
+
+def judged(d: dict) -> dict:
+    """Probability, number of slices and place of the false ones; best probability of each lesion."""
+    kept = survivors(d)
+    label, owner, p = d["label"][kept], d["owner"][kept], d["p"][kept]
+    best = np.zeros(len(d["cnr"]))
+    hit = (owner >= 0) & (label != 0)
+    np.maximum.at(best, owner[hit], p[hit])
+    false = kept[label == 0]
+    diameter = 2 * true_radius_mm(d["radius"][false].astype(float), float(d["spacing"][1]))
+    sections = np.maximum(1, np.rint(diameter / d["spacing"][0]))
+    return {"best": best, "false": d["p"][false], "sections": sections, "z": d["pos"][false, 0] / d["spacing"][0]}
+
+
+def per_slice(j: dict, d: dict, threshold: float) -> tuple[float, int]:
+    """Mean and worst number of false cross-sections a slice."""
+    use = j["false"] >= threshold
+    count = np.zeros(int(d["nslices"]) + 400)
+    for z, n in zip(j["z"][use], j["sections"][use], strict=True):
+        first = max(0, round(z - (n - 1) / 2))
+        count[first : first + int(n)] += 1
+    return float(count.sum() / max(1, int(d["nslices"]))), int(count.max())
+
+
+def recalls(pairs: list[tuple[dict, dict]], threshold: float) -> dict:
+    """Recall (%) of visible lesions (>= 3 mm, contrast >= 10), of all, and by bin."""
+    best = np.concatenate([j["best"] for _, j in pairs])
+    size = np.concatenate([d["diam"] for d, _ in pairs])
+    cnr = np.concatenate([d["cnr"] for d, _ in pairs])
+    hit = best >= threshold
+
+    def share(chosen):
+        return round(100 * float(hit[chosen].mean())) if chosen.any() else None
+
+    bins = [share((size >= a) & (size < b) & (cnr >= c) & (cnr < e)) for a, b, c, e in BINS]
+    return {"visible": share((size >= 3) & (cnr >= 10)), "all": share(size > 0), "bins": bins}
+
+
+def at_mean_false(pairs: list[tuple[dict, dict]], wanted: float) -> float:
+    """Threshold at which the volumes have ``wanted`` false positives on average."""
+    every = np.sort(np.concatenate([j["false"] for _, j in pairs]))[::-1]
+    return float(every[min(int(wanted * len(pairs)), len(every) - 1)])
+
+
+def threshold_for(pairs: list[tuple[dict, dict]], wanted: float) -> float:
+    """Least threshold with at most ``wanted`` false cross-sections a slice, mean over heads."""
+    for t in np.linspace(0.01, 0.99, 99):
+        if np.mean([per_slice(j, d, t)[0] for d, j in pairs]) <= wanted:
+            return float(t)
+    return 0.99
+
+
+def reliability(tables: list[dict], bins: int = 10) -> dict:
+    """Predicted against observed, and the expected error over candidates above 0.05."""
+    p = np.concatenate([d["p"][d["label"] >= 0] for d in tables])
+    y = np.concatenate([d["label"][d["label"] >= 0] for d in tables])
+    p, y = p[p > 0.05], y[p > 0.05]
+    which = np.minimum((p * bins).astype(int), bins - 1)
+    parts = [which == b for b in range(bins) if (which == b).any()]
+    table = [[round(float(p[k].mean()), 3), round(float(y[k].mean()), 3), int(k.sum())] for k in parts]
+    error = sum(k.mean() * abs(p[k].mean() - y[k].mean()) for k in parts)
+    return {"error_above_0.05": round(float(error), 3), "predicted_observed_number": table}
