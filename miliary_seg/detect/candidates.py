@@ -1,9 +1,10 @@
-"""Blob-like places: maxima of the Laplacian over space and scale, to a fraction of a voxel and of a scale step."""
+"""Blob-like places: maxima of the Laplacian at every scale, to a fraction of a voxel and of a scale step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -106,13 +107,13 @@ def coarse_octave(work: WorkVolume, sign: int) -> Octave | None:
 def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
     """Raise what a brighter (``sign`` -1: darker) ring encloses in a slice to the lowest point of that ring, in place.
 
-    Only where it covers at most ``largest`` pixels: ventricles within white matter and the brain within its cortex stay.
+    Only where it covers at most ``largest`` pixels: ventricles in white matter and the brain in its cortex stay.
     """
     grey *= sign
     for plane in grey:
         flood = np.full_like(plane, plane.max())
         flood[0], flood[-1], flood[:, 0], flood[:, -1] = plane[0], plane[-1], plane[:, 0], plane[:, -1]
-        filled = reconstruction(flood, plane, method="erosion")
+        filled = reconstruction(flood, plane, method="erosion")  # type: ignore[no-untyped-call]
         _, part, table, _ = cv2.connectedComponentsWithStats((filled > plane).astype(np.uint8), connectivity=4)
         small = table[:, cv2.CC_STAT_AREA] <= largest
         np.copyto(plane, filled, where=small[part], casting="same_kind")
@@ -184,7 +185,7 @@ def _outshone(blobs: Blobs, space: ScaleSpace) -> NDArray[np.bool_]:
         reach = SAME_PLACE_SIGMAS * space.sigmas_mm[level]
         apart, nearest = cKDTree(place[coarser]).query(place[finer], distance_upper_bound=reach)
         met = np.isfinite(apart)
-        one, other = finer[met], coarser[nearest[met]]
+        one, other = finer[met], coarser[np.asarray(nearest)[met]]
         weaker = blobs.response[one] < blobs.response[other]
         hidden[np.where(weaker, one, other)] = True
     return hidden

@@ -168,39 +168,39 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
         ),
         "rim_slope": Feature(
             unit="1",
-            meaning="first moment over direction of the shell at the blob's own radius / contrast: a slope, as at an edge",
+            meaning="first moment of the sphere of the blob's own radius / contrast: a slope, as at an edge",
         ),
         "rim_ridge": Feature(
             unit="1",
-            meaning="largest second moment of the shell at the blob's own radius / contrast: two bright sides, a tube",
+            meaning="largest second moment of the sphere of its own radius / contrast: two bright sides, a tube",
         ),
         "rim_groove": Feature(
             unit="1",
-            meaning="smallest second moment of the shell at the blob's own radius / contrast: two dark sides, a fold",
+            meaning="smallest second moment of the sphere of its own radius / contrast: two dark sides, a fold",
         ),
         "near_slope": Feature(
             unit="1",
-            meaning="first moment over direction of the shell at 1 mm outside / contrast: a slope, as at an edge",
+            meaning="first moment of the shell 1 mm outside / contrast: a slope, as at an edge",
         ),
         "near_ridge": Feature(
             unit="1",
-            meaning="largest second moment of the shell at 1 mm outside / contrast: two bright sides, a tube",
+            meaning="largest second moment of the shell 1 mm outside / contrast: two bright sides, a tube",
         ),
         "near_groove": Feature(
             unit="1",
-            meaning="smallest second moment of the shell at 1 mm outside / contrast: two dark sides, a fold",
+            meaning="smallest second moment of the shell 1 mm outside / contrast: two dark sides, a fold",
         ),
         "far_slope": Feature(
             unit="1",
-            meaning="first moment over direction of the shell at 3 mm outside / contrast: a slope, as at an edge",
+            meaning="first moment of the shell 3 mm outside / contrast: a slope, as at an edge",
         ),
         "far_ridge": Feature(
             unit="1",
-            meaning="largest second moment of the shell at 3 mm outside / contrast: two bright sides, a tube",
+            meaning="largest second moment of the shell 3 mm outside / contrast: two bright sides, a tube",
         ),
         "far_groove": Feature(
             unit="1",
-            meaning="smallest second moment of the shell at 3 mm outside / contrast: two dark sides, a fold",
+            meaning="smallest second moment of the shell 3 mm outside / contrast: two dark sides, a fold",
         ),
         "local_contrast": Feature(
             unit="local sd",

@@ -23,6 +23,8 @@ from miliary_seg.domain.volume import Volume
 POSITIVE, NEGATIVE, DROPPED = 1, 0, -1
 VISIBLE = 2.5
 """An implant whose peak, after blur and slice averaging, is lower than this many noise sd is nobody's lesion."""
+VISIBLE_SPREADS = 0.25
+"""... and one that stands out by less than this part of the spread of the brain's grey values is lost among the folds."""
 SIZES = 0.45, 2.2
 """A candidate on a lesion counts for it only between these times its blurred radius: much larger ones are what lies
 around it, much smaller ones a part of it."""
@@ -55,7 +57,8 @@ def labels(scene: Scene, position_mm: np.ndarray, radius_mm: np.ndarray) -> tupl
         on = d <= 0.5 * radius[i] + 0.6
         size = radius_mm[index] / np.hypot(radius[i], 1.41 * psf)
         fits = on & (size >= SIZES[0]) & (size <= SIZES[1])
-        visible = scene.truth[i]["cnr"] * scene.truth[i]["peak"] >= VISIBLE
+        height = scene.truth[i]["cnr"] * scene.truth[i]["peak"]
+        visible = height >= VISIBLE and height * scene.sigma >= VISIBLE_SPREADS * scene.spread
         part = (d <= radius[i]) & ~fits & visible & fits.any()
         around = (d <= radius[i] + 1.0) & ~part & (size <= SIZES[1])
         label[index[around & (label[index] == NEGATIVE)]] = DROPPED
