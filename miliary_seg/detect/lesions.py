@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from miliary_seg.detect.candidates import Octave, coarse_octave, find_maxima, fine_octave
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
@@ -15,6 +14,7 @@ from miliary_seg.detect.features import Features, clear_of_noise, measure_featur
 from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
+from miliary_seg.detect.objects import same_object
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
 from miliary_seg.detect.surroundings import add_outlierness, add_ranks, add_rivals, edge_distance_mm
@@ -40,15 +40,11 @@ CONTRAST_LEAST_LARGE = 5.0
 """Larger blobs must be clearer than that: convolutions of white matter are large, round and faint."""
 OUTLIERNESS_LEAST_LARGE = 1.0
 """... and stand out from the brain around them: the crown of a gyrus is a ball too, of ordinary grey values."""
-OVERLAP_RADII = 0.7
-"""Of two candidates closer than this times the larger radius, the less probable one is the same object."""
-OVERLAP_MM = 1.0
-"""... and always when closer than this, or within the more probable one."""
 RULES = {
     "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
     "probability": "probability below the threshold of the operating point",
     "ordinary": "large, and no brighter (darker) than the brain around it often is",
-    "overlap": "the same object as a more probable candidate",
+    "overlap": "the same object as a candidate that answers more strongly",
 }
 """Why a candidate is no lesion, by code."""
 
@@ -60,6 +56,7 @@ class Found:
     index: Float64Array
     radius_mm: Float64Array
     sign: NDArray[np.int_]
+    response: Float64Array
     features: Features
     probability: Float64Array
 
@@ -124,7 +121,8 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     index = np.concatenate([part[0] for part in parts])
     radius = np.concatenate([part[1] for part in parts])
     sign = np.concatenate([part[2] for part in parts])
-    features = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
+    response = np.concatenate([part[3] for part in parts])
+    features = {name: np.concatenate([part[4][name] for part in parts]) for name in parts[0][4]}
     features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
     add_outlierness(features, work, index, sign)
     add_ranks(features, work, sign)
@@ -135,6 +133,7 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
         index=index[order],
         radius_mm=radius[order],
         sign=sign[order],
+        response=response[order],
         features={name: values[order] for name, values in features.items()},
         probability=chance[order],
     )
@@ -142,31 +141,21 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
 
 def _search_octave(
     octave: Octave | None, work: WorkVolume, sign: int
-) -> tuple[Float64Array, Float64Array, NDArray[np.int_], Features]:
-    """Index on the work grid, radius in mm, sign and features of the candidates of one grid and polarity."""
+) -> tuple[Float64Array, Float64Array, NDArray[np.int_], Float64Array, Features]:
+    """Index on the work grid, radius in mm, sign, response and features of the candidates of one grid and polarity."""
     if octave is None:
-        return np.zeros((0, 3)), np.zeros(0), np.zeros(0, dtype=int), {name: np.zeros(0) for name in FEATURES}
+        return (
+            np.zeros((0, 3)),
+            np.zeros(0),
+            np.zeros(0, dtype=int),
+            np.zeros(0),
+            {name: np.zeros(0) for name in FEATURES},
+        )
     blobs = clear_of_noise(octave, find_maxima(octave, sign), CONTRAST_FLOOR * work.noise, sign)
     block = np.array(octave.block)
     radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, len(work.mask)))
     features = measure_features(octave, blobs, work, sign)
-    return blobs.index * block + (block - 1) / 2, radius, np.full(len(blobs), sign), features
-
-
-def overlapped(index_mm: Float64Array, radius: Float64Array) -> NDArray[np.bool_]:
-    """Candidates (the more probable first) that are the same object as a more probable one."""
-    hidden = np.zeros(len(radius), dtype=bool)
-    if len(radius) < 2:
-        return hidden
-    reach = np.maximum(OVERLAP_MM, OVERLAP_RADII * radius)
-    pairs = cKDTree(index_mm).query_pairs(float(max(reach.max(), radius.max())), output_type="ndarray")
-    apart = np.linalg.norm(index_mm[pairs[:, 0]] - index_mm[pairs[:, 1]], axis=1)
-    first, second = pairs.T  # the first is the surer one
-    pairs = pairs[apart < np.maximum(np.maximum(reach[first], radius[first]), reach[second])]
-    for surer, other in pairs[np.lexsort(pairs.T[::-1])]:
-        if not hidden[surer]:
-            hidden[other] = True
-    return hidden
+    return blobs.index * block + (block - 1) / 2, radius, np.full(len(blobs), sign), blobs.response, features
 
 
 def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarity, OperatingPoint]) -> Detection:
@@ -175,9 +164,12 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
     candidates = _candidates(volume, work, found)
     rules = _rules(found, point)
     likely = np.flatnonzero(rules == "")
-    hidden = overlapped(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])
-    rules[likely[hidden]] = "overlap"
-    accepted = likely[~hidden]
+    likely = likely[np.argsort(-found.response[likely], kind="stable")]
+    owner = likely[same_object(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])]
+    rules[likely[owner != likely]] = "overlap"
+    chance = np.zeros(len(found))
+    np.maximum.at(chance, owner, found.probability[likely])
+    accepted = np.unique(owner)[np.argsort(-chance[np.unique(owner)], kind="stable")]
     rejections = [
         Rejection(candidate=candidate, rule=rule, reason=RULES[rule])
         for candidate, rule in zip(candidates, rules.tolist(), strict=True)
@@ -189,7 +181,9 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         if size is None:
             rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=RULES["overlap"]))
         else:
-            lesions.append(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices))
+            lesions.append(
+                replace(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices), probability=float(chance[n]))
+            )
     labels = _renumbered(labels, sizes)
     labels.setflags(write=False)
     smallest = detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm)

@@ -84,12 +84,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.22, recall=0.85, false_positives_per_slice=1.0),
-    ("balanced", False): Threshold(probability=0.56, recall=0.80, false_positives_per_slice=0.35),
-    ("specific", False): Threshold(probability=0.83, recall=0.74, false_positives_per_slice=0.10),
-    ("high", True): Threshold(probability=0.13, recall=0.70, false_positives_per_slice=1.0),
-    ("balanced", True): Threshold(probability=0.26, recall=0.65, false_positives_per_slice=0.35),
-    ("specific", True): Threshold(probability=0.53, recall=0.52, false_positives_per_slice=0.10),
+    ("high", False): Threshold(probability=0.22, recall=0.86, false_positives_per_slice=0.97),
+    ("balanced", False): Threshold(probability=0.54, recall=0.80, false_positives_per_slice=0.35),
+    ("specific", False): Threshold(probability=0.91, recall=0.65, false_positives_per_slice=0.10),
+    ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.97),
+    ("balanced", True): Threshold(probability=0.23, recall=0.63, false_positives_per_slice=0.34),
+    ("specific", True): Threshold(probability=0.46, recall=0.51, false_positives_per_slice=0.10),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections

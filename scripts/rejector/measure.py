@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from miliary_seg.detect.delineate import true_radius_mm
-from miliary_seg.detect.lesions import CONTRAST_LEAST, overlapped
+from miliary_seg.detect.lesions import CONTRAST_LEAST
+from miliary_seg.detect.objects import same_object
 
 BINS = [(a, b, c, d) for a, b in ((1.5, 3), (3, 5), (5, 8.01)) for c, d in ((3, 5.5), (5.5, 10), (10, 17), (17, 30.1))]
 """Diameter in mm and contrast in noise standard deviations, from and to."""
@@ -17,7 +18,7 @@ def survivors(d: dict) -> np.ndarray:
     """Candidates that the program would keep as separate objects, in order of falling probability."""
     order = np.argsort(-d["p"], kind="stable")
     order = order[d["X"][order, d["names"].index("contrast_to_noise")] >= CONTRAST_LEAST][:MOST]
-    return order[~overlapped(d["pos"][order].astype(float), d["radius"][order].astype(float))]
+    return order[np.unique(same_object(d["pos"][order].astype(float), d["radius"][order].astype(float)))]
 
 
 def judged(d: dict) -> dict:

@@ -24,7 +24,7 @@ POSITIVE, NEGATIVE, DROPPED = 1, 0, -1
 VISIBLE = 2.5
 """An implant whose peak, after blur and slice averaging, is lower than this many noise sd is nobody's lesion."""
 VISIBLE_SPREADS = 0.25
-"""... and one that stands out by less than this part of the spread of the brain's grey values is lost among the folds."""
+"""... and one that stands out by less than this part of the spread of the brain's grey values is lost among folds."""
 SIZES = 0.45, 2.2
 """A candidate on a lesion counts for it only between these times its blurred radius: much larger ones are what lies
 around it, much smaller ones a part of it."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
-from miliary_seg.detect.lesions import overlapped
+from miliary_seg.detect.objects import same_object
 from miliary_seg.detect.measure import measure_labels
 
 
@@ -90,8 +90,11 @@ def test_blur_is_taken_off_a_radius_but_never_too_much():
     assert np.all(radius < [0.6, 2.0, 5.0])
 
 
-def test_of_overlapping_candidates_the_first_stays():
+def test_of_overlapping_candidates_the_strongest_stands_for_all():
     place = np.array([[0.0, 0, 0], [0, 0, 0.9], [0, 0, 1.8], [0, 9, 0], [0, 10.9, 0]])
-    hidden = overlapped(place, np.array([1.0, 1.0, 1.0, 3.0, 1.0]))
-    assert hidden.tolist() == [False, True, False, False, True]
-    assert overlapped(place[:1], np.ones(1)).tolist() == [False]
+    owner = same_object(place, np.array([1.0, 1.0, 1.0, 3.0, 1.0]))
+    assert owner.tolist() == [0, 0, 2, 3, 3]
+    assert same_object(place[:1], np.ones(1)).tolist() == [0]
+    # A part lies within the ball of the stronger one; a neighbour that touches it does not.
+    pair = np.array([[0.0, 0, 0], [0, 0, 2.6], [0, 0, 3.4]])
+    assert same_object(pair, np.array([3.0, 1.0, 1.0])).tolist() == [0, 0, 2]
