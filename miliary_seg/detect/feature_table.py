@@ -214,10 +214,6 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
             unit="1",
             meaning="the same for the median of the shell: which tissue the blob lies in",
         ),
-        "rivals": Feature(
-            unit="1",
-            meaning="share of the 24 nearest other blobs with at least 0.6 of its contrast: folds come in flocks",
-        ),
         "edge_mm": Feature(
             unit="mm",
             meaning="distance from the centre to the edge of the brain mask, at most 20",

@@ -17,7 +17,7 @@ from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.objects import same_object
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
-from miliary_seg.detect.surroundings import add_outlierness, add_ranks, add_rivals, edge_distance_mm
+from miliary_seg.detect.surroundings import add_outlierness, add_ranks, edge_distance_mm
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
@@ -126,7 +126,6 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
     add_outlierness(features, work, index, sign)
     add_ranks(features, work, sign)
-    add_rivals(features, index * np.array(work.spacing_mm), radius)
     chance = probability(features, thick)
     order = np.lexsort((*index.T, -chance))
     return Found(

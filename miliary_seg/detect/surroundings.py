@@ -27,10 +27,6 @@ SLAB = 8
 RANKS = 201
 RANK_SAMPLE = 200_000
 """Steps of the brain's cumulative histogram, and voxels it is taken from."""
-RIVALS_OF = 24
-RIVAL_LEAST_MM = 2.0
-RIVAL_CONTRAST = 0.6
-"""Of this many nearest blobs, not closer than this or the own radius, those with this part of its contrast count."""
 
 
 def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, sign: NDArray[np.int_]) -> None:
@@ -69,44 +65,6 @@ def add_ranks(features: Features, work: WorkVolume, sign: NDArray[np.int_]) -> N
     for name, source in (("centre_rank", "centre_value"), ("surround_rank", "surround_value")):
         rank = np.interp(sign * features[source], grey, steps)
         features[name] = np.where(sign > 0, rank, 1 - rank)
-
-
-def add_rivals(features: Features, place_mm: Float64Array, radius_mm: Float64Array) -> None:
-    """Fill in how many of the nearest other blobs are about as clear, in place: folds and vessels come in flocks.
-
-    Parameters
-    ----------
-    features
-        Columns of length n with ``contrast``.
-    place_mm
-        Positions (n, 3) in mm.
-    radius_mm
-        Radii (n,).
-    """
-    count = len(radius_mm)
-    features["rivals"] = np.zeros(count)
-    if count < 2:
-        return
-    apart, near = cKDTree(place_mm).query(place_mm, k=min(RIVALS_OF + 1, count))
-    others = apart > np.maximum(radius_mm, RIVAL_LEAST_MM)[:, None]
-    clear = features["contrast"][near] >= RIVAL_CONTRAST * features["contrast"][:, None]
-    features["rivals"] = (others & clear).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
-
-
-def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float32Array, ...]:
-    """Means over blocks of the mask, of the brain's grey values and of their squares."""
-    z, y, x = (n // b for n, b in zip(work.mask.shape, block, strict=True))
-    weight, total, square = (np.empty((z, y, x), dtype=np.float32) for _ in range(3))
-    voxels = work.voxels
-
-    def slab(first: int, stop: int) -> None:
-        slices = slice(first * block[0], stop * block[0])
-        brain = np.where(work.mask[slices], voxels[slices], np.float32(0))
-        for result, values in ((weight, work.mask[slices]), (total, brain), (square, brain * brain)):
-            result[first:stop] = block_mean(values, block)
-
-    over_slices(slab, z, SLAB)
-    return weight, total, square
 
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
-from miliary_seg.detect.objects import same_object
 from miliary_seg.detect.measure import measure_labels
+from miliary_seg.detect.objects import same_object
 
 
 def seeds(*rows, sign=1):
