@@ -67,6 +67,22 @@ def add_ranks(features: Features, work: WorkVolume, sign: NDArray[np.int_]) -> N
         features[name] = np.where(sign > 0, rank, 1 - rank)
 
 
+def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float32Array, ...]:
+    """Means over blocks of the mask, of the brain's grey values and of their squares."""
+    z, y, x = (n // b for n, b in zip(work.mask.shape, block, strict=True))
+    weight, total, square = (np.empty((z, y, x), dtype=np.float32) for _ in range(3))
+    voxels = work.voxels
+
+    def slab(first: int, stop: int) -> None:
+        slices = slice(first * block[0], stop * block[0])
+        brain = np.where(work.mask[slices], voxels[slices], np.float32(0))
+        for result, values in ((weight, work.mask[slices]), (total, brain), (square, brain * brain)):
+            result[first:stop] = block_mean(values, block)
+
+    over_slices(slab, z, SLAB)
+    return weight, total, square
+
+
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
     """Distance in mm from positions to the edge of the mask; where the scan ends the mask has no edge."""
     inner = mask.copy()
