@@ -84,12 +84,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.22, recall=0.86, false_positives_per_slice=0.97),
-    ("balanced", False): Threshold(probability=0.54, recall=0.80, false_positives_per_slice=0.35),
-    ("specific", False): Threshold(probability=0.91, recall=0.65, false_positives_per_slice=0.10),
-    ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.97),
-    ("balanced", True): Threshold(probability=0.23, recall=0.63, false_positives_per_slice=0.34),
-    ("specific", True): Threshold(probability=0.46, recall=0.51, false_positives_per_slice=0.10),
+    ("high", False): Threshold(probability=0.22, recall=0.87, false_positives_per_slice=0.95),
+    ("balanced", False): Threshold(probability=0.43, recall=0.82, false_positives_per_slice=0.45),
+    ("specific", False): Threshold(probability=0.94, recall=0.59, false_positives_per_slice=0.09),
+    ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.98),
+    ("balanced", True): Threshold(probability=0.19, recall=0.63, false_positives_per_slice=0.44),
+    ("specific", True): Threshold(probability=0.50, recall=0.46, false_positives_per_slice=0.09),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
