@@ -11,8 +11,10 @@ from urllib.parse import quote
 from miliary_seg import __version__
 from miliary_seg.bids.dataset import DESCRIPTION, Dataset
 from miliary_seg.bids.derivatives import SOURCE
+from miliary_seg.cohort.resume import SETTINGS
 from miliary_seg.report.statements import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.volume_files import write_bytes
+from miliary_seg.settings import Settings
 
 BIDS_VERSION = "1.10.0"
 """Version of the standard whose names are written."""
@@ -45,8 +47,8 @@ lesions, `*_desc-compartments_dseg.nii.gz` the compartments, `*_desc-brain_mask.
 """
 
 
-def write_description(dataset: Dataset, output: Path) -> None:
-    """Write ``dataset_description.json``, ``.bidsignore``, ``README.md`` and ``logs/CITATION.md``.
+def write_description(dataset: Dataset, output: Path, settings: Settings) -> None:
+    """Write ``dataset_description.json``, ``.bidsignore``, ``README.md``, ``settings.toml``, ``logs/CITATION.md``.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ def write_description(dataset: Dataset, output: Path) -> None:
         The input.
     output
         Folder of the derivative dataset; made where it is missing.
+    settings
+        Those that all sessions share.
 
     Raises
     ------
@@ -61,10 +65,12 @@ def write_description(dataset: Dataset, output: Path) -> None:
         If a file cannot be written.
     """
     description = json.dumps(described(dataset, output), indent=2) + "\n"
+    head = f"# The settings that all sessions share. Digest: {settings.digest}\n\n"
     texts = {
         DESCRIPTION: description,
         ".bidsignore": "".join(f"{pattern}\n" for pattern in IGNORED),
         "README.md": README,
+        SETTINGS: head + settings.to_toml(method_only=True),
         "logs/CITATION.md": citation(),
     }
     for name, text in texts.items():

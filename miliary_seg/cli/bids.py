@@ -119,8 +119,10 @@ def _participants(
     from miliary_seg.bids.participant import WriteDerivatives
     from miliary_seg.cli.outcomes import Sayer, watched
     from miliary_seg.cohort import CaseOutcome, require_writable, run_cases
+    from miliary_seg.cohort.resume import require_same_settings
 
     require_writable(plan.output)
+    require_same_settings(plan.output, plan.settings, force=plan.force)
     sayer = Sayer(as_json=False, page=_page)
     for problem in found.problems:
         sayer.add(CaseOutcome(case=problem.path.name, error=problem.error))
@@ -130,7 +132,7 @@ def _participants(
             watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), sayer)
     finally:
         if plan.output.is_dir():
-            write_description(dataset, plan.output)
+            write_description(dataset, plan.output, plan.settings)
             write_participant_pages(plan.output, {session.participant for session in found.sessions})
     if then is not None and sayer.counts["done"] + sayer.counts["kept"]:
         _say_group(then)

@@ -228,6 +228,13 @@ def test_the_version_needs_no_dataset(cli):
     assert cli("bids", "--version").out.startswith("miliary-seg ")
 
 
+def test_other_settings_are_refused_before_anything_is_analysed(done, cli):
+    ended = cli("bids", done.raw, done.out, "participant", "--set", "decide.min_per_region=2", *QUICK)
+    assert ended.code == 6
+    assert "decide.min_per_region" in ended.err
+    assert "deform = false" in (done.out / "settings.toml").read_text()
+
+
 def test_sessions_of_different_settings_are_not_pooled(done, tmp_path, cli):
     copy = shutil.copytree(done.out, tmp_path / "copy")
     mark = copy / "sub-01" / "ses-a" / "complete.json"
