@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort import read_ledger, read_mark
+from miliary_seg.cohort import RunPlan, read_ledger, read_mark, run_cases, write_tables
+from miliary_seg.load import FoundCase
+from miliary_seg.settings import Settings
 
 RUN = """
 import sys
@@ -21,7 +23,7 @@ from faulty_work import FaultyWork
 from miliary_seg.cohort import BatchOptions, RunPlan, run_cases, write_tables
 from miliary_seg.load import FoundCase
 from miliary_seg.settings import Settings
-cases = [FoundCase(id=f"brief-{n}", path=Path(f"in/{n}"), series=()) for n in range(8)]
+cases = [FoundCase(id=f"brief-{n}", path=Path(f"/in/{n}"), series=()) for n in range(6)]
 plan = RunPlan(output=Path(sys.argv[2]) / "out", settings=Settings())
 outcomes = list(run_cases(cases, plan, BatchOptions(jobs=2), FaultyWork()))
 write_tables(plan.output, plan.settings)
@@ -42,9 +44,13 @@ def visible(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_twice_and_run_again(faulty, tmp_path) -> None:
-    assert start(tmp_path / "whole", faulty).wait() == 0
+    whole = RunPlan(output=tmp_path / "whole" / "out", settings=Settings())
+    (tmp_path / "whole").mkdir()
+    cases = [FoundCase(id=f"brief-{n}", path=Path(f"/in/{n}"), series=()) for n in range(6)]
+    assert {o.status for o in run_cases(cases, whole, work=faulty.FaultyWork())} == {"done"}
+    write_tables(whole.output, whole.settings)
     killed = tmp_path / "killed"
-    for n_calls, whole_session in ((1, False), (4, True)):  # the supervisor alone, early; everything, later
+    for n_calls, whole_session in ((1, False), (3, True)):  # the supervisor alone, early; everything, later
         run = start(killed, faulty)
         calls = killed / "calls.txt"
         before = len(calls.read_text().splitlines()) if calls.exists() else 0
@@ -55,7 +61,7 @@ def test_killed_twice_and_run_again(faulty, tmp_path) -> None:
         for folder in (p for p in (killed / "out").iterdir() if p.name.startswith("brief")):
             assert read_mark(folder).verify(folder) == []
     assert start(killed, faulty).wait() == 0
-    assert visible(killed / "out") == visible(tmp_path / "whole" / "out")
+    assert visible(killed / "out") == visible(whole.output)
     events = [event["event"] for event in read_ledger(killed / "out")]
     assert events.count("begin") == 3
     assert events.count("end") == 1, "a run without an end was killed"
