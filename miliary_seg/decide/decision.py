@@ -110,8 +110,8 @@ def _is_borderline(evidence: Evidence, reading: Reading) -> bool:
     margin, chance = _margin(evidence, reading), evidence.chance_of_count(reading)
     if margin is None or chance is None:
         return False
-    per_lesion = evidence.images_per_lesion(reading)
-    error = count_error(evidence.threshold, evidence.facts, evidence.spread(reading), per_lesion)
+    share = evidence.false_share(reading)
+    error = count_error(evidence.threshold, evidence.facts, evidence.spread(reading), share)
     return error.holds(margin) or (chance < SURE if margin >= 0 else chance > 1 - SURE)
 
 

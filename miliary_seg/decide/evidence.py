@@ -128,20 +128,15 @@ class Evidence:
         weakest = min(images, key=lambda image: int(stack.counts[image]))
         return float(self.spreads[stack.shows[weakest]].sum())
 
-    def images_per_lesion(self, reading: Reading) -> float:
-        """Images of a reading that show one lesion, on average, over images a slice.
+    def false_share(self, reading: Reading) -> float:
+        """How many more false lesions an image of a reading shows than an acquired slice does.
 
-        A false lesion is taken to be as tall as the lesions of this scan: on 1 mm slices it adds to several counts, on
-        5 mm slices to one. 1 where there are no lesions.
+        A false lesion is taken to be as tall as the lesions of this scan: a slab shows what any of its slices shows.
+        1 for acquired slices, and where there are no lesions.
         """
-        stack = self.stacks[reading.plane, reading.slice]
-        shown = np.zeros(0) if stack is None else stack.shows.sum(axis=0)
-        if stack is None or not shown.any():
-            return 1.0
-        acquired = self.stacks["acquired", "native"]
-        steps = [0.0 if s is None else spacing_mm(s.distance_mm) for s in (stack, acquired)]
-        density = steps[0] / steps[1] if min(steps) > 0 else 1.0
-        return float(shown[shown > 0].mean() * density)
+        stacks = (self.stacks[reading.plane, reading.slice], self.stacks["acquired", "native"])
+        tall = [0.0 if stack is None else _mean_height_mm(stack) for stack in stacks]
+        return tall[0] / tall[1] if min(tall) > 0 else 1.0
 
     def chance_of_count(self, reading: Reading) -> float | None:
         """P(enough true lesions on the deciding image), from the lesions' probabilities and the measured misses."""
@@ -210,3 +205,9 @@ class Evidence:
             self._made[key] = make()
         made: T = self._made[key]
         return made
+
+
+def _mean_height_mm(stack: Stack) -> float:
+    """Mean over the lesions that show of (images that show one) x (distance between images); 0 where none does."""
+    shown = stack.shows.sum(axis=0)
+    return float(shown[shown > 0].mean()) * spacing_mm(stack.distance_mm) if shown.any() else 0.0

@@ -24,7 +24,7 @@ class CountError:
         return -self.below <= margin <= self.above
 
 
-def count_error(threshold: int, facts: ScanFacts, spread: float, images_per_lesion: float = 1.0) -> CountError:
+def count_error(threshold: int, facts: ScanFacts, spread: float, false_share: float = 1.0) -> CountError:
     """Error of a count that is truly at the threshold.
 
     With a measured sensitivity s and f false cross-sections an image, the count of an image with T true lesions has
@@ -37,11 +37,11 @@ def count_error(threshold: int, facts: ScanFacts, spread: float, images_per_lesi
     threshold
         Lesions per image that the rule asks for.
     facts
-        The detector's measured sensitivity and false positives (whole lesions over slices).
+        The detector's measured sensitivity and false positives (cross-sections an acquired slice).
     spread
         Sum of p(1 - p) over the lesions of the deciding image.
-    images_per_lesion
-        Images on which one lesion shows, over images a slice: turns whole false lesions into cross-sections.
+    false_share
+        False lesions on an image of the reading over those on an acquired slice (more on slabs).
 
     Examples
     --------
@@ -54,7 +54,7 @@ def count_error(threshold: int, facts: ScanFacts, spread: float, images_per_lesi
     >>> round(error.below, 2), round(error.above, 2)
     (7.51, 3.51)
     """
-    sensitivity, false = facts.lesion_sensitivity, (facts.false_positives_per_slice or 0.0) * images_per_lesion
+    sensitivity, false = facts.lesion_sensitivity, (facts.false_positives_per_slice or 0.0) * false_share
     missed = 0.0 if sensitivity is None else threshold * (1 - sensitivity)
     variance = (spread if sensitivity is None else missed * sensitivity) + false
     chance = TWO_SIDED_95 * float(variance) ** 0.5

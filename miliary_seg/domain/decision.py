@@ -77,7 +77,7 @@ class ScanFacts:
     lesion_sensitivity: float | None = None
     """Measured chance that the detector finds a visible lesion, at the operating point in use."""
     false_positives_per_slice: float | None = None
-    """Measured mean number of false lesions a slice, at the operating point in use."""
+    """Measured mean number of false cross-sections a slice, at the operating point in use."""
     evidence_probability: float = 0.0
     """Lesions less probable than this count on slices, but are no evidence for a side or level."""
     evidence_false_positives_per_slice: float | None = None

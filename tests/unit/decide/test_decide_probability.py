@@ -119,15 +119,15 @@ def test_the_error_of_a_count(
     assert not error.holds(-int(below) - 1)
 
 
-def test_false_lesions_add_to_the_count_of_every_slice_that_shows_them(build: Any) -> None:
-    """0.3 whole false lesions over slices, each on three: 0.9 cross-sections a slice."""
-    facts = build.facts(30, lesion_sensitivity=1.0, false_positives_per_slice=0.3)
-    assert count_error(20, facts, 0.0, 3.0).above == pytest.approx(0.9 + 1.96 * 0.9**0.5)
-    for height, borderline in ((1, False), (3, True)):  # 22 found: beyond 1.4 above the threshold, within 2.8
-        slices = [range(2, 2 + height), range(12, 12 + height)]
-        lesions = [build.lesion(n, slices[n % 2]) for n in range(1, 45)]
-        places = [build.place(n, *build.corners[n % 4]) for n in range(1, 45)]
-        assert decide(lesions, places, facts, DecideSettings(region_error_quantile=0)).borderline is borderline
+def test_slabs_show_more_false_lesions_than_slices(build: Any) -> None:
+    """1 mm slices, lesions on three of them: a 5 mm slab shows one from seven starts, so 7/3 as many false ones."""
+    facts = build.facts(30, lesion_sensitivity=1.0, false_positives_per_slice=0.9)
+    assert count_error(20, facts, 0.0, 7 / 3).above == pytest.approx(2.1 + 1.96 * 2.1**0.5)
+    lesions = [build.lesion(n, range(5, 8) if n % 2 else range(18, 21)) for n in range(1, 49)]
+    places = [build.place(n, *build.corners[n % 4]) for n in range(1, 49)]
+    for thick, borderline in (("native", False), ("slab", True)):  # 24 found: beyond 2.8, within 4.9
+        settings = DecideSettings(region_error_quantile=0, slice=thick)
+        assert decide(lesions, places, facts, settings).borderline is borderline
 
 
 def test_a_count_reached_by_improbable_lesions_is_borderline_whatever_the_detector(build: Any) -> None:
