@@ -1,7 +1,8 @@
 """Names of DICOM cases: from the path, never from the patient.
 
-The user's own folder names are kept, except where one holds the patient's name or number as the header states them:
-then the case is named by a digest of its StudyInstanceUID, which is the same in every run.
+The user's own names are kept, except where one holds a patient's name or number as the headers state them: then the
+case is named by a digest of its StudyInstanceUID, which is the same in every run. What is asked of a folder below the
+named path is asked of that path's own name as well: it too would get into the ledger, the logs and every file.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from miliary_seg.load.label_maps import stem
 
 def dicom_names(root: Path, studies: list[list[DicomImage]]) -> list[str]:
     """One safe name a study (they may repeat)."""
-    base = safe_name(stem(root) if root.is_file() else root.resolve().name)
+    own = stem(root) if root.is_file() else root.resolve().name
+    everybody = [image for images in studies for image in images[:1]]
+    identifies = _identifies(own, everybody)
+    base = "case" if identifies else safe_name(own)
     if len(studies) == 1:
-        return [base]
+        return [f"case-{_digest(studies[0])}" if identifies else base]
     folders = [_folder(root, images) for images in studies]
     return [
         safe_name(folder) if folder and folders.count(folder) == 1 and not _identifies(folder, images) else
@@ -40,7 +44,7 @@ def _folder(root: Path, images: list[DicomImage]) -> str:
 
 def _identifies(folder: str, images: list[DicomImage]) -> bool:
     plain = "".join(c for c in folder.lower() if c.isalnum())
-    return any(word in plain for word in images[0].identity)
+    return any(word in plain for image in images for word in image.identity)
 
 
 def _digest(images: list[DicomImage]) -> str:

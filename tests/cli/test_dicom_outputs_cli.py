@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from miliary_seg.phantom import Phantom
-from miliary_seg.report.dicom_series import write_series
+from miliary_seg.report.dicom_series import SeriesText, write_series
 
 OBJECTS = ["lesions.rtstruct.dcm", "lesions.seg.dcm", "measurements.sr.dcm"]
 
@@ -57,3 +57,19 @@ def test_an_unknown_kind_of_segmentation(dicom_scan: Path, tmp_path: Path, cli) 
     finished = cli("run", dicom_scan, "-o", tmp_path, "--seg", "fractional")
     assert finished.code == 5
     assert "binary, labelmap" in finished.err
+
+
+@pytest.mark.slow
+def test_a_folder_named_after_the_patient_gets_into_no_file_of_the_output(
+    small_phantom: Phantom, tmp_path: Path, cli
+) -> None:
+    text = SeriesText(patient_name="DOE^JOHN", patient_id="MRN471147")
+    scan = write_series(small_phantom.volume, tmp_path / "DOE_JOHN", text, compression="none")
+    out = tmp_path / "out"
+    finished = cli("run", scan, "-o", out, "--set", "report.viewer=false")
+    assert finished.code == 0, finished.err
+    assert len(list(out.glob("case-????????/**/lesions.seg.dcm"))) == 1
+    assert len(list(out.glob("logs/case-????????.log"))) == 1
+    for path in out.rglob("*"):
+        assert "DOE" not in path.relative_to(out).as_posix()
+        assert path.is_dir() or b"DOE" not in path.read_bytes(), path

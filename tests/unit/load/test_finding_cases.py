@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,20 @@ def test_unreadable_folder_names_itself(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("miliary_seg.load.discover.os.scandir", refuse)
     with pytest.raises(UnreadableFileError, match="may not be read"):
         read_array(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["DOE_JOHN", "mr-4711", "2020 Doe"])
+def test_the_named_path_itself_never_names_the_patient(tmp_path: Path, kit: Any, name: str) -> None:
+    attributes = {"PatientName": "DOE^JOHN"}
+    kit.write(tmp_path / "one" / name, study(kit, 1, "4711", attributes=attributes))
+    (case,) = find_cases([tmp_path / "one" / name]).cases
+    assert re.fullmatch(r"case-[0-9a-f]{8}", case.id)
+    root = tmp_path / "two" / name
+    kit.write(root / "DOE", study(kit, 1, "4711", attributes=attributes))
+    other = study(kit, 2, "P-9", attributes={"PatientName": "Roe^Jane"})
+    kit.write(root / "baseline", other)
+    first, second = sorted(case.id for case in find_cases([root]).cases)
+    assert first == "baseline"
+    assert re.fullmatch(r"case-[0-9a-f]{8}", second)
+    archive = Path(shutil.make_archive(str(tmp_path / name), "zip", tmp_path / "one" / name))
+    assert find_cases([archive]).cases[0].id == case.id
