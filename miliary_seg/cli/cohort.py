@@ -19,6 +19,7 @@ def tables(
     run: Annotated[Path, typer.Argument(help="Output folder of run.")],
 ) -> None:
     """Write cases.csv and index.html of an output folder anew, after runs with --no-tables."""
+    from miliary_seg.cli.outcomes import Sayer
     from miliary_seg.cohort import write_tables
     from miliary_seg.errors import NoImageError
 
@@ -26,8 +27,7 @@ def tables(
     if not collected.n_cases:
         raise NoImageError("no finished case is here", where=run, todo="give the --output of miliary-seg run")
     typer.echo(f"{collected.n_cases} cases  {run / 'index.html'}")
-    if len(collected.versions) > 1:
-        typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
+    Sayer(as_json=False).say_collected(collected)
 
 
 @app.command()

@@ -70,6 +70,13 @@ class Sayer:
             names = ", ".join(collected.left_out[:5]) + (", ..." if len(collected.left_out) > 5 else "")
             n = len(collected.left_out)
             typer.echo(f"miliary-seg: {n} finished case(s) of other settings are in no table: {names}", err=True)
+        for cases, said in (
+            (collected.failed_again, "failed when done again: the earlier result is in no table"),
+            (collected.damaged, "lost files since they were finished and are in no table (--force does them again)"),
+        ):
+            if cases:
+                names = ", ".join(cases[:5]) + (", ..." if len(cases) > 5 else "")
+                typer.echo(f"miliary-seg: {len(cases)} case(s) {said}: {names}", err=True)
         if len(collected.versions) > 1:
             typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
 

@@ -82,7 +82,7 @@ def run_inputs(
     sayer = Sayer(as_json=as_json)
     for problem in found.problems:
         sayer.add(CaseOutcome(case=problem.path.name, error=problem.error))
-    records = len(cases) + len(found.problems) > 1  # a run of one case says all on the terminal
+    records = len(cases) + len(found.problems) > 1 or _results_there(plan, cases)
     try:
         if cases:
             outcomes = run_cases(cases, plan, replace(batch, records=records), problems=found.problems)
@@ -100,6 +100,18 @@ def _found(inputs: list[Path], settings: Settings) -> FoundCases:
 
     with counting_files() as seen:
         return find_cases(inputs, settings, progress=seen)
+
+
+def _results_there(plan: RunPlan, cases: list[FoundCase]) -> bool:
+    """Whether a run of one case must leave a record: the tables must know if this attempt at a finished case fails.
+
+    Else it leaves none: the terminal says all.
+    """
+    from miliary_seg.cohort.records import LEDGER
+    from miliary_seg.report.file_names import case_folder
+
+    names = [LEDGER, *(case_folder(case.id) for case in cases)]
+    return any((plan.output / name).is_dir() for name in names)
 
 
 def _named(cases: list[FoundCase], name: str) -> list[FoundCase]:

@@ -10,8 +10,11 @@ from pathlib import Path
 from miliary_seg.cohort.mark import Mark, read_mark
 from miliary_seg.cohort.records import LEDGER, LOGS, read_ledger
 from miliary_seg.cohort.resume import RESULT, SETTINGS
-from miliary_seg.errors import OutputError
+from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.settings import Settings
+
+EARLIER = " (the folder holds the result of an earlier input)"
+"""Said of a case that was finished once and failed when it was done again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,10 @@ class Collected:
     n_cases: int
     left_out: tuple[str, ...] = ()
     """Finished cases of other settings (R20): their folders stay, but they are in no table."""
+    failed_again: tuple[str, ...] = ()
+    """Cases whose last attempt failed: what their folders hold answers for an earlier input and is in no table."""
+    damaged: tuple[str, ...] = ()
+    """Cases with files missing or cut since they were finished: in no table."""
     versions: tuple[str, ...] = ()
     """Versions that made the results; more than one is worth a warning."""
 
@@ -28,8 +35,9 @@ class Collected:
 def write_tables(output: Path, settings: Settings | None = None) -> Collected:
     """Write ``cases.csv`` (and ``cases.parquet``), ``index.html`` and ``settings.toml`` over all finished cases.
 
-    The files depend on nothing but the finished cases, so that they come out equal whatever was interrupted before,
-    and whoever made them.
+    The files depend on nothing but the finished cases and how the last attempt at each ended, so that they come out
+    equal whatever was interrupted before, and whoever made them. A case whose last attempt failed is on the page as
+    failed, also where its folder still holds a result: that answers for an earlier input.
 
     Parameters
     ----------
@@ -48,24 +56,31 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
     from miliary_seg.report.volume_files import write_bytes
 
     try:
-        found = list(finished_cases(output))
+        survey = _survey(output)
     except OSError as error:
         what = f"cannot look for finished cases ({error.strerror or type(error).__name__})"
         raise OutputError(what, where=output, todo="check the folder") from error
+    found = survey.finished
     settings = settings or _shared_settings(output, found)
     marks = [(folder, mark) for folder, mark in found if mark.origin.settings_digest == settings.digest]
     left_out = [mark.case for _, mark in found if mark.origin.settings_digest != settings.digest]
     if marks:
         write_cases_table([row for _, mark in marks for row in mark.rows], output)
         write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
-    versions = tuple(sorted({mark.origin.software for _, mark in marks}))
-    failures = _failures(output)
-    if marks or failures.causes:
-        write_bytes(output / INDEX, _index(output, marks, failures, settings.digest).encode(), force=True)
-    return Collected(n_cases=len(marks), left_out=tuple(sorted(left_out)), versions=versions)
+    elif survey.failed_again or survey.damaged:
+        write_cases_table([], output)  # an older table would still hold them
+    if marks or survey.failures.causes:
+        write_bytes(output / INDEX, _index(output, marks, survey, settings.digest).encode(), force=True)
+    return Collected(
+        n_cases=len(marks),
+        left_out=tuple(sorted(left_out)),
+        failed_again=tuple(survey.failed_again),
+        damaged=tuple(survey.damaged),
+        versions=tuple(sorted({mark.origin.software for _, mark in marks})),
+    )
 
 
-def _index(output: Path, marks: list[tuple[Path, Mark]], failures: _Failures, digest: str) -> str:
+def _index(output: Path, marks: list[tuple[Path, Mark]], survey: _Survey, digest: str) -> str:
     """The page over finished and failed cases."""
     from miliary_seg.report.cases_page import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
     from miliary_seg.report.file_names import REPORT, THUMBNAIL
@@ -85,9 +100,10 @@ def _index(output: Path, marks: list[tuple[Path, Mark]], failures: _Failures, di
             )
         )
     finished = {case.case for case in cases}
-    cases += [
-        PageCase(case=c, status="failed", row={}, cause=w) for c, w in failures.causes.items() if c not in finished
-    ]
+    for case, cause in survey.failures.causes.items():
+        if case not in finished:
+            earlier = EARLIER if case in survey.failed_again else ""
+            cases.append(PageCase(case=case, status="failed", row={}, cause=cause + earlier))
     first = (case for case in in_order(cases)[:MAX_PICTURES] if case.thumbnail)
     pictures = {case.case: (output / case.thumbnail).read_bytes() for case in first}
     return cases_page(
@@ -95,7 +111,7 @@ def _index(output: Path, marks: list[tuple[Path, Mark]], failures: _Failures, di
         pictures,
         digest=digest,
         versions=sorted({mark.origin.software.split()[-1] for _, mark in marks}),
-        n_unreadable=failures.n_unreadable,
+        n_unreadable=survey.failures.n_unreadable,
     )
 
 
@@ -110,21 +126,51 @@ class _Failures:
 
 
 def _failures(output: Path) -> _Failures:
+    """The last word on each case, by the clock: runs into one folder may overlap."""
     found = _Failures()
-    for event in read_ledger(output):
+    for event in sorted(read_ledger(output), key=lambda event: str(event.get("time", ""))):
         if event["event"] == "begin":
             found.n_unreadable = 0
         elif event["event"] == "unreadable":
             found.n_unreadable += 1
+        elif event["event"] in {"done", "kept"} or event.get("code") == PartialOutputError.code:
+            found.causes.pop(str(event.get("case")), None)
         elif event["event"] == "failed":
             found.causes[str(event.get("case"))] = str(event.get("cause"))
-        elif event["event"] in {"done", "kept"}:
-            found.causes.pop(str(event.get("case")), None)
     return found
 
 
+@dataclass(slots=True)
+class _Survey:
+    """What lies in an output folder, and what may be used of it."""
+
+    failures: _Failures
+    finished: list[tuple[Path, Mark]] = field(default_factory=list)
+    failed_again: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def _survey(output: Path) -> _Survey:
+    survey = _Survey(_failures(output))
+    for folder, mark in _marked(output):
+        if not mark.agrees_with(folder):
+            survey.damaged.append(mark.case)
+        elif mark.case in survey.failures.causes:
+            survey.failed_again.append(mark.case)
+        else:
+            survey.finished.append((folder, mark))
+    return survey
+
+
 def finished_cases(output: Path) -> Iterator[tuple[Path, Mark]]:
-    """Folder and mark of every finished case below an output folder, one or two levels deep, in order of names."""
+    """Folder and mark of every finished case below an output folder, one or two levels deep, in order of names.
+
+    Left out: cases whose files do not agree with their mark, and cases whose last attempt failed.
+    """
+    yield from _survey(output).finished
+
+
+def _marked(output: Path) -> Iterator[tuple[Path, Mark]]:
     for folder in _folders(output):
         mark = read_mark(folder)
         if mark is not None:
