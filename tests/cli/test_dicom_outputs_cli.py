@@ -66,6 +66,7 @@ def test_a_folder_named_after_the_patient_gets_into_no_file_of_the_output(
     text = SeriesText(patient_name="DOE^JOHN", patient_id="MRN471147")
     scan = write_series(small_phantom.volume, tmp_path / "DOE_JOHN", text, compression="none")
     out = tmp_path / "out"
+    (out / "ledger").mkdir(parents=True)  # else a run of one case keeps no record
     finished = cli("run", scan, "-o", out, "--set", "report.viewer=false")
     assert finished.code == 0, finished.err
     assert len(list(out.glob("case-????????/**/lesions.seg.dcm"))) == 1
