@@ -167,7 +167,7 @@ def _text(case: str, moment: datetime | None) -> SeriesText:
 
     return SeriesText(
         date=(moment or NO_DATE).date(),
-        description="converted, voxels and grid as they were",
+        description="converted, grid as it was",
         protocol="converted",
         patient_id=case,
         patient_name=f"{case[:63]}^",
@@ -175,5 +175,6 @@ def _text(case: str, moment: datetime | None) -> SeriesText:
         model="miliary-seg",
         image_type="SECONDARY",
         deidentification="nothing of the patient was known",
-        derivation="converted from a file that is not DICOM",
+        derivation="converted from a file that is not DICOM; whole numbers kept, others to 1/65535 of their range",
+        synthetic=False,
     )

@@ -1,6 +1,7 @@
 """A volume as a classic DICOM series: one MR or CT file a slice.
 
-Made for phantoms and samples: the whole way from DICOM to a decision can be walked with a scan that is nobody's.
+For phantoms and samples (``synthetic``), which look as a scanner's files do, so that the whole way from DICOM to a
+decision can be walked with a scan that is nobody's; and for conversions, which state nothing of the acquisition.
 UIDs follow from the voxels and the text, dates are arguments: equal input gives equal files, byte for byte.
 """
 
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.sequence import Modality, Sequence
+from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, OutputError
+from miliary_seg.report.dicom_values import acquisition, stored_values
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -28,24 +30,6 @@ if TYPE_CHECKING:
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 MR_STORAGE, CT_STORAGE = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2"
 IMPLEMENTATION_UID = "2.25.279061837285341917243905523419263120371"
-CT_INTERCEPT_HU = -1024.0
-"""Stored 0 is -1024 HU, as scanners write it."""
-DIRECT_RANGE = (200.0, 32767.0)
-"""MR volumes whose largest value lies here are stored as rounded values without a rescale."""
-PARAMETERS: dict[Sequence, tuple[list[str], list[str], str, float, float, float | None]] = {
-    Sequence.T1: (["SE"], ["SK"], "2D", 500.0, 10.0, None),
-    Sequence.T1C: (["SE"], ["SK"], "2D", 500.0, 10.0, None),
-    Sequence.T2: (["SE"], ["SK"], "2D", 4500.0, 100.0, None),
-    Sequence.FLAIR: (["SE", "IR"], ["SK"], "2D", 9000.0, 120.0, 2500.0),
-    Sequence.DWI: (["EP", "SE"], ["NONE"], "2D", 5000.0, 85.0, None),
-    Sequence.ADC: (["EP", "SE"], ["NONE"], "2D", 5000.0, 85.0, None),
-    Sequence.SWI: (["GR"], ["SP"], "3D", 28.0, 20.0, None),
-    Sequence.T2STAR: (["GR"], ["SP"], "2D", 600.0, 20.0, None),
-    Sequence.PD: (["SE"], ["SK"], "2D", 3000.0, 15.0, None),
-}
-"""ScanningSequence, SequenceVariant, MRAcquisitionType, RepetitionTime, EchoTime, InversionTime (ms), as usual."""
-
-
 _IDENTIFYING = ("date", "description", "protocol", "patient_id", "series_number", "contrast_agent")
 """Texts that tell one series from another: its UIDs follow from them."""
 
@@ -62,7 +46,7 @@ class SeriesText:
     patient_id: str = "PHANTOM"
     series_number: int = 1
     contrast_agent: str = ""
-    """ContrastBolusAgent; empty = by sequence (``GADOLINIUM`` for t1c, ``IODINE`` for ctc), else absent."""
+    """ContrastBolusAgent; empty = for phantoms by sequence (see ``dicom_values``), else absent."""
     patient_name: str = "PHANTOM"
     study: str = "PHANTOM, synthetic, no patient"
     """StudyDescription."""
@@ -74,6 +58,9 @@ class SeriesText:
     """DeidentificationMethod."""
     derivation: str = "computed from an average brain; shows no person"
     """DerivationDescription."""
+    synthetic: bool = True
+    """Whether nothing was measured: then acquisition values as usual are made up, and MR and CT values are rounded as
+    a scanner stores them. Else what is not known stays empty, and values are kept (see ``dicom_values``)."""
 
 
 def write_series(
@@ -138,7 +125,7 @@ def write_series(
 def _datasets(volume: Volume, text: SeriesText, compression: str) -> Iterator[FileDataset]:
     from pydicom.uid import RLELossless
 
-    stored, slope, intercept = _stored_values(volume)
+    stored, slope, intercept = stored_values(volume, synthetic=text.synthetic)
     uids = _Uids(volume, text)
     for index in range(volume.n_slices):
         dataset = _header(volume, text, uids, index)
@@ -185,22 +172,25 @@ def _header(volume: Volume, text: SeriesText, uids: _Uids, index: int) -> FileDa
         "SOPInstanceUID": instance,
         "InstanceNumber": index + 1,
     }
-    values = instance_values | _words(volume, text, uids) | plane_geometry(volume, index) | _acquisition(volume, text)
+    values = (
+        instance_values
+        | _words(volume, text, uids)
+        | plane_geometry(volume, index)
+        | acquisition(volume, text.contrast_agent, synthetic=text.synthetic)
+    )
     for keyword, value in values.items():
         setattr(dataset, keyword, value)
     return dataset
 
 
 def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
-    day = text.date.strftime("%Y%m%d")
     return {
         "SpecificCharacterSet": "ISO_IR 192",
         "ImageType": ["DERIVED", text.image_type, "AXIAL" if volume.modality is Modality.CT else "OTHER"],
         "StudyInstanceUID": uids.of("study"),
         "SeriesInstanceUID": uids.of("series"),
         "FrameOfReferenceUID": uids.of("frame of reference"),
-        **dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"), day),
-        **dict.fromkeys(("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"), "120000"),
+        **_times(text),
         **dict.fromkeys(
             ("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate", "PositionReferenceIndicator"), ""
         ),
@@ -212,18 +202,27 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
         "ProtocolName": text.protocol,
         "PatientName": text.patient_name,
         "PatientID": text.patient_id,
-        "PatientSex": "O",
+        "PatientSex": "O" if text.synthetic else "",
         "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": text.deidentification,
         "DerivationDescription": text.derivation,
         "BodyPartExamined": "BRAIN",
-        "PatientPosition": "HFS",
+        "PatientPosition": "HFS" if text.synthetic else "",
         "StudyID": "1",
         "SeriesNumber": text.series_number,
-        "AcquisitionNumber": 1,
+        "AcquisitionNumber": 1 if text.synthetic else None,
         "BurnedInAnnotation": "NO",
         "ContentQualification": "RESEARCH",
     }
+
+
+def _times(text: SeriesText) -> dict[str, str]:
+    """Dates; and times, which of a conversion nobody knows."""
+    day = text.date.strftime("%Y%m%d")
+    if not text.synthetic:
+        return {"StudyDate": day, "ContentDate": day, "StudyTime": "", "ContentTime": ""}
+    kinds = ("Study", "Series", "Acquisition", "Content")
+    return {f"{kind}Date": day for kind in kinds} | {f"{kind}Time": "120000" for kind in kinds}
 
 
 def plane_geometry(volume: Volume, index: int) -> dict[str, Any]:
@@ -245,44 +244,10 @@ def plane_geometry(volume: Volume, index: int) -> dict[str, Any]:
     }
 
 
-def _acquisition(volume: Volume, text: SeriesText) -> dict[str, Any]:
-    sequence = volume.sequence.sequence
-    agent = text.contrast_agent or {Sequence.T1C: "GADOLINIUM", Sequence.CTC: "IODINE"}.get(sequence, "")
-    values: dict[str, Any] = {"ContrastBolusAgent": agent} if agent else {}
-    if volume.modality is Modality.CT:
-        return values | {"KVP": "120", "RescaleType": "HU", "ConvolutionKernel": "PHANTOM"}
-    scanning, variant, kind, repetition, echo, inversion = PARAMETERS.get(sequence, PARAMETERS[Sequence.T1])
-    values |= {
-        "ScanningSequence": scanning,
-        "SequenceVariant": variant,
-        "ScanOptions": "",
-        "MRAcquisitionType": kind,
-        "RepetitionTime": f"{repetition:g}",
-        "EchoTime": f"{echo:g}",
-        "EchoTrainLength": 1,
-        "MagneticFieldStrength": "3",
-    }
-    return values | ({} if inversion is None else {"InversionTime": f"{inversion:g}"})
-
-
 def _decimals(values: Float64Array) -> list[str]:
     from pydicom.valuerep import format_number_as_ds
 
     return [format_number_as_ds(float(v) + 0.0) for v in values]
-
-
-def _stored_values(volume: Volume) -> tuple[np.ndarray[Any, np.dtype[np.uint16]], float, float]:
-    """Unsigned 16-bit values with the slope and intercept that lead back."""
-    voxels = volume.voxels.astype(np.float64)
-    low, high = float(voxels.min()), float(voxels.max())
-    if volume.modality is Modality.CT:
-        slope, intercept = 1.0, CT_INTERCEPT_HU
-    elif low >= 0 and DIRECT_RANGE[0] <= high <= DIRECT_RANGE[1]:
-        slope, intercept = 1.0, 0.0
-    else:
-        slope, intercept = max((high - low) / DIRECT_RANGE[1], 1e-12), low
-    whole = np.clip(np.rint((voxels - intercept) / slope), 0, 65535)
-    return whole.astype(np.uint16), slope, intercept
 
 
 def _set_pixels(

@@ -66,6 +66,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "values": values,
         "viewer": json_block(viewer_values(series, values, f"volumes-{number}", painter.window)),
         "volumes": viewer_volumes(series, painter.window, max_voxels) if max_voxels else None,
+        "sides_usable": series.location.registration.sides_usable,
         "candidates": json_block(candidate_values(series)),
         "evidence": [painter.evidence(index) for index in shown_slices(series)],
         "overview": painter.overview(),

@@ -42,6 +42,7 @@ class ViewerVolumes:
     lesions: str
     """1 to 4 = compartment of the lesion, 5 = unknown."""
     compartments: str
+    """Empty where sides may not be used: the tint would name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +94,11 @@ def viewer_volumes(series: SeriesResult, window: tuple[float, float], max_voxels
     low, high = _range(volume, window)
     scan = crop.cut(volume.voxels) if max(crop.step) == 1 else crop.blocks(volume.voxels).mean(axis=(1, 3, 5))
     affine = crop.affine(volume.grid)
+    places = crop.cut(series.location.compartments.labels) if series.location.registration.sides_usable else None
     return ViewerVolumes(
         scan=_packed(to_grey(scan, (low, high)), affine, ((high - low) / 255.0, low)),
         lesions=_packed(_coarsest(_lesions_by_compartment(series, crop), crop), affine),
-        compartments=_packed(_coarsest(crop.cut(series.location.compartments.labels), crop), affine),
+        compartments="" if places is None else _packed(_coarsest(places, crop), affine),
     )
 
 

@@ -203,5 +203,7 @@ def test_an_indeterminate_scan_without_lesions(opened, make_case):
 
 def test_no_side_is_named_where_the_file_states_none(opened, make_case):
     page = opened(make_case(orientation_known=False))
+    assert page.page.locator("[data-show='compartments']").count() == 0
+    page.page.locator("[data-show='fill']").click()
     page.page.locator("tr[data-lesion='1']").click()
     assert page.page.locator(".status").inner_text().startswith("-36.0, 10.5, 30.0 mm")

@@ -48,7 +48,12 @@ def view(series: SeriesResult) -> Any:
     grid = series.volume.grid
     scan = {"data": _nifti(to_grey(series.volume.voxels, window), grid), "name": "scan.nii.gz", "colormap": "gray"}
     marks = {"data": _nifti(plots.lesion_compartments(series), grid), "name": "lesions.nii.gz"}
-    widget = niivue.NiiVue(height=HEIGHT_PX, is_radiological_convention=True, sagittal_nose_left=True)
+    widget = niivue.NiiVue(
+        height=HEIGHT_PX,
+        is_radiological_convention=True,
+        sagittal_nose_left=True,
+        is_orientation_text_visible=series.orientation_known,
+    )
     widget.load_volumes([scan, {**marks, "opacity": LESION_OPACITY if series.lesions else 0.0}])
     widget.volumes[1].set_colormap_label(_colours())
     return widget

@@ -122,7 +122,7 @@
       this.mm = mm;
       const near = this.nearest();
       this.lesion = near ? near[0] : null;
-      this.show(false);
+      this.show();
     }
 
     nearest() {
@@ -135,14 +135,14 @@
     }
 
     // -- what is shown follows
-    show(scroll = true) {
+    show() {
       const slice = this.slice;
       Object.assign(this.root.dataset, { slice, lesion: this.lesion ?? "", crosshair: this.mm.map((x) => fixed(x, 2)).join(" ") });
       for (const row of this.rows) {
         const current = Number(row.dataset.lesion) === this.lesion;
         if (current === (row.getAttribute("aria-selected") === "true")) continue;
         row.setAttribute("aria-selected", String(current));
-        if (current) this.reveal(row, scroll);
+        if (current) this.reveal(row);
       }
       if (this.plot) {
         const x = Number(this.plot.dataset.left) + (slice + 0.43) * Number(this.plot.dataset.step);
@@ -283,8 +283,8 @@
       await this.nv.attachToCanvas(this.canvas);
       const [low, high] = this.data.window;
       this.nv.addVolume(await volume("scan", "gray", 1, { cal_min: low, cal_max: high }));
-      for (const [kind, opacity] of [["lesions", 0], ["compartments", 0]]) {
-        const labels = await volume(kind, "gray", opacity);
+      for (const kind of ["lesions", "compartments"].filter((name) => document.getElementById(`${this.data.volumes}-${name}`))) {
+        const labels = await volume(kind, "gray", 0);
         labels.setColormapLabel(labelColours());
         this.nv.addVolume(labels);
       }
@@ -340,7 +340,7 @@
           this.shown[button.dataset.show] = on;
           button.setAttribute("aria-pressed", String(on));
           this.nv.setOpacity(LESIONS, this.shown.fill ? 0.75 : 0);
-          this.nv.setOpacity(COMPARTMENTS, this.shown.compartments ? 0.35 : 0);
+          if (this.nv.volumes.length > COMPARTMENTS) this.nv.setOpacity(COMPARTMENTS, this.shown.compartments ? 0.35 : 0);
           this.nv.drawScene();
         });
       tools.querySelector("[data-reset]").addEventListener("click", () => {

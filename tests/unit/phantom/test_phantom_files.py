@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -115,6 +116,37 @@ def test_odd_ranges_survive_by_a_rescale(tmp_path, low, high):
     values = one.pixel_array * float(one.RescaleSlope) + float(one.RescaleIntercept)
     assert pytest.approx(made.voxels[:, :, 2], abs=(high - low) / 30000) == values.T
     assert one.InversionTime == 2500
+
+
+MADE_UP = {"MagneticFieldStrength", "InversionTime", "ConvolutionKernel", "AcquisitionTime", "SeriesTime"}
+EMPTY = {"PatientSex", "PatientPosition", "StudyTime", "AcquisitionNumber"}
+
+
+@pytest.mark.parametrize(
+    ("modality", "sequence", "empty"),
+    [
+        (Modality.MR, Sequence.T1C, {"RepetitionTime", "EchoTime", "EchoTrainLength", "ContrastBolusAgent"}),
+        (Modality.MR, Sequence.FLAIR, {"RepetitionTime", "EchoTime", "MRAcquisitionType", "ScanOptions"}),
+        (Modality.CT, Sequence.CTC, {"KVP", "ContrastBolusAgent"}),
+    ],
+)
+def test_a_conversion_makes_nothing_up(tmp_path, modality, sequence, empty):
+    made = volume(modality=modality, sequence=SequenceEvidence(sequence=sequence))
+    one = pydicom.dcmread(write_series(made, tmp_path / "a", SeriesText(synthetic=False)) / "IM0002.dcm")
+    assert not {element.keyword for element in one} & MADE_UP
+    assert {name for name in EMPTY | empty if name not in one or one[name].value not in (None, "")} == set()
+    assert one.get("ScanningSequence", "RM") == "RM"
+
+
+@pytest.mark.parametrize("modality", [Modality.MR, Modality.CT])
+@pytest.mark.parametrize(("low", "high", "whole"), [(0.0, 300.0, False), (0, 900, True), (-3000, 3000, True)])
+def test_a_conversion_keeps_its_values(tmp_path, modality, low, high, whole):
+    made = volume(low=low, high=high, modality=modality)
+    made = replace(made, voxels=np.rint(made.voxels)) if whole else made
+    one = pydicom.dcmread(write_series(made, tmp_path / "a", SeriesText(synthetic=False)) / "IM0003.dcm")
+    values = one.pixel_array * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
+    difference = np.abs(values.T - made.voxels[:, :, 2]).max()
+    assert difference == 0 if whole else difference <= (high - low) / 65535
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):

@@ -183,6 +183,12 @@ def test_the_viewer_gets_scan_and_lesions_on_the_scan_s_grid(make_case):
     assert marks.colormap_label.lut[:4] == [0, 0, 0, 0], "background is clear"
 
 
+def test_the_viewer_names_no_side_that_is_not_known(make_case):
+    pytest.importorskip("ipyniivue")
+    named = [make_case(**choices).series[0].view() for choices in ({}, {"orientation_known": False})]
+    assert [widget.opts.is_orientation_text_visible for widget in named] == [True, False]
+
+
 def test_lesions_of_unknown_compartment_have_a_value_of_their_own(case):
     series = case.series[0]
     unknown = replace(series, assignments=(replace(series.assignments[0], side=None), *series.assignments[1:]))

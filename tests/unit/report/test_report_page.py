@@ -332,6 +332,27 @@ def test_the_page_claims_no_side_that_it_does_not_know(make_case, choices, sente
     assert shown == {sentence}
 
 
+@pytest.mark.parametrize(
+    ("unusable", "orientation"),
+    [
+        ({"orientation_known": False}, "not stated: left and right are unknown"),
+        ({"reoriented": True}, "contradicted by the head: left and right are unknown"),
+        ({"trusted": False}, "stated by the file"),
+    ],
+)
+def test_where_no_side_may_be_used_no_compartment_is_offered(case, unusable, orientation):
+    assert "volumes-1-compartments" in Page(page_of(case)).blocks
+    series = case.series[0]
+    location = replace(series.location, registration=replace(series.location.registration, **unusable))
+    html = page_of(replace(case, series=(replace(series, location=location),)))
+    page = Page(html)
+    assert "volumes-1-lesions" in page.blocks
+    assert "volumes-1-compartments" not in page.blocks
+    assert 'data-show="compartments"' not in html
+    assert not re.search(r'<ul class="legend"[^>]*>\s*<li><i class="key [a-z_]+(left|right)', html)
+    assert orientation in " ".join(page.text)
+
+
 def test_a_page_without_viewer_holds_neither_scan_nor_library(case):
     settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
     page = Page(page_of(replace(case, settings=settings)))
