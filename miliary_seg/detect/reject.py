@@ -88,7 +88,7 @@ THRESHOLDS: dict[tuple[str, bool], Threshold] = {
     ("balanced", False): Threshold(probability=0.43, recall=0.82, false_positives_per_slice=0.45),
     ("specific", False): Threshold(probability=0.94, recall=0.59, false_positives_per_slice=0.09),
     ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.98),
-    ("balanced", True): Threshold(probability=0.19, recall=0.63, false_positives_per_slice=0.44),
+    ("balanced", True): Threshold(probability=0.23, recall=0.61, false_positives_per_slice=0.33),
     ("specific", True): Threshold(probability=0.50, recall=0.46, false_positives_per_slice=0.09),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
