@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import LabelMap
@@ -42,7 +43,8 @@ def write_label_map(labels: LabelMap, path: Path, *, orientation_known: bool = T
     """
     nib: Any = import_module("nibabel")
     code = SCANNER_ANATOMICAL if orientation_known else ALIGNED
-    image = nib.Nifti1Image(labels.labels.astype(_integer_type(labels)), labels.grid.affine)
+    values = labels.labels.astype(_integer_type(labels), order="F")  # the order of the file: turned once, not twice
+    image = nib.Nifti1Image(values, labels.grid.affine)
     image.set_sform(labels.grid.affine, code=code)
     if labels.grid.is_sheared:
         with warnings.catch_warnings():
@@ -58,7 +60,7 @@ def write_label_map(labels: LabelMap, path: Path, *, orientation_known: bool = T
         nib.save(image, path)
     except OSError as error:
         raise OutputError(f"cannot write ({error.strerror or error})", where=path, todo="free some space") from error
-    _verify(labels, path)
+    _verify(values, labels.grid, path)
 
 
 def _integer_type(labels: LabelMap) -> type[np.uint8] | type[np.uint16] | type[np.uint32]:
@@ -68,11 +70,9 @@ def _integer_type(labels: LabelMap) -> type[np.uint8] | type[np.uint16] | type[n
     return np.uint8 if highest < 2**8 else np.uint16 if highest < 2**16 else np.uint32
 
 
-def _verify(labels: LabelMap, path: Path) -> None:
+def _verify(values: NDArray[Any], grid: Grid, path: Path) -> None:
     nib: Any = import_module("nibabel")
     back = nib.load(path)
-    same = back.shape == labels.grid.shape and Grid(shape=back.shape, affine=back.affine).same_as(
-        labels.grid, atol_mm=VERIFY_MM
-    )
-    if not same or not np.array_equal(np.asarray(back.dataobj), labels.labels):
+    same = back.shape == grid.shape and Grid(shape=back.shape, affine=back.affine).same_as(grid, atol_mm=VERIFY_MM)
+    if not same or not np.array_equal(np.asarray(back.dataobj), values):
         raise OutputError("a label map reads back differently from what was written", where=path, todo="try again")
