@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.domain.grid import Grid
-from miliary_seg.domain.volume import BoolArray, Float32Array, Volume
+from miliary_seg.domain.volume import BoolArray, Volume
 
 CT_WINDOW_HU = (0.0, 80.0)
 """Brain window (centre 40, width 80 HU): the usual one of head CT."""
@@ -22,6 +22,9 @@ CT_WINDOW_HU = (0.0, 80.0)
 MR_BLACK_PERCENTILE, MR_WHITE_PERCENTILE, MR_HEADROOM = 1.0, 99.5, 1.25
 """Black is the air around the head; white lies a quarter above the bright end of the brain, so that enhancing dots
 stand out from white matter even where they are few."""
+
+GREY_BLOCK = 1 << 18
+"""Values turned to grey at a time: they stay in the cache."""
 
 _ENDS = ("RL", "AP", "SI")
 """Letters at the low and the high end of a picture axis along each world axis."""
@@ -134,9 +137,16 @@ def _percentile(values: NDArray[np.float32], percent: float) -> float:
     return float(np.percentile(finite, percent)) if finite.size else 0.0
 
 
-def to_grey(picture: Float32Array, window: tuple[float, float]) -> NDArray[np.uint8]:
-    """Intensities as 8-bit grey values; what is not finite is black."""
+def to_grey(picture: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Intensities as 8-bit grey values; no number is black. Of any shape, some planes at a time."""
     low, high = window
-    scaled = (np.nan_to_num(picture, nan=low, posinf=high, neginf=low) - low) * (255.0 / (high - low))
-    grey: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    grey = np.empty(picture.shape, dtype=np.uint8)
+    planes = max(1, GREY_BLOCK * len(picture) // max(1, picture.size))
+    for first in range(0, len(picture), planes):
+        part = np.fmax(picture[first : first + planes], np.float32(low))  # fmax takes low where a value is no number
+        np.minimum(part, np.float32(high), out=part)
+        part -= np.float32(low)
+        part *= np.float32(255.0 / (high - low))
+        part += np.float32(0.5)
+        grey[first : first + planes] = part
     return grey
