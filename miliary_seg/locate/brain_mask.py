@@ -21,7 +21,7 @@ OPENING_MM = 2.5
 """Cuts bridges of dura and fat."""
 CLOSING_MM = 5.0
 """Fills sulci."""
-SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.3
+SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.4
 """Gaussian and the level it is cut at: lower than one half, so that the outermost half voxel of cortex stays in."""
 CT_TISSUE_HU = (12.0, 120.0)
 """Between fluid and bone; cortex that shares a thick slice with bone is brighter than brain ever is."""

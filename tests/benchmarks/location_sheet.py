@@ -1,7 +1,7 @@
 """Contact sheet of fits: brain outline, midline and tentorium on an axial, a coronal and a sagittal plane of a scan.
 
     python tests/benchmarks/location_sheet.py SCAN... --output sheet.png     files or folders of your own
-    python tests/benchmarks/location_sheet.py --drawn --output docs/images/compartments.png
+    python tests/benchmarks/location_sheet.py --drawn --columns 2 --output docs/images/compartments.jpg
 
 What to look for: the outline follows the cortex, the midline the falx, and the tentorium runs between occipital lobe
 and cerebellum; left and right are where the letters say.
