@@ -57,10 +57,11 @@ def head_centre(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> Float64Array 
     return centre
 
 
-def best_start_score(scan: WorkingScan, centre: Float64Array) -> float:
-    """How well the best of a few starts fits without refinement: enough to tell which way up a head is."""
+def quick_score(scan: WorkingScan, centre: Float64Array) -> float:
+    """How well the best of a few starts fits after one round of refinement: enough to rank ways up a head may lie."""
     cost = _cost(scan)
-    return -min(cost(start) for start in _starts(centre, FEW_TURNS_DEG))
+    start = min(_starts(centre, FEW_TURNS_DEG), key=cost)
+    return -descend_along_lines(cost, start, evaluations=EVALUATIONS, first_steps=FIRST_STEPS)[1]
 
 
 def search_pose(scan: WorkingScan, centre: Float64Array) -> list[Pose]:

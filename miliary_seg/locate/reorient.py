@@ -12,13 +12,13 @@ from itertools import permutations, product
 import numpy as np
 
 from miliary_seg.domain.grid import Float64Array
-from miliary_seg.locate.pose import best_start_score, head_centre
+from miliary_seg.locate.pose import head_centre, quick_score
 from miliary_seg.locate.register import Alignment, Fit, Resolutions, align, completed
 from miliary_seg.locate.transform import inverse
 from miliary_seg.locate.working_scan import Blocks, WorkingScan
 
-TURNS_FOLLOWED = 3
-"""So many of the 23 quarter turns with the best starts are fitted (docs/compartments.md, "Wrong headers")."""
+TURNS_FOLLOWED = 2
+"""So many of the 23 quarter turns with the best quick scores are fitted (docs/compartments.md, "Wrong headers")."""
 
 
 def register_turned(scan: Resolutions, deform: bool) -> Fit | None:
@@ -65,4 +65,4 @@ def _turned_scan(scan: WorkingScan, turn: Float64Array) -> WorkingScan:
 
 def _score(scan: Resolutions) -> float:
     centre = head_centre(scan.coarse_blocks, scan.coarse, scan.is_ct)
-    return 0.0 if centre is None else best_start_score(scan.coarse, centre)
+    return 0.0 if centre is None else quick_score(scan.coarse, centre)
