@@ -150,6 +150,22 @@ def test_touching_lesions_are_two(scene):
     assert sorted(n.centroid_ras_mm[0] for n in found.lesions) == pytest.approx([22.0, 26.5], abs=0.6)
 
 
+def test_a_ring_is_one_mass(scene):
+    head = scene(shape=(64, 64, 56), noise=5.0).ball((30, 30, 28), 14.0, 150.0).ball((30, 30, 28), 8.0, -120.0)
+    found = find(head.volume(), head.mask(), DetectSettings())
+    assert len(found.lesions) == 1
+    assert found.lesions[0].centroid_ras_mm == pytest.approx((30, 30, 28), abs=2)
+    assert found.lesions[0].max_diameter_mm == pytest.approx(14, rel=0.25)
+
+
+def test_a_small_blob_on_a_large_one_is_a_candidate_of_its_own(scene):
+    """Scales do not compete for a place: the broad bump answers more strongly, and hides nothing."""
+    head = scene(shape=(64, 64, 40), noise=3.0).ball((30, 30, 20), 12.0, 150.0).ball((30, 33, 20), 3.0, 60.0)
+    found = find(head.volume(), head.mask(), DetectSettings())
+    near = [c for c in found.candidates if np.linalg.norm(np.array(c.centroid_ras_mm) - (30, 33, 20)) < 1]
+    assert any(c.diameter_mm < 4 for c in near)
+
+
 def test_thick_slices(scene):
     head = scene(shape=(64, 72, 14), spacing=(0.8, 0.8, 5.0))
     head.ball((20.0, 30.0, 30.0), 6.0).ball((32.0, 22.0, 41.0), 5.0)
