@@ -5,5 +5,5 @@ RUN pip install --no-cache-dir "/source[dask,parquet]" && rm -rf /source
 # one thread a worker: cores are shared out by --jobs
 ENV OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["miliary-seg"]

@@ -167,7 +167,7 @@ def _run(folder: Path, options: ReadOptions, like: Grid | None) -> Side:
         series = _chosen(document["series"], options.series, like, folder)
         files, geometry = series["files"], series["geometry"]
         slice_axis = int(geometry["slice_axis"])
-        verdict, chance = Verdict(document["verdict"]), series["decision"]["probability"]
+        verdict, chance = Verdict(series["decision"]["verdict"]), series["decision"]["probability"]  # not the study's
     except (KeyError, TypeError, ValueError) as error:
         what = f"not a result that this version understands ({type(error).__name__}: {error})"
         raise UnreadableFileError(what, where=folder / RUN_FILE, todo="run the case again") from error

@@ -114,7 +114,7 @@ def _recorded(
     cases: Sequence[FoundCase], call: CaseCall, options: BatchOptions, ledger: Ledger | None
 ) -> Iterator[CaseOutcome]:
     """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
-    from miliary_seg.report.write import sweep_drafts
+    from miliary_seg.report.drafts import sweep_drafts
 
     folders = [call.plan.output / call.work.folder(case.id) for case in cases]
     sweep_drafts(folders)

@@ -172,7 +172,7 @@ def _kept(mark: Mark, folder: Path) -> CaseOutcome:
 def _origin(case: FoundCase, plan: RunPlan) -> Origin:
     software = dict(plan.software or versions())
     try:
-        return origin_of(case, plan, f"{software['name']} {software['version']}")
+        return origin_of(case, plan, software)
     except OSError as error:
         what = f"a file of this case cannot be read ({error.strerror or type(error).__name__})"
         raise UnreadableFileError(what, where=case.path, todo="copy it again") from error

@@ -29,6 +29,9 @@ LOCAL = "local"
 CONNECT_S = 30.0
 """Seconds that a scheduler may take to answer."""
 
+FIRST_WORKER_S = 600.0
+"""Seconds that the first worker may take to join once cases wait (clusters that grow on demand begin only then)."""
+
 _mine = threading.local()
 
 
@@ -51,7 +54,7 @@ def run_on_dask(
     MissingLibraryError
         Where distributed is not installed.
     UsageError
-        If no scheduler answers at the address.
+        If no scheduler answers at the address, or no worker joins it.
     """
     with _client(options) as client:
         yield from _windowed(client, cases, replace(call, plan=replace(call.plan, software=versions())), options)
@@ -77,9 +80,21 @@ def _windowed(
             ended.add(future)
         if not tickets:
             return
+        _require_worker(client)
         ticket = tickets.pop(next(ended).key)
         yield _outcome(ticket)
         ticket.future.release()
+
+
+def _require_worker(client: Any) -> None:
+    if client.nthreads():
+        return
+    try:
+        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
+    except TimeoutError as error:
+        what = f"no worker is with the Dask scheduler for {FIRST_WORKER_S:g} s"
+        todo = "start workers (dask worker ADDRESS), then the same command again"
+        raise UsageError(what, todo=todo) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +116,10 @@ def _outcome(ticket: _Ticket) -> CaseOutcome:
         what = f"{n_lost} workers were lost with this case ({type(error).__name__})"
         lost = WorkerLostError(what, where=ticket.case, todo="look at its log and at the workers' memory")
         return CaseOutcome(case=ticket.case, error=lost, seconds=perf_counter() - ticket.start)
+    except Exception as error:  # raised on the worker, outside of the case: its text could name a patient
+        what = f"a worker could not run this case ({type(error).__name__})"
+        failed = WorkerLostError(what, where=ticket.case, todo="install the same environment on every worker")
+        return CaseOutcome(case=ticket.case, error=failed, seconds=perf_counter() - ticket.start)
     return outcome
 
 

@@ -39,6 +39,8 @@ class Origin:
     """Of the content of every file of the case that is used, and of what its headers said."""
     software: str
     """``miliary-seg`` and its version."""
+    versions_digest: str = ""
+    """Of the versions of everything that results depend on (numpy, SimpleITK ...): a new one may change a last bit."""
     place: str
     """Eight hexadecimal digits for the path that the user named: tells a changed scan from another of the same name."""
 
@@ -105,7 +107,7 @@ def plain_rows(rows: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any], ...
     return tuple({name: _finite(value) for name, value in row.items()} for row in rows)
 
 
-def origin_of(case: FoundCase, plan: RunPlan, software: str) -> Origin:
+def origin_of(case: FoundCase, plan: RunPlan, software: Mapping[str, str]) -> Origin:
     """Digests of a case's input and of the plan. Reads every file that would be used.
 
     Raises
@@ -118,7 +120,8 @@ def origin_of(case: FoundCase, plan: RunPlan, software: str) -> Origin:
         settings_digest=plan.settings.digest,
         choices_digest=digest_of([plan.settings.choices, mask]),
         input_digest=_input_digest(case),
-        software=software,
+        software=f"{software['name']} {software['version']}",
+        versions_digest=digest_of(sorted([name, version] for name, version in software.items())),
         place=place_of(case.path.absolute()),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +48,9 @@ def finished(folder: Path, origin: Origin, plan: RunPlan) -> Mark | None:
     what is there                                           what is done
     ======================================================  ==================================
     nothing, or an empty folder                             done
-    finished, of the same input, settings and version       kept
+    finished, of the same input, settings and versions      kept
     finished, of the same place: input changed, other       done again; the old files stay
-    choices, or another version                             until the new ones are complete
+    choices, or versions (libraries too)                    until the new ones are complete
     finished, of another input under the same name          refused, replaced by ``force``
     finished, with other settings                           refused, replaced by ``force``
     a result without a mark that agrees with its files      refused, replaced by ``force``
@@ -78,8 +79,8 @@ def finished(folder: Path, origin: Origin, plan: RunPlan) -> Mark | None:
     if mark.origin.place != origin.place and mark.origin.input_digest != origin.input_digest:
         what = "the result of another scan of the same name is here"
         raise OutputError(what, where=folder, todo="choose another --output or --case, or --force to replace it")
-    same = (mark.origin.input_digest, mark.origin.choices_digest, mark.origin.software)
-    return mark if same == (origin.input_digest, origin.choices_digest, origin.software) else None
+    asked = replace(origin, settings_digest=mark.origin.settings_digest, place=mark.origin.place)
+    return mark if mark.origin == asked else None
 
 
 def _is_empty(folder: Path) -> bool:

@@ -73,6 +73,10 @@ class Worker:
             raise WorkerLostError(cause, todo="fewer --jobs if memory was short; its log has more") from error
         finally:
             clock.cancel()
+            if clock.ident is not None:
+                clock.join()
+            if late.is_set():
+                self.close()  # the answer came as the time ended: the next call must not get a child that was killed
         if trouble:
             raise WorkerLostError(f"the worker could not run it ({trouble})", todo="please report it")
         result: T = answer

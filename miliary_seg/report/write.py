@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
 from miliary_seg.report.dicom_files import DicomFiles, write_dicom
 from miliary_seg.report.document import case_document, is_identified
+from miliary_seg.report.drafts import hidden_name
 from miliary_seg.report.nifti import write_label_map
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.validation import validate
 from miliary_seg.report.volume_files import write_error
-
-_HIDDEN = re.compile(r"\.(.+)\.[0-9a-f]{32}\.(?:draft|old)")
 
 
 def write_case(
@@ -103,24 +99,6 @@ def install_folder(target: Path, marker: str, force: bool) -> Iterator[Path]:
         _install(draft, target)
 
 
-def sweep_drafts(folders: Iterable[Path]) -> None:
-    """Remove what a killed run left beside these folders of cases: drafts, and results that were about to go.
-
-    Parameters
-    ----------
-    folders
-        Folders of cases that no other process works on.
-    """
-    ours: dict[Path, set[str]] = defaultdict(set)
-    for folder in folders:
-        ours[folder.parent].add(folder.name)
-    for parent, names in ours.items():
-        for left in parent.glob(".*") if parent.is_dir() else ():
-            match = _HIDDEN.fullmatch(left.name)
-            if match and match[1] in names:
-                shutil.rmtree(left, ignore_errors=True)
-
-
 def document_text(document: dict[str, Any]) -> str:
     """JSON text: ASCII only, no NaN, keys in the documented order."""
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
@@ -151,7 +129,7 @@ def require_free(target: Path, marker: str, force: bool) -> None:
 @contextmanager
 def _draft_folder(output: Path, name: str) -> Iterator[Path]:
     """Hidden folder on the same file system; whatever is left of it is removed, with the parents it needed."""
-    draft = output / f".{name}.{uuid4().hex}.draft"
+    draft = output / hidden_name(name, "draft")
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         draft.mkdir(parents=True)
@@ -210,7 +188,7 @@ def _install(draft: Path, target: Path) -> None:
     if not target.exists():
         draft.rename(target)
         return
-    old = target.with_name(f".{target.name}.{uuid4().hex}.old")
+    old = target.with_name(hidden_name(target.name, "old"))
     target.rename(old)
     try:
         draft.rename(target)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import uuid4
 
 from miliary_seg.cohort import CaseProduct, RunPlan, Seal
 from miliary_seg.load import FoundCase
+from miliary_seg.report.drafts import hidden_name
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class NoWork:
 
     def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
         target = plan.output / case.id
-        draft = target.with_name(f".{case.id}.{uuid4().hex}.draft")
+        draft = target.with_name(hidden_name(case.id, "draft"))
         draft.mkdir(parents=True)
         (draft / "result.json").write_text("{}")
         rows = ({"case": case.id, "series": "s", "folder": case.id},)

@@ -26,7 +26,6 @@ class VerdictTable:
             "sensitivity": (self.met[0], met),
             "missed": (self.met[2], met),
             "indeterminate_if_met": (self.met[1], met),
-            "specificity": (not_met - self.not_met[0], not_met),
             "wrongly_met": (self.not_met[0], not_met),
             "not_met_if_not_met": (self.not_met[2], not_met),
             "indeterminate_if_not_met": (self.not_met[1], not_met),

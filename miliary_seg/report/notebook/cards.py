@@ -75,7 +75,7 @@ def decision(answer: Decision) -> str:
     rows = [(c.statement, c.observed, c.threshold, c.verdict.value) for c in answer.criteria]
     others = sum(reading.verdict is not answer.verdict for reading in answer.readings)
     facts = [
-        ("P(met), lesions as probable as stated", chance(answer.probability)),
+        ("P(met), from the lesions' probabilities and measured misses", chance(answer.probability)),
         ("count of the deciding slice minus the threshold", f"{answer.margin:+d} ({answer.threshold} asked for)"),
         ("borderline", "yes" if answer.borderline else "no"),
         ("readings with another answer", f"{others} of {len(answer.readings)}"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from miliary_seg.errors import DiskFullError, OutputError
-from miliary_seg.report import validate, write, write_case
+from miliary_seg.report import drafts, validate, write, write_case
 
 FILES = {
     "result.json",
@@ -169,11 +171,16 @@ def test_a_full_disk_is_told_apart_and_loses_nothing(tmp_path, case, make_case, 
 
 def test_drafts_of_killed_runs_are_swept_and_those_of_other_cases_are_not(tmp_path, case):
     folder = write_case(case, tmp_path, False)
-    key = "0" * 32
-    ours = [tmp_path / f".sub-01.{key}.{kind}" for kind in ("draft", "old")]
-    others = [tmp_path / name for name in (f".sub-02.{key}.draft", f".sub-01.x.{key}.draft", ".sub-01.draft", ".git")]
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine, host = drafts.hidden_name("sub-01", "draft"), drafts.hidden_name("", "draft")[2:10]
+    key, gone = "0" * 32, f"{host}-{ended.pid}-{'1' * 32}"
+    ours = [tmp_path / name for name in (f".sub-01.{gone}.draft", f".sub-01.{gone}.old", f".sub-01.{key}.draft")]
+    names = (mine, f".sub-01.00000000-{ended.pid}-{key}.draft", f".sub-01.{key[1:]}3.old", f".sub-02.{gone}.draft")
+    others = [tmp_path / name for name in (*names, f".sub-01.x.{gone}.draft", ".sub-01.draft", ".git")]
     for left in (*ours, *others):
         left.mkdir()
         (left / "part").write_text("x")
-    write.sweep_drafts([folder, tmp_path / "nowhere" / "sub-03"])
+    os.utime(ours[2], (0, 0))  # of nobody, and long forgotten
+    drafts.sweep_drafts([folder, tmp_path / "nowhere" / "sub-03"])
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["sub-01", *(p.name for p in others)])

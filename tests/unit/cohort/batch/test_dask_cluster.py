@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from miliary_seg.cohort import BatchOptions, run_cases
+from miliary_seg.cohort.dask_pool import _outcome, _Ticket
 from miliary_seg.errors import MissingLibraryError, UsageError
 
 pytest.importorskip("distributed")
@@ -109,6 +110,30 @@ def test_a_cluster_of_our_own(batch, plan) -> None:
         "good-3": "done",
     }
     assert "code 3" in outcomes["exit-2"].error.what
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("No module named 'secret'"), ZeroDivisionError()])
+def test_what_a_worker_raises_outside_of_the_case_is_one_failed_case(error) -> None:
+    class Future:
+        def result(self) -> None:
+            raise error
+
+    outcome = _outcome(_Ticket(case="c", future=Future(), start=0.0))
+    assert outcome.status == "failed"
+    assert type(error).__name__ in outcome.error.what
+    assert "secret" not in str(outcome.error)
+
+
+@QUIET
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(cluster, batch, monkeypatch) -> None:
+    address, workers = cluster
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    monkeypatch.setattr("miliary_seg.cohort.dask_pool.FIRST_WORKER_S", 0.5)
+    with pytest.raises(UsageError, match="no worker is with the Dask scheduler"):
+        batch("good-1", scheduler=address)
 
 
 @QUIET

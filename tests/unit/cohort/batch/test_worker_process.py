@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_a_call_that_hangs_is_stopped(worker) -> None:
     with pytest.raises(CaseTimeoutError, match=r"stopped after 0\.5 s"):
         worker.call(time.sleep, 60, timeout_s=0.5)
     assert time.monotonic() - start < 30
+
+
+def test_an_answer_at_the_last_moment_costs_the_next_call_nothing(worker, monkeypatch) -> None:
+    class Late(threading.Timer):
+        """Goes off between the answer and its being cancelled."""
+
+        def cancel(self) -> None:
+            super().cancel()
+            self.function()
+
+    monkeypatch.setattr(threading, "Timer", Late)
+    assert [worker.call(abs, -n, timeout_s=100) for n in range(4)] == [0, 1, 2, 3]
 
 
 def test_prints_do_not_disturb_the_answer(worker, faulty) -> None:

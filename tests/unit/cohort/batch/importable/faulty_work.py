@@ -8,11 +8,11 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from miliary_seg.cohort import CaseProduct, RunPlan, Seal
 from miliary_seg.errors import DiskFullError, PartialOutputError, UnreadableFileError
 from miliary_seg.load.found import FoundCase
+from miliary_seg.report.drafts import hidden_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FaultyWork:
         if kind in FAULTS:
             FAULTS[kind]()
         target = plan.output / case.id
-        draft = target.with_name(f".{target.name}.{uuid4().hex}.draft")
+        draft = target.with_name(hidden_name(target.name, "draft"))
         draft.mkdir(parents=True)
         (draft / "result.json").write_text(json.dumps({"case": case.id}))
         rows = ({"case": case.id, "series": "s", "folder": case.id, "n_lesions": 3, "probability": 0.5},)
