@@ -12,9 +12,10 @@ import pytest
 from miliary_seg.bench.agreement import ScorePlan, score
 from miliary_seg.bench.centres import read_centres
 from miliary_seg.bench.document import agreement_document
-from miliary_seg.bench.pairs import find_sources, pair_by_name, pair_by_table
-from miliary_seg.bench.sides import ReadOptions, instances
+from miliary_seg.bench.pairs import Source, find_sources, pair_by_name, pair_by_table
+from miliary_seg.bench.sides import ReadOptions, instances, read_side
 from miliary_seg.bench.write import markdown, write_agreement
+from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import (
@@ -308,3 +309,21 @@ def test_markdown_cells_cannot_break_the_table() -> None:
 
     text = markdown("t", "x", [Section(title="s", header=("a",), rows=(("1|2\n<i>",),))])
     assert r"| 1\|2 &lt;i> |" in text
+
+
+def test_a_series_of_a_study_is_scored_by_its_own_answer(tmp_path: Path) -> None:
+    run = tmp_path / "run" / "a"
+    instance = mask(run / "lesions.nii.gz", SPOTS[:1])
+    table(run / "lesions.csv", "id,r_mm,a_mm,s_mm,diameter_mm,probability\n1,3.5,3.5,3.5,2.4,0.9\n")
+    table(run / "candidates.csv", "id,r_mm,a_mm,s_mm,diameter_mm,probability,rule\n")
+    files = {"lesion_map": instance.name, "lesions": "lesions.csv", "candidates": "candidates.csv"}
+    grid = {"slice_axis": 2, "orientation_known": True, "affine": np.eye(4).tolist(), "shape": [20, 20, 14]}
+    answers = {"flair-1": ("NOT_MET", 0.01), "t1c-2": ("MET", 0.99)}
+    series = [
+        {"id": name, "files": files, "geometry": grid, "decision": {"verdict": verdict, "probability": chance}}
+        for name, (verdict, chance) in answers.items()
+    ]
+    (run / "result.json").write_text(json.dumps({"verdict": "MET", "series": series}))
+    for name, (verdict, chance) in answers.items():
+        side = read_side(Source(case="a", path=run, kind="run"), ReadOptions(series=name))
+        assert (side.verdict, side.probability) == (Verdict(verdict), chance)
