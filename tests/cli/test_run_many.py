@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from miliary_seg.cli.run import _results_there
+from miliary_seg.cohort import RunPlan
+from miliary_seg.load.found import FoundCase
+from miliary_seg.settings import Settings
+
 
 @pytest.fixture
 def scans(small_scan: Path, tmp_path: Path) -> Path:
@@ -37,3 +42,10 @@ def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
     assert second.code == 1
     assert "2 kept" in second.err
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+@pytest.mark.parametrize(("there", "kept"), [("", False), ("ledger", True), ("a", True), ("b", False)])
+def test_a_run_of_one_case_leaves_a_record_where_it_could_contradict_a_result(tmp_path: Path, there, kept) -> None:
+    (tmp_path / there).mkdir(exist_ok=True)
+    plan = RunPlan(output=tmp_path, settings=Settings())
+    assert _results_there(plan, [FoundCase(id="a", path=tmp_path / "a.nii", series=())]) is kept
