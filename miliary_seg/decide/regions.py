@@ -105,15 +105,17 @@ def regions_of(
             possible = (side is None or in_side in (None, side)) and (level is None or in_level in (None, level))
             unknown[row, column] = possible and not fits
     ids = tuple(lesion.id for lesion in lesions)
-    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=_error_limits(facts, settings))
+    shown = [len(lesion.slices) for lesion in lesions if lesion.slices]
+    limits = _error_limits(facts, settings, sum(shown) / len(shown) if shown else 1.0)
+    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=limits)
 
 
-def _error_limits(facts: ScanFacts, settings: DecideSettings) -> dict[str, int]:
-    """Most false positives to be expected in each region, at the quantile of the settings."""
+def _error_limits(facts: ScanFacts, settings: DecideSettings, slices_per_lesion: float) -> dict[str, int]:
+    """Most false lesions to be expected in each region, at a quantile; rates are of cross-sections."""
     rate = facts.evidence_false_positives_per_slice
     rate = facts.false_positives_per_slice if rate is None else rate
     n_slices = facts.n_slices if facts.n_brain_slices is None else facts.n_brain_slices
-    expected = (rate or 0.0) * n_slices
+    expected = (rate or 0.0) * n_slices / slices_per_lesion
     below = {LEVELS[0]: 1 - INFRATENTORIAL_SHARE, LEVELS[1]: INFRATENTORIAL_SHARE}
     shares = dict.fromkeys(SIDES, 0.5) | below
     shares |= {c.name.lower(): below[c.level] / 2 for c in Compartment}

@@ -15,6 +15,7 @@ from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.objects import same_object
+from miliary_seg.detect.prior import adapted, shifted, strict_probability
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
 from miliary_seg.detect.surroundings import add_outlierness, add_ranks, edge_distance_mm
@@ -99,7 +100,18 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     thick = is_thick(work.spacing_mm, len(work.mask))
     found = search(work, polarity)
     point = operating_point(settings.sensitivity, thick)
+    across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
+    slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)
+    point, ratio = adapted(point, thick, _n_certain(found, work, strict_probability(thick)), slices)
+    found = replace(found, probability=shifted(found.probability, ratio))
     return _judge(volume, work, found, (polarity, point))
+
+
+def _n_certain(found: Found, work: WorkVolume, probability: float) -> int:
+    """Distinct objects at least this probable."""
+    sure = np.flatnonzero(found.probability >= probability)
+    sure = sure[np.argsort(-found.response[sure], kind="stable")]
+    return len(np.unique(same_object(found.index[sure] * np.array(work.spacing_mm), found.radius_mm[sure])))
 
 
 def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:

@@ -84,9 +84,9 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.14, recall=0.88, false_positives_per_slice=1.55),
-    ("balanced", False): Threshold(probability=0.27, recall=0.85, false_positives_per_slice=0.79),
-    ("specific", False): Threshold(probability=0.76, recall=0.72, false_positives_per_slice=0.20),
+    ("high", False): Threshold(probability=0.22, recall=0.87, false_positives_per_slice=0.95),
+    ("balanced", False): Threshold(probability=0.43, recall=0.82, false_positives_per_slice=0.45),
+    ("specific", False): Threshold(probability=0.94, recall=0.59, false_positives_per_slice=0.09),
     ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.98),
     ("balanced", True): Threshold(probability=0.23, recall=0.61, false_positives_per_slice=0.33),
     ("specific", True): Threshold(probability=0.50, recall=0.46, false_positives_per_slice=0.09),
