@@ -161,6 +161,18 @@ def test_coverage_is_named_by_level_or_side(short: tuple[int, ...], expected: li
     assert [item.code for item in coverage_reasons(coverage, 0.9)] == expected
 
 
+def test_rates_of_cross_sections_become_numbers_of_lesions(build: Any) -> None:
+    """A false lesion that shows on four thin slices is one lesion: the bar for a region is a quarter as high."""
+    from miliary_seg.decide.regions import regions_of
+
+    facts, settings = build.facts(80, evidence_false_positives_per_slice=0.4), DecideSettings()
+    single = regions_of([build.lesion(1, [3])], [], facts, settings)
+    fourfold = regions_of([build.lesion(1, [3, 4, 5, 6])], [], facts, settings)
+    quarter = regions_of([], [], replace(facts, evidence_false_positives_per_slice=0.1), settings)
+    assert fourfold.error_limit == quarter.error_limit
+    assert fourfold.error_limit["left"] < single.error_limit["left"]
+
+
 def test_false_positives_are_expected_by_region(build: Any) -> None:
     """0.5 a slice on 100 slices: 50, of which 15 below the tentorium.
 
@@ -171,7 +183,7 @@ def test_false_positives_are_expected_by_region(build: Any) -> None:
     assert pytest.approx(0.3) == INFRATENTORIAL_SHARE
     supra = [(side, "supratentorial") for side in ("left", "right")]
     for below, verdict in ((37, Verdict.INDETERMINATE), (38, Verdict.MET)):
-        lesions = [build.lesion(i, [10, 40]) for i in range(1, 201)]
+        lesions = [build.lesion(i, [10 if i <= 100 else 40]) for i in range(1, 201)]
         lesions += [build.lesion(300 + i, [60]) for i in range(below)]
         places = [build.place(i, *supra[i % 2]) for i in range(1, 201)]
         places += [build.place(300 + i, "left", "infratentorial") for i in range(below)]
