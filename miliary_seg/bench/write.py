@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from miliary_seg.bench.charts import bins_chart, can_draw, counts_chart, froc_ch
 from miliary_seg.bench.document import agreement_document, document_text, lesion_rows
 from miliary_seg.bench.sections import Section, case_section, notes_sections, pooled_sections
 from miliary_seg.errors import OutputError
-from miliary_seg.report.plain_text import csv_cell
+from miliary_seg.report.plain_text import csv_cell, csv_text
 from miliary_seg.report.volume_files import write_bytes
 
 JSON, HTML, MARKDOWN = "bench.json", "bench.html", "bench.md"
@@ -149,9 +147,6 @@ def _cell(text: str) -> str:
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(list(rows[0]) if rows else ["case"])
-    for row in rows:
-        writer.writerow([csv_cell(";".join(v) if isinstance(v, list) else v) for v in row.values()])
-    return buffer.getvalue().encode()
+    header = list(rows[0]) if rows else ["case"]
+    cells = ([csv_cell(";".join(v) if isinstance(v, list) else v) for v in row.values()] for row in rows)
+    return csv_text(header, cells).encode()

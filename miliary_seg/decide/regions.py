@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import nbdtr
 
 from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
 from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
@@ -30,11 +30,6 @@ INFRATENTORIAL_SHARE = 0.3
 """Share of the false positives that lie below the tentorium. It holds 13 % of the brain, but the vessels around the
 posterior fossa gather false positives there: 28 % and 49 % of them on the two lesion-free post-contrast heads, 10 % and
 less on most others (docs/scans.md)."""
-
-
-RATE_SHAPE = 2
-"""Shape of the gamma distribution of false-positive rates over heads: a coefficient of variation of 0.7. Measured over
-unseen heads the rate varies within a factor of 2 to 3 (docs/detection.md); this is the wider end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,17 +115,7 @@ def _error_limits(facts: ScanFacts, settings: DecideSettings, slices_per_lesion:
     shares = dict.fromkeys(SIDES, 0.5) | below
     shares |= {c.name.lower(): below[c.level] / 2 for c in Compartment}
     quantile = settings.region_error_quantile
-    return {region: _count_quantile(expected * share, quantile) for region, share in shares.items()}
-
-
-def _count_quantile(mean: float, quantile: float) -> int:
-    """Smallest count that is not exceeded with at least this probability; 0 for quantile 0.
-
-    The rate differs from head to head: a Poisson number whose mean is gamma-distributed, which is negative binomial.
-    """
-    counts = np.arange(int(mean + 10 * (mean + mean**2 / RATE_SHAPE) ** 0.5) + 10)
-    below = nbdtr(counts, RATE_SHAPE, RATE_SHAPE / (RATE_SHAPE + mean))
-    return int(np.searchsorted(below, quantile)) if mean > 0 else 0
+    return {region: count_quantile(expected * share, quantile) for region, share in shares.items()}
 
 
 _MEMBERS: tuple[tuple[Side | None, Level | None], ...] = (

@@ -15,7 +15,7 @@ from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
 from miliary_seg.detect.objects import same_object
-from miliary_seg.detect.prior import adapted, shifted, strict_probability
+from miliary_seg.detect.prior import adapted, shifted
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
 from miliary_seg.detect.surroundings import add_outlierness, add_ranks, edge_distance_mm
@@ -102,8 +102,8 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     point = operating_point(settings.sensitivity, thick)
     across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
     slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)
-    point, ratio = adapted(point, thick, _n_certain(found, work, strict_probability(thick)), slices)
-    found = replace(found, probability=shifted(found.probability, ratio))
+    point = adapted(point, thick, _n_certain(found, work, point.evidence_probability), slices)
+    found = replace(found, probability=shifted(found.probability, point.prior_odds_ratio))
     return _judge(volume, work, found, (polarity, point))
 
 

@@ -11,26 +11,22 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, nbdtr
+from scipy.special import expit, logit
 
-from miliary_seg.detect.reject import THRESHOLDS, Threshold
+from miliary_seg.detect.reject import THRESHOLDS
+from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.result import OperatingPoint
 
 TYPICAL_LESIONS = 58
 """Mean number of lesions of a training scene (docs/rejector.md): what the forest expects."""
 QUANTILE = 0.999
 """As many certain lesions as false ones alone reach on one scan in a thousand prove nothing."""
-RATE_SHAPE = 2
-"""False-positive rates differ from head to head by a factor of 2 to 3: a gamma distribution of this shape
-(docs/detection.md), so that their number is negative binomial."""
 FALSE_LESION_MM = 3.0
 """Extent of a typical false lesion across slices: rates are of cross-sections, and it shows on several thin slices."""
 
 
-def adapted(
-    point: OperatingPoint, thick: bool, n_certain: int, slices: tuple[int, float]
-) -> tuple[OperatingPoint, float]:
-    """The operating point for this very scan, and the ratio of its prior odds to those of the training scenes.
+def adapted(point: OperatingPoint, thick: bool, n_certain: int, slices: tuple[int, float]) -> OperatingPoint:
+    """The operating point for this very scan.
 
     Parameters
     ----------
@@ -45,16 +41,16 @@ def adapted(
 
     Returns
     -------
-    point, ratio
-        The ratio is 1 where nothing changes. Recall and false positives lie between those of ``balanced`` and
-        ``high``; the evidence threshold moves with the probabilities, so that evidence is what it was.
+    OperatingPoint
+        Its ``prior_odds_ratio`` is 1 where nothing changes. Recall and false positives lie between those of
+        ``balanced`` and ``high``; the evidence threshold moves with the probabilities: evidence is what it was.
     """
     high, strict = THRESHOLDS["high", thick], THRESHOLDS["specific", thick]
     if point.name != "balanced" or strict.recall is None or strict.false_positives_per_slice is None:
-        return point, 1.0
+        return point
     n_slices, spacing_mm = slices
     false = strict.false_positives_per_slice * n_slices / max(1.0, FALSE_LESION_MM / spacing_mm)
-    lesions = (n_certain - most_false(false)) / strict.recall
+    lesions = (n_certain - count_quantile(false, QUANTILE)) / strict.recall
     largest = float(np.exp(logit(point.probability_threshold) - logit(high.probability)))
     ratio = float(np.clip(lesions / TYPICAL_LESIONS, 1.0, largest))
     share = float(np.log(ratio) / np.log(largest))
@@ -66,7 +62,7 @@ def adapted(
         ),
         evidence_probability=float(shifted(np.array([point.evidence_probability]), ratio)[0]),
         prior_odds_ratio=ratio,
-    ), ratio
+    )
 
 
 def shifted(probability: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
@@ -75,26 +71,6 @@ def shifted(probability: NDArray[np.float64], ratio: float) -> NDArray[np.float6
         return probability
     moved: NDArray[np.float64] = expit(logit(np.clip(probability, 1e-12, 1 - 1e-12)) + np.log(ratio))
     return moved
-
-
-def most_false(mean: float) -> int:
-    """Number of false lesions that is exceeded on one scan in a thousand.
-
-    Examples
-    --------
-    >>> most_false(0.0), most_false(4.5)
-    (0, 24)
-    """
-    if mean <= 0:
-        return 0
-    counts = np.arange(int(20 * mean + 20))
-    return int(np.searchsorted(nbdtr(counts, RATE_SHAPE, RATE_SHAPE / (RATE_SHAPE + mean)), QUANTILE))
-
-
-def strict_probability(thick: bool) -> float:
-    """Probability from which a lesion counts as certain."""
-    strict: Threshold = THRESHOLDS["specific", thick]
-    return strict.probability
 
 
 def _between(low: float | None, high: float | None, share: float) -> float | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from miliary_seg.report.cohort_figures import cohort_figures, group_rows, rendered
 from miliary_seg.report.html import page
-from miliary_seg.report.plain_text import csv_cell, safe_name
+from miliary_seg.report.plain_text import csv_cell, csv_text, safe_name
 from miliary_seg.report.statements import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.write import document_text, install_folder
 
@@ -137,8 +135,4 @@ def _arms(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     table = list(rows)
     header: Sequence[str] = list(table[0]) if table else []
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow([csv_cell(name) for name in header])
-    writer.writerows([csv_cell(row[name]) for name in header] for row in table)
-    return buffer.getvalue()
+    return csv_text(header, ([csv_cell(row[name]) for name in header] for row in table))

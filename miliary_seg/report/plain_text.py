@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import math
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 MAX_TEXT = 2000
 """Longer text is cut: nothing that the program writes on purpose comes near it."""
@@ -79,3 +82,12 @@ def csv_cell(value: object) -> str:
         return f"{value:.10g}" if math.isfinite(value) else ""
     raw, text = str(value), plain(value)
     return f"'{text}" if raw.startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A CSV file as text (RFC 4180): the header is made inert here, the rows hold what ``csv_cell`` made."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow([csv_cell(name) for name in header])
+    writer.writerows(rows)
+    return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from miliary_seg.report import columns
 from miliary_seg.report.columns import Column, Row
 from miliary_seg.report.document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
 from miliary_seg.report.file_names import CASES, CASES_PARQUET, case_folder
-from miliary_seg.report.plain_text import csv_cell, plain
+from miliary_seg.report.plain_text import csv_cell, csv_text, plain
 from miliary_seg.report.volume_files import write_bytes
 
 
@@ -33,7 +32,7 @@ class Table:
 
     def csv(self) -> str:
         """RFC 4180 text with a header line."""
-        return _text([column.name for column in self.columns], self.cells())
+        return csv_text([column.name for column in self.columns], self.cells())
 
 
 def lesions_table(series: SeriesResult) -> Table:
@@ -115,7 +114,7 @@ def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
     """
     header = [column.name for column in columns.CASES]
     table = sorted(rows, key=lambda row: (str(row["case"]), str(row["series"])))
-    text = _text(header, ([csv_cell(row.get(name)) for name in header] for row in table))
+    text = csv_text(header, ([csv_cell(row.get(name)) for name in header] for row in table))
     write_bytes(output / CASES, text.encode(), force=True)
     with suppress(ModuleNotFoundError):
         write_bytes(output / CASES_PARQUET, _parquet(header, table), force=True)
@@ -206,11 +205,3 @@ def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
                 if region is not None:
                     table[index][f"n_{region}"] += 1
     return table
-
-
-def _text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow([csv_cell(name) for name in header])
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from miliary_seg.report.html import page
-from miliary_seg.report.plain_text import csv_cell
+from miliary_seg.report.plain_text import csv_cell, csv_text
 from miliary_seg.report.statements import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.write import document_text, install_folder
 
@@ -150,8 +148,4 @@ def _fates(patients: Iterable[Mapping[str, Any]]) -> tuple[Sequence[str], list[M
 
 
 def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows([csv_cell(row.get(name)) for name in header] for row in rows)
-    return buffer.getvalue()
+    return csv_text(header, ([csv_cell(row.get(name)) for name in header] for row in rows))
