@@ -13,7 +13,7 @@ from skimage.morphology import reconstruction
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, scale_space
+from miliary_seg.detect.scale_space import Float32Array, Responses, ScaleSpace, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray
 
@@ -133,13 +133,13 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
     """Robust standard deviation of each scale's response in the brain (1.4826 MAD about 0), from some of its slices."""
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
     planes = filled[:: max(1, len(filled) // SAMPLE_PLANES)]
-    out = np.empty_like(space.gaussians[0][:1])
+    responses = Responses(space, 1)
     spread = []
     for scale in range(len(space.sigmas_mm)):
         values = []
         for z in planes:
-            space.respond(scale, (int(z), int(z) + 1), out)
-            values.append(np.abs(out[0][mask[z]]))
+            response = responses.of(scale, (int(z), int(z) + 1))[0, 1:-1]
+            values.append(np.abs(response[mask[z]]))
         sample = np.concatenate(values)
         mad = float(np.median(sample))
         # A sparse or flat image has a median of 0; its own largest response then sets the measure.

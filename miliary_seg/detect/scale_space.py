@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -27,8 +28,6 @@ Spacing = tuple[float, float, float]
 SECOND_DIFFERENCE_VARIANCE = 1 / 6
 """Variance in px^2 that the 3-point second difference itself adds to a Gaussian (its fourth-order term is h^2/12)."""
 REPLICATE = cv2.BORDER_REPLICATE
-BATCH_PIXELS = 400_000
-"""Pixels that one call filters: a few slices, one under the other, so that threads seldom wait for the interpreter."""
 COLUMN_BLOCK = 4096
 """Pixels per block of the blur across slices: some hundred slices of it fit a 2 MB cache."""
 NEGLIGIBLE_WEIGHT = 1e-9
@@ -60,8 +59,34 @@ class ScaleSpace:
         s, r, c = ((self.sigmas_mm[scale] / q) ** 2 for q in self.spacing_mm)
         return s, r, c
 
-    def respond(self, scale: int, slices: tuple[int, int], out: Float32Array, sign: int = 1) -> None:
-        """Write -sigma^2 Laplacian of Gaussian of some slices: positive on blobs brighter than their surroundings.
+    def laplacian(self, scale: int) -> Float32Array:
+        """The whole scale-normalised Laplacian of one scale (a full-size array; detection itself never makes it)."""
+        responses, result = Responses(self, 1), np.empty_like(self.gaussians[scale])
+        for z in range(len(result)):
+            result[z] = responses.of(scale, (z, z + 1))[0, 1:-1]
+        return result
+
+
+class Responses:
+    """-sigma^2 Laplacian of Gaussian of a few slices at a time, in buffers that are made once: one for each thread.
+
+    Slices lie one under the other in one tall image, so that one call filters them all, with a row above and below each
+    that keeps them apart: the slice's own edge again where it is filtered, then -infinity where maxima are searched.
+    """
+
+    def __init__(self, space: ScaleSpace, most: int) -> None:
+        rows, columns = space.gaussians[0].shape[1:]
+        self.space, self.rows = space, rows
+        self.tall = np.zeros((most + 2, rows + 2, columns), dtype=np.float32)
+        self.response = np.empty((most, rows + 2, columns), dtype=np.float32)
+        self.weights = [(wz, wy * (rows > 1), wx) for wz, wy, wx in map(space.weights, range(len(space.gaussians)))]
+        self.crosses = [
+            np.array([[0, -wy, 0], [-wx, 2 * (wz + wy + wx), -wx], [0, -wy, 0]], dtype=np.float32)
+            for wz, wy, wx in self.weights
+        ]
+
+    def of(self, scale: int, slices: tuple[int, int], sign: int = 1) -> Float32Array:
+        """Responses: positive on blobs brighter than their surroundings.
 
         Parameters
         ----------
@@ -69,30 +94,46 @@ class ScaleSpace:
             Which scale.
         slices
             First slice, and the one after the last.
-        out
-            Contiguous array (slices, rows, columns).
         sign
             -1 turns the sign: positive on darker blobs.
+
+        Returns
+        -------
+        array (slices, rows + 2, columns)
+            The first and last row of each slice hold -infinity; valid until the next call.
+        """
+        n = slices[1] - slices[0]
+        out, tall = self.response[:n], self.tall[: n + 2]
+        wz = self.weights[scale][0]
+        across = wz > NEGLIGIBLE_WEIGHT
+        self._stack(self.space.gaussians[scale], slices, across)
+        target = as_image(out)
+        cv2.filter2D(as_image(tall[1:-1]), -1, sign * self.crosses[scale], dst=target, borderType=REPLICATE)
+        for near in (tall[:-2], tall[2:]) if across else ():
+            cv2.scaleAdd(as_image(near), -sign * wz, target, dst=target)
+        out[:, :: self.rows + 1] = -np.inf
+        return out
+
+    def _stack(self, array: Float32Array, slices: tuple[int, int], across: bool) -> None:
+        """Copy slices, the first and last row of each twice, and for ``across`` the slices before and after them.
+
+        At the ends of the scan the end itself is its neighbour.
         """
         first, stop = slices
-        g = self.gaussians[scale]
-        part, (rows, columns) = g[first:stop], g.shape[1:]
-        wz, wy, wx = (np.float32(sign * weight) for weight in self.weights(scale))
-        wy *= rows > 1
-        cross = np.array([[0, -wy, 0], [-wx, 2 * (wz + wy + wx), -wx], [0, -wy, 0]], dtype=np.float32)
-        cv2.filter2D(part.reshape(-1, columns), -1, cross, dst=out.reshape(-1, columns), borderType=REPLICATE)
-        # Slices are stacked to one tall image: at their first and last row the filter sees the slice next door.
-        line = np.array([[-wx, 2 * (wz + wx) + wy, -wx]], dtype=np.float32)
-        for edge, inner in ((0, 1), (-1, -2)) if rows > 1 else ():
-            out[:, edge] = cv2.filter2D(part[:, edge].copy(), -1, line, borderType=REPLICATE) - wy * part[:, inner]
-        if abs(wz) > NEGLIGIBLE_WEIGHT:
-            _add_neighbours(g, slices, -wz, out)
+        a, b = max(first - across, 0), min(stop + across, len(array))
+        part, tall = array[a:b], self.tall[: stop - first + 2]
+        target = tall[a - first + 1 : b - first + 1]
+        target[:, 1:-1] = part
+        target[:, :: self.rows + 1] = part[:, :: max(1, self.rows - 1)]
+        if first == 0:
+            tall[0] = tall[1]
+        if stop == len(array):
+            tall[-1] = tall[-2]
 
-    def laplacian(self, scale: int) -> Float32Array:
-        """The whole scale-normalised Laplacian of one scale (a full-size array; detection itself never makes it)."""
-        result = np.empty_like(self.gaussians[scale])
-        self.respond(scale, (0, len(result)), result)
-        return result
+
+def as_image(stack: Float32Array) -> Float32Array:
+    """Slices one under the other, without copying."""
+    return stack.reshape(-1, stack.shape[2])
 
 
 def scale_space(
@@ -138,19 +179,31 @@ def scale_space(
         raise ValueError(f"need a non-empty 3-D array and 3 spacings, got shape {source.shape} and {len(spacing)}")
     if not all(math.isfinite(v) and v > 0 for v in (*spacing, *sigmas)) or list(sigmas) != sorted(set(sigmas)):
         raise ValueError(f"spacing and sigmas must be positive, sigmas ascending, got {spacing} and {sigmas}")
-    done = [float(v) for v in blurred_px2]
     gaussians: list[Float32Array] = []
-    for sigma in sigmas:
-        kernels = []
-        for axis, q in enumerate(spacing):
-            variance = max((sigma / q) ** 2 - SECOND_DIFFERENCE_VARIANCE, done[axis])
-            kernels.append(discrete_gaussian(variance - done[axis]))
-            done[axis] = variance
-        target = np.empty_like(source)
-        _blur(source, kernels, target)
-        gaussians.append(target)
-        source = target
+    for run in _runs(spacing, sigmas, blurred_px2):
+        # One block for several widths: large pages, where the system has them, are the fewest to touch anew.
+        targets = list(np.empty((len(run), *source.shape), dtype=np.float32))
+        _blur(source, run, targets)
+        gaussians += targets
+        source = targets[-1]
     return ScaleSpace(gaussians=tuple(gaussians), sigmas_mm=sigmas, spacing_mm=(spacing[0], spacing[1], spacing[2]))
+
+
+def _runs(spacing: Spacing, sigmas: Sequence[float], blurred_px2: Sequence[float]) -> list[list[list[Float32Array]]]:
+    """Kernels (slice, row, column) from each width to the next, in runs that need no look at other slices.
+
+    The first width is a run of its own, so that the source may be freed after it.
+    """
+    done = [float(v) for v in blurred_px2]
+    runs: list[list[list[Float32Array]]] = []
+    for n, sigma in enumerate(sigmas):
+        variances = [max((sigma / q) ** 2 - SECOND_DIFFERENCE_VARIANCE, v) for q, v in zip(spacing, done, strict=True)]
+        kernels = [_whole(discrete_gaussian(v - before)) for v, before in zip(variances, done, strict=True)]
+        if n < 2 or len(kernels[0]) > 1:
+            runs.append([])
+        runs[-1].append(kernels)
+        done = variances
+    return runs
 
 
 def discrete_gaussian(variance_px2: float, tail: float = KERNEL_TAIL) -> Float32Array:
@@ -165,21 +218,6 @@ def discrete_gaussian(variance_px2: float, tail: float = KERNEL_TAIL) -> Float32
     taps = taps[: max(1, int(np.argmax(left_out < tail))) + 1]
     half: Float32Array = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
     return half
-
-
-def _add_neighbours(array: Float32Array, slices: tuple[int, int], weight: np.float32, out: Float32Array) -> None:
-    """Add the slices before and after, times a weight; at the ends of the scan the end itself is its neighbour."""
-    first, stop = slices
-    columns = array.shape[2]
-    for step in (-1, 1):
-        a, b = max(first, -step), min(stop, len(array) - step)
-        if a > first:
-            out[0] += weight * array[0]
-        if b < stop:
-            out[-1] += weight * array[-1]
-        if a < b:
-            source, target = array[a + step : b + step], out[a - first : b - first].reshape(-1, columns)
-            cv2.scaleAdd(source.reshape(-1, columns), float(weight), target, dst=target)
 
 
 def threads() -> int:
@@ -204,8 +242,14 @@ def over_slices(work: Callable[[int, int], None], count: int, longest: int | Non
     """
     n = max(1, min(threads(), count), -(-count // longest) if longest else 0)
     edges = [count * i // n for i in range(n + 1)]
-    with _one_thread_in_opencv(), ThreadPoolExecutor(min(n, threads())) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+    # The caller takes a share too: one thread less to start and to wait for.
+    mine = n // min(n, threads())
+    with _one_thread_in_opencv(), ThreadPoolExecutor(max(1, min(n, threads()) - 1)) as pool:
+        rest = [pool.submit(work, a, b) for a, b in pairwise(edges[mine:])]
+        for a, b in pairwise(edges[: mine + 1]):
+            work(a, b)
+        for part in rest:
+            part.result()
 
 
 @contextmanager
@@ -219,32 +263,23 @@ def _one_thread_in_opencv() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _blur(source: Float32Array, kernels: Sequence[Float32Array], target: Float32Array) -> None:
-    """Separable blur of ``source`` into ``target``; edges are continued by their last voxel."""
-    along_z, along_y, along_x = (_whole(kernel) for kernel in kernels)
+def _blur(source: Float32Array, run: Sequence[Sequence[Float32Array]], targets: Sequence[Float32Array]) -> None:
+    """Separable blur of ``source`` to one width after the other; edges are continued by their last voxel."""
     planes = source
-    if len(along_z) > 1:
-        _blur_across_slices(source, along_z, target)
-        planes = target
-
-    reach = len(along_y) // 2
-    n_slices, rows, columns = source.shape
-    batch = max(1, BATCH_PIXELS // (rows * columns))
+    if len(run[0][0]) > 1:
+        _blur_across_slices(source, run[0][0], targets[0])
+        planes = targets[0]
 
     def work(first: int, stop: int) -> None:
-        tall = np.empty((batch, rows + 2 * reach, columns), dtype=np.float32)
-        blurred = np.empty_like(tall)
-        for z in range(first * batch, min(stop * batch, n_slices), batch):
-            part = planes[z : z + batch]
-            n = len(part)
-            tall[:n, reach : reach + rows] = part
-            tall[:n, :reach] = part[:, :1]
-            tall[:n, reach + rows :] = part[:, -1:]
-            out = blurred[:n].reshape(-1, columns)
-            cv2.sepFilter2D(tall[:n].reshape(-1, columns), -1, along_x, along_y, dst=out, borderType=REPLICATE)
-            target[z : z + n] = blurred[:n, reach : reach + rows]
+        # Slice by slice through all widths: each is still in the cache when the next is made from it.
+        for z in range(first, stop):
+            plane = planes[z]
+            for (_, along_y, along_x), target in zip(run, targets, strict=True):
+                # Also in place: the filter keeps the rows that it still needs (held to scipy's in the tests).
+                cv2.sepFilter2D(plane, -1, along_x, along_y, dst=target[z], borderType=REPLICATE)
+                plane = target[z]
 
-    over_slices(work, -(-n_slices // batch))
+    over_slices(work, len(source))
 
 
 def _blur_across_slices(source: Float32Array, along_z: Float32Array, target: Float32Array) -> None:
