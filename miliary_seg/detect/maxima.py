@@ -114,13 +114,13 @@ class _Sweep:
             hits = [self._hits(scale, self.largest[n], (a, b)) for n, scale in enumerate(scales)]
             hits = [hit if scale in own else hit[:0] for scale, hit in zip(scales, hits, strict=True)]
             table = np.stack([np.concatenate(hits), np.repeat(scales, [len(hit) for hit in hits])])
+            table = table[:, (table[0] >= first * self.size) & (table[0] < stop * self.size)]
             table = np.concatenate([waiting, table], axis=1)
             # The last slice waits for its neighbour, which comes with the next batch.
             ready = table[0] < self.size * (b if b == high else b - self.reach)
             done.append(self._unsurpassed(table[:, ready], a, scales))
             waiting = table[:, ~ready]
-        found = np.concatenate(done, axis=1)
-        return found[:, (found[0] >= first * self.size) & (found[0] < stop * self.size)]
+        return np.concatenate(done, axis=1)
 
     def _hits(self, scale: int, slots: Float32Array, slices: tuple[int, int]) -> IntArray:
         """Voxels that are largest in their slice and scale; the largest of each 3 x 3 go into the slots."""

@@ -109,7 +109,9 @@ def test_nonsense_is_refused(shape, spacing, sigmas):
 
 def test_one_thread_gives_the_same_numbers(monkeypatch):
     array = np.random.default_rng(0).normal(size=(9, 20, 20))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     several = scale_space(array, (1, 1, 1), (1.0, 1.5))
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
     assert threads() == 1
     single = scale_space(array, (1, 1, 1), (1.0, 1.5))
