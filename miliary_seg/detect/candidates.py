@@ -13,7 +13,7 @@ from skimage.morphology import reconstruction
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import Float32Array, Responses, ScaleSpace, scale_space
+from miliary_seg.detect.scale_space import Float32Array, Responses, ScaleSpace, over_slices, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray
 
@@ -110,13 +110,17 @@ def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
     Only where it covers at most ``largest`` pixels: ventricles in white matter and the brain in its cortex stay.
     """
     grey *= sign
-    for plane in grey:
-        flood = np.full_like(plane, plane.max())
-        flood[0], flood[-1], flood[:, 0], flood[:, -1] = plane[0], plane[-1], plane[:, 0], plane[:, -1]
-        filled = reconstruction(flood, plane, method="erosion")  # type: ignore[no-untyped-call]
-        _, part, table, _ = cv2.connectedComponentsWithStats((filled > plane).astype(np.uint8), connectivity=4)
-        small = table[:, cv2.CC_STAT_AREA] <= largest
-        np.copyto(plane, filled, where=small[part], casting="same_kind")
+
+    def work(first: int, stop: int) -> None:
+        for plane in grey[first:stop]:
+            flood = np.full_like(plane, plane.max())
+            flood[0], flood[-1], flood[:, 0], flood[:, -1] = plane[0], plane[-1], plane[:, 0], plane[:, -1]
+            filled = reconstruction(flood, plane, method="erosion")  # type: ignore[no-untyped-call]
+            _, part, table, _ = cv2.connectedComponentsWithStats((filled > plane).astype(np.uint8), connectivity=4)
+            small = table[:, cv2.CC_STAT_AREA] <= largest
+            np.copyto(plane, filled, where=small[part], casting="same_kind")
+
+    over_slices(work, len(grey))
     grey *= sign
 
 
@@ -133,18 +137,18 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
     """Robust standard deviation of each scale's response in the brain (1.4826 MAD about 0), from some of its slices."""
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
     planes = filled[:: max(1, len(filled) // SAMPLE_PLANES)]
-    responses = Responses(space, 1)
-    spread = []
-    for scale in range(len(space.sigmas_mm)):
-        values = []
-        for z in planes:
-            response = responses.of(scale, (int(z), int(z) + 1))[0, 1:-1]
-            values.append(np.abs(response[mask[z]]))
-        sample = np.concatenate(values)
-        mad = float(np.median(sample))
-        # A sparse or flat image has a median of 0; its own largest response then sets the measure.
-        spread.append(max(1.4826 * mad, 1e-3 * float(sample.max()), 1e-6))
-    return tuple(spread)
+    spread = np.empty(len(space.sigmas_mm))
+
+    def work(first: int, stop: int) -> None:
+        responses = Responses(space, 1)
+        for scale in range(first, stop):
+            planes_of = ((z, responses.of(scale, (int(z), int(z) + 1))[0, 1:-1]) for z in planes)
+            sample = np.concatenate([np.abs(response[mask[z]]) for z, response in planes_of])
+            # A sparse or flat image has a median of 0; its own largest response then sets the measure.
+            spread[scale] = max(1.4826 * float(np.median(sample)), 1e-3 * float(sample.max()), 1e-6)
+
+    over_slices(work, len(spread))
+    return tuple(spread.tolist())
 
 
 def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:

