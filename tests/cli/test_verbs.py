@@ -106,6 +106,19 @@ def test_a_mask_on_another_grid_is_refused(small_scan: Path, tmp_path: Path, cli
     assert "mask.nii.gz" in finished.err
 
 
+def test_a_mask_of_ones_own_replaces_the_one_found(small_scan: Path, tmp_path: Path, cli) -> None:
+    image = nib.load(small_scan)
+    half = np.zeros(image.shape, np.uint8)
+    half[: image.shape[0] // 2] = 1
+    flipped = nib.Nifti1Image(half, image.affine).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    nib.save(flipped, tmp_path / "half.nii.gz")
+    out = tmp_path / "out"
+    assert cli("run", small_scan, "-o", out, "--mask", tmp_path / "half.nii.gz").code == 0
+    (written,) = out.rglob("compartments.nii.gz")
+    assert np.array_equal(np.asarray(nib.load(written).dataobj) > 0, half > 0)
+    assert "given_mask" in next(out.rglob("result.json")).read_text()
+
+
 def test_inspect_shows_and_writes_nothing(small_scan: Path, tmp_path: Path, cli) -> None:
     before = sorted(small_scan.parent.iterdir())
     finished = cli("inspect", small_scan, small_scan.parent / "missing.nii.gz")

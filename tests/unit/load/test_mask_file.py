@@ -31,14 +31,26 @@ def test_one_volume_in_four_dimensions(tmp_path: Path) -> None:
     assert read_mask(saved(tmp_path / "mask.nii", np.ones((*GRID.shape, 1), np.uint8)), GRID).all()
 
 
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "SAL", "PIR"])
+def test_the_same_voxels_in_another_order_are_turned(tmp_path: Path, orientation: str) -> None:
+    truth = np.random.default_rng(3).random(GRID.shape) > 0.5
+    image = nib.Nifti1Image(truth.astype(np.uint8), AFFINE)
+    codes = nib.orientations.axcodes2ornt(orientation)
+    turn = nib.orientations.ornt_transform(nib.orientations.io_orientation(AFFINE), codes)
+    nib.save(image.as_reoriented(turn), tmp_path / "mask.nii.gz")
+    assert np.array_equal(read_mask(tmp_path / "mask.nii.gz", GRID), truth)
+
+
 @pytest.mark.parametrize(
     ("values", "affine", "error"),
     [
         (np.ones((6, 5, 5), np.uint8), AFFINE, GeometryError),
         (np.ones((6, 5, 4), np.uint8), np.diag([1.0, 1.0, 2.0, 1.0]), GeometryError),
+        (np.ones((6, 5, 4, 2), np.uint8), AFFINE, GeometryError),
+        (np.ones((6, 5, 4), np.uint8), np.diag([-1.0, 1.0, 2.2, 1.0]), GeometryError),
         (np.zeros((6, 5, 4), np.uint8), AFFINE, InputError),
     ],
-    ids=["other shape", "mirrored", "empty"],
+    ids=["other shape", "mirrored", "two volumes", "other spacing", "empty"],
 )
 def test_unsuitable_masks(tmp_path: Path, values: np.ndarray, affine: np.ndarray, error: type[Exception]) -> None:
     with pytest.raises(error):
