@@ -18,6 +18,7 @@ from miliary_seg.detect.objects import same_object
 from miliary_seg.detect.prior import adapted, shifted
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
+from miliary_seg.detect.rules import RULES, broken_rules
 from miliary_seg.detect.surroundings import add_outlierness, add_ranks, edge_distance_mm
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -34,20 +35,6 @@ DARK_SEQUENCES = frozenset({Sequence.SWI, Sequence.T2STAR, Sequence.ADC})
 """Lesions are dark here (R11 in docs/criteria.md: microbleeds and haemorrhagic foci; restricted diffusion)."""
 CONTRAST_FLOOR = 2.5
 """Fainter blobs, in noise standard deviations, are not kept as candidates."""
-CONTRAST_LEAST = 3.5
-"""Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
-LARGE_RADIUS_MM = 2.5
-CONTRAST_LEAST_LARGE = 5.0
-"""Larger blobs must be clearer than that: convolutions of white matter are large, round and faint."""
-OUTLIERNESS_LEAST_LARGE = 1.0
-"""... and stand out from the brain around them: the crown of a gyrus is a ball too, of ordinary grey values."""
-RULES = {
-    "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
-    "probability": "probability below the threshold of the operating point",
-    "ordinary": "large, and no brighter (darker) than the brain around it often is",
-    "overlap": "the same object as a candidate that answers more strongly",
-}
-"""Why a candidate is no lesion, by code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,7 +160,7 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
     """Accept, reject with a rule, delineate and measure."""
     polarity, point = choice
     candidates = _candidates(volume, work, found)
-    rules = _rules(found, point)
+    rules = broken_rules(found.radius_mm, found.features, found.probability, point.probability_threshold)
     likely = np.flatnonzero(rules == "")
     likely = likely[np.argsort(-found.response[likely], kind="stable")]
     owner = likely[same_object(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])]
@@ -210,15 +197,6 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
         doubts=(*work.doubts, *noise_doubts(smallest)),
         artefact_doubts=artefact_doubts(lesions),
     )
-
-
-def _rules(found: Found, point: OperatingPoint) -> NDArray[np.str_]:
-    """The rule that rejects each candidate, empty where none does."""
-    large = found.radius_mm > LARGE_RADIUS_MM
-    faint = found.features["contrast_to_noise"] < np.where(large, CONTRAST_LEAST_LARGE, CONTRAST_LEAST)
-    ordinary = large & (found.features["outlierness"] < OUTLIERNESS_LEAST_LARGE)
-    unlikely = found.probability < point.probability_threshold
-    return np.select([faint, unlikely, ordinary], ["contrast", "probability", "ordinary"], "").astype("<U16")
 
 
 def _delineate(
