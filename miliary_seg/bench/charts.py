@@ -53,31 +53,46 @@ def froc_chart(curves: Mapping[str, Froc], per_slice: bool = False) -> bytes:
     return _svg(draw)
 
 
-def bins_chart(rows: Sequence[BinRow], unit: str) -> bytes:
+def bins_chart(groups: Mapping[str, Sequence[BinRow]], unit: str) -> bytes:
     """Sensitivity in bins of size or contrast, with intervals over heads and the number of lesions."""
 
     def draw(axes: Axes) -> None:
-        names = [span(row.diameter_mm or row.contrast) for row in rows]
-        _bars(axes, names, [row.sensitivity for row in rows])
+        width = 0.8 / len(groups)
+        for n, ((name, rows), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
+            places = np.arange(len(rows)) + width * (n - (len(groups) - 1) / 2)
+            y, low, high = _ends([row.sensitivity for row in rows])
+            axes.bar(places, y, width=0.95 * width, color=colour, alpha=0.8, label=name)
+            axes.errorbar(places, y, yerr=[y - low, high - y], fmt="none", ecolor="0.2", capsize=3)
+            for at, row in zip(places, rows, strict=True):
+                axes.annotate(f"n {row.sensitivity.n}", (at, 0.01), ha="center", fontsize=6, color="white")
+        names = [span(row.diameter_mm or row.contrast) for row in next(iter(groups.values()))]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0, 1)
         axes.set_xlabel(unit)
         axes.set_ylabel("sensitivity for lesions")
+        if len(groups) > 1:
+            axes.legend(loc="upper left")
 
     return _svg(draw)
 
 
-def counts_chart(scores: Sequence[CaseScore]) -> bytes:
+def counts_chart(groups: Mapping[str, Sequence[CaseScore]]) -> bytes:
     """Predicted against reference count of every slice."""
 
     def draw(axes: Axes) -> None:
-        reference, predicted = slice_counts(scores)
-        most = max(int(reference.max(initial=0)), int(predicted.max(initial=0)), 1)
-        pairs, times = np.unique(np.stack([reference, predicted]), axis=1, return_counts=True)
-        size = 6 + 60 * np.sqrt(times / times.max()) if times.size else 6.0
-        axes.scatter(pairs[0], pairs[1], s=size, color=COLOURS[0], alpha=0.5, linewidth=0)
-        axes.plot([0, most], [0, most], color="0.4", linewidth=0.8)
+        highest = 1
+        for (name, scores), colour in zip(groups.items(), COLOURS, strict=False):
+            reference, predicted = slice_counts(scores)
+            highest = max(highest, int(reference.max(initial=0)), int(predicted.max(initial=0)))
+            pairs, times = np.unique(np.stack([reference, predicted]), axis=1, return_counts=True)
+            size = 6 + 60 * np.sqrt(times / times.max()) if times.size else 6.0
+            axes.scatter(pairs[0], pairs[1], s=size, color=colour, alpha=0.4, linewidth=0, label=name)
+        axes.plot([0, highest], [0, highest], color="0.4", linewidth=0.8)
         axes.set_xlabel("lesions on the slice, reference")
         axes.set_ylabel("lesions on the slice, predicted")
         axes.set_aspect("equal")
+        if len(groups) > 1:
+            axes.legend(loc="upper left")
 
     return _svg(draw, (4.2, 4.2))
 
@@ -134,15 +149,6 @@ def slice_counts(scores: Sequence[CaseScore]) -> tuple[np.ndarray[Any, Any], np.
             if counts is not None:
                 into.append(counts[chosen])
     return np.concatenate(reference), np.concatenate(predicted)
-
-
-def _bars(axes: Axes, names: Sequence[str], values: Sequence[Estimate]) -> None:
-    y, low, high = _ends(values)
-    axes.bar(names, y, color=COLOURS[0], alpha=0.8)
-    axes.errorbar(names, y, yerr=[y - low, high - y], fmt="none", ecolor="0.2", capsize=3)
-    for at, value in enumerate(values):
-        axes.annotate(f"n {value.n}", (at, 0.01), ha="center", fontsize=7, color="white")
-    axes.set_ylim(0, 1)
 
 
 def _ends(values: Sequence[Estimate]) -> tuple[Any, Any, Any]:

@@ -136,9 +136,9 @@ def _agreement_figures(agreement: Agreement) -> dict[str, bytes]:
     if pool.froc is not None:
         figures["froc.svg"] = froc_chart({"all scans": pool.froc})
     if pool.by_diameter:
-        figures["diameters.svg"] = bins_chart(pool.by_diameter, "diameter in mm")
+        figures["diameters.svg"] = bins_chart({"all": pool.by_diameter}, "diameter in mm")
     if any(score.count_error is not None for score in agreement.scores):
-        figures["counts.svg"] = counts_chart(agreement.scores)
+        figures["counts.svg"] = counts_chart({"all": agreement.scores})
     return figures
 
 

@@ -208,4 +208,10 @@ def test_what_is_written_of_the_phantoms(handmade_test: SelfTest, tmp_path: Path
     assert "Decision against the true count" in titles
     text = (tmp_path / "out" / "bench.md").read_text("utf-8")
     assert "![Decision against the true count](figures/decision.svg)" in text
-    assert page.read_text("utf-8").count("<svg") >= 2
+    drawn = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    # Scored by hand, without candidates: no FROC.
+    assert drawn == {f"{name}.svg" for name in ("decision", "counts", "calibration_decision", "diameters", "contrasts")}
+    assert all(f"(figures/{name})" in text for name in drawn)
+    assert page.read_text("utf-8").count("<svg") == len(drawn)
+    counts = (tmp_path / "out" / "figures" / "counts.svg").read_text("utf-8")
+    assert "lesions on the slice, predicted" in counts
