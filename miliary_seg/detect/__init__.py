@@ -3,7 +3,8 @@
 The story, in the order of the modules: ``work_grid`` brings the scan into one frame, ``intensity`` makes it clean and
 unit-free, ``scale_space`` blurs it to a ladder of widths in mm, ``maxima`` over space and scale become ``candidates``
 that ``refine`` places, ``features`` and ``surroundings`` measure each (``feature_table`` says what the figures mean),
-``reject`` turns the figures into a probability, ``delineate`` finds the voxels of what is accepted, ``measure`` its
+``reject`` turns the figures into a probability, ``network`` looks at a picture (``patches``) of those not ruled
+out, ``rules`` says why a candidate is no lesion, ``delineate`` finds the voxels of what is accepted, ``measure`` its
 size and slices. ``lesions.find`` tells that story in one function.
 ``signal`` measures any place, detected or not. docs/detection.md has the figures.
 """

@@ -14,7 +14,9 @@ from miliary_seg.detect.features import Features, clear_of_noise, measure_featur
 from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.limits import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.measure import Size, measure_labels
+from miliary_seg.detect.network import second_look
 from miliary_seg.detect.objects import same_object
+from miliary_seg.detect.patches import Places
 from miliary_seg.detect.prior import adapted, shifted
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.reject import operating_point, probability
@@ -125,7 +127,9 @@ def search(work: WorkVolume, polarity: Polarity) -> Found:
     features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
     add_outlierness(features, work, index, sign)
     add_ranks(features, work, sign)
-    chance = probability(features, thick)
+    level, contrast = features["surround_value"], features["contrast"]
+    places = Places(index=index, radius_mm=radius, sign=sign, level=level, contrast=contrast)
+    chance = second_look(work, places, features, probability(features, thick), thick)
     order = np.lexsort((*index.T, -chance))
     return Found(
         index=index[order],

@@ -1,7 +1,8 @@
 """From features to the probability that a reader would call a candidate a lesion.
 
-Boosted decision trees, fitted on lesions implanted into real and painted heads (docs/detection.md, rejector), stored as
-plain arrays in ``trees.npz`` and evaluated with numpy. One forest for thin slices, one for slices over 2 mm apart.
+The first of two looks (``network`` is the second). Boosted decision trees, fitted on lesions implanted into real and
+painted heads (docs/detection.md, rejector), stored as plain arrays in ``trees.npz`` and evaluated with numpy. One
+forest for thin slices, one for slices over 2 mm apart.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.22, recall=0.87, false_positives_per_slice=0.95),
-    ("balanced", False): Threshold(probability=0.43, recall=0.82, false_positives_per_slice=0.45),
-    ("specific", False): Threshold(probability=0.94, recall=0.59, false_positives_per_slice=0.09),
-    ("high", True): Threshold(probability=0.10, recall=0.69, false_positives_per_slice=0.98),
-    ("balanced", True): Threshold(probability=0.23, recall=0.61, false_positives_per_slice=0.33),
-    ("specific", True): Threshold(probability=0.50, recall=0.46, false_positives_per_slice=0.09),
+    ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.95),
+    ("balanced", False): Threshold(probability=0.22, recall=0.89, false_positives_per_slice=0.45),
+    ("specific", False): Threshold(probability=0.51, recall=0.84, false_positives_per_slice=0.09),
+    ("high", True): Threshold(probability=0.10, recall=0.73, false_positives_per_slice=0.99),
+    ("balanced", True): Threshold(probability=0.20, recall=0.68, false_positives_per_slice=0.34),
+    ("specific", True): Threshold(probability=0.39, recall=0.63, false_positives_per_slice=0.10),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections

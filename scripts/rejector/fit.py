@@ -1,4 +1,5 @@
-"""The fitter: leave-person-out measurement, calibration, operating points, and the weights that the program ships."""
+"""The fitter of the trees: leave-person-out measurement, calibration, operating points, and the trees that the program
+ships."""
 
 from __future__ import annotations
 
@@ -128,11 +129,14 @@ def exported(forest: HistGradientBoostingClassifier, names: list[str], prefix: s
 
 
 def fit(work: Path, *, write: bool) -> None:
-    """Fit, measure and print; ``write`` also replaces the weights of the package and their card of figures."""
+    """Fit, measure and print; ``write`` also replaces the trees of the package.
+
+    The calibrated log odds of every candidate by trees that have not seen its person go to ``left_out.npz``.
+    """
     tables = [d | {"lesson": True} for d in load(work / "train_table")]
     tables += [d | {"lesson": False} for d in load(work / "test_table")]
     arrays: dict = {}
-    card: dict = {}
+    scores: dict = {}
     for thick in (False, True):
         prefix = "thick" if thick else "thin"
         own = [d for d in tables if d["thick"] == thick]
@@ -142,14 +146,18 @@ def fit(work: Path, *, write: bool) -> None:
         flat = [np.concatenate([d[k][d["label"] >= 0] for d in known]) for k in ("score", "label")]
         a, b = platt(*flat)
         for d in own:
+            scores[key(d)] = (a * d["score"] + b).astype(np.float32)
             d["p"] = expit(a * d["score"] + b)
         arrays |= exported(forest, names, prefix + "_", (a, b))
-        card[prefix] = report(own, (a, b))
-        print(prefix, json.dumps(card[prefix], indent=1), flush=True)
+        print(prefix, json.dumps(report(own, (a, b)), indent=1), flush=True)
+    np.savez(work / "left_out.npz", **scores)
     if write:
         np.savez_compressed(TARGET / "trees.npz", **arrays)
-        (TARGET / "weights").mkdir(exist_ok=True)
-        (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def key(table: dict) -> str:
+    """The name of a table's scores in ``left_out.npz``."""
+    return f"{'train' if table['lesson'] else 'test'}/{table['file']}"
 
 
 def report(tables: list[dict], ab: tuple[float, float]) -> dict:

@@ -11,7 +11,7 @@ from scenes import Scene
 from scipy.spatial import cKDTree
 
 from miliary_seg.detect.delineate import PSF_MM
-from miliary_seg.detect.intensity import prepare
+from miliary_seg.detect.intensity import WorkVolume, prepare
 from miliary_seg.detect.lesions import search
 from miliary_seg.detect.refine import is_thick
 from miliary_seg.detect.work_grid import work_grid
@@ -68,11 +68,16 @@ def labels(scene: Scene, position_mm: np.ndarray, radius_mm: np.ndarray) -> tupl
     return label, owner
 
 
-def rows(scene: Scene) -> dict | None:
-    """Features, labels and truth of one scene; None where the detector has nothing to say."""
+def prepared(scene: Scene) -> WorkVolume | Reason:
+    """The scene as the detector sees it."""
     affine = np.diag([*scene.spacing, 1.0])
     volume = Volume(voxels=scene.voxels, grid=Grid(shape=scene.voxels.shape, affine=affine), slice_axis=0)
-    work = prepare(volume.voxels, scene.mask, work_grid(volume, scene.mask))
+    return prepare(volume.voxels, scene.mask, work_grid(volume, scene.mask))
+
+
+def rows(scene: Scene) -> dict | None:
+    """Features, labels and truth of one scene; None where the detector has nothing to say."""
+    work = prepared(scene)
     if isinstance(work, Reason):
         return None
     found = search(work, Polarity.BRIGHT if scene.sign > 0 else Polarity.DARK)

@@ -1,0 +1,216 @@
+"""The network that looks again: pictures of doubtful candidates, fit and measurement with persons left out, weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from fit import FOLDS, TARGET, fold_of, key, load, platt, report
+from generate import restored
+from plot import reliability_diagram
+from scipy.special import expit
+from table import prepared
+from torch import nn
+from torch.nn import functional
+
+from miliary_seg.detect.network import CONTEXT_LIMIT, LEAST, context
+from miliary_seg.detect.patches import Places, pictures
+from miliary_seg.detect.work_grid import WorkGrid
+
+KERNELS = ((5, 16), (3, 32), (3, 48))
+"""Size and channels of each convolution."""
+HIDDEN, DROPPED = 48, 0.2
+EPOCHS, BATCH, RATE, DECAY, WARM = 8, 256, 5e-3, 1e-2, 0.15
+EASY, KEEP_EASY = 0.03, 0.35
+"""Of negatives that the trees find less likely than this, the share that is fitted on, weighing as much more."""
+
+
+class Judge(nn.Module):
+    """What `miliary_seg.detect.network.Network` computes, with batch normalisation and dropout for the fit."""
+
+    def __init__(self, channels: int, told: torch.Tensor) -> None:
+        super().__init__()
+        layers = []
+        for size, out in KERNELS:
+            layers.append(nn.Conv2d(channels, out, size, padding=size // 2, stride=1 if layers else 2))
+            channels = out
+        self.convolutions = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(out) for _, out in KERNELS)
+        self.hidden = nn.Linear(4 * channels + told.shape[1], HIDDEN)
+        self.output = nn.Linear(HIDDEN, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        self.trees = nn.Parameter(torch.ones(1))
+        self.register_buffer("mean", told.mean(0))
+        self.register_buffer("scale", told.std(0) + 1e-3)
+
+    def forward(self, picture: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """Log odds of (n, planes, channels, SIZE, SIZE) and context (n, columns)."""
+        n, x = len(picture), picture.flatten(0, 1)
+        for number, (layer, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = functional.relu(norm(layer(x)))
+            x = functional.max_pool2d(x, 2) if number == 1 else x
+        low, high = x.shape[2] // 2 - 1, x.shape[2] // 2 + 1
+        x = torch.cat([x.mean((2, 3)), x[:, :, low:high, low:high].mean((2, 3))], 1).reshape(n, picture.shape[1], -1)
+        known = ((told - self.mean) / self.scale).clamp(-CONTEXT_LIMIT, CONTEXT_LIMIT)
+        x = torch.cat([x.mean(1), x.amax(1), known], 1)
+        x = functional.relu(self.hidden(functional.dropout(x, DROPPED, self.training)))
+        return self.trees * told[:, 0] + self.output(x)[:, 0]
+
+
+def on_work_grid(grid: WorkGrid, ijk: np.ndarray) -> np.ndarray:
+    """Work indices (n, 3) of input indices: the inverse of ``grid.to_ijk``."""
+    zero, one = grid.to_ijk(np.zeros((1, 3)))[0], grid.to_ijk(np.ones((1, 3)))[0]
+    return ((ijk - zero) / (one - zero))[:, list(grid.axes)]
+
+
+def see(work: Path, table: dict) -> None:
+    """Add ``rows``, ``picture`` and ``told`` of the candidates that the trees of other persons do not rule out."""
+    path = work / "pictures" / f"{key(table).replace('/', '__')}.npz"
+    score, features = table["score"], dict(zip(table["names"], table["X"].T.astype(float), strict=True))
+    table["rows"] = rows = np.flatnonzero(expit(score) > LEAST[table["thick"]])
+    table["told"] = context({name: values[rows] for name, values in features.items()}, score[rows])
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        scene = restored(work / f"{key(table)}.npz")
+        volume = prepared(scene)
+        places = Places(
+            index=on_work_grid(volume.grid, table["pos"][rows] / np.array(scene.spacing)),
+            radius_mm=table["radius"][rows].astype(float),
+            sign=np.full(len(rows), scene.sign),
+            level=features["surround_value"][rows],
+            contrast=features["contrast"][rows],
+        )
+        order, seen = [], []
+        for pixel, some in places.jobs():
+            picture = pictures(volume.voxels, volume.spacing_mm, places.where(some), pixel, table["thick"])
+            order.append(some)
+            seen.append(np.moveaxis(picture, -1, 2).astype(np.float16))
+        place = np.argsort(np.concatenate(order)) if order else np.zeros(0, int)
+        np.savez(path, rows=rows, picture=np.concatenate(seen)[place] if seen else np.zeros(0))
+    with np.load(path) as stored:
+        if not np.array_equal(stored["rows"], rows):
+            raise SystemExit(f"{path} shows other candidates: remove its folder and run again")
+        table["picture"] = stored["picture"]
+
+
+def varied(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A batch turned and mirrored, a little brighter or darker, with a little noise."""
+    turn = rng.integers(8)
+    picture = picture.flip(3) if turn & 1 else picture
+    picture = picture.flip(4) if turn & 2 else picture
+    picture = picture.transpose(3, 4) if turn & 4 else picture
+    gain, shift = (torch.from_numpy(rng.normal(0, sd, (len(picture), 1, 1, 1, 1))).float() for sd in (0.08, 0.05))
+    return picture * gain.exp() + shift + torch.randn_like(picture) * float(rng.choice([0, 0, 0.05, 0.1]))
+
+
+def examples(tables: list[dict], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Pictures, context, labels and weights of what is fitted on."""
+    every = []
+    for d in tables:
+        y = d["label"][d["rows"]]
+        share = np.where((y == 0) & (expit(d["told"][:, 0]) < EASY), KEEP_EASY, 1.0)
+        keep = np.flatnonzero((y >= 0) & (rng.random(len(y)) < share))
+        columns = d["picture"][keep], d["told"][keep], y[keep] == 1, 1 / share[keep]
+        if len(keep):
+            every.append((*columns[:2], *(q.astype(np.float32) for q in columns[2:])))
+    return tuple(np.concatenate(column) for column in zip(*every, strict=True))
+
+
+def taught(tables: list[dict]) -> Judge:
+    """A network on these tables."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    picture, *others = examples(tables, rng)
+    told, label, weight = (torch.from_numpy(q) for q in others)
+    net = Judge(picture.shape[2], told).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * (len(picture) // BATCH)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1, pct_start=WARM)
+    start = time.time()
+    for epoch in range(EPOCHS):
+        order, total = rng.permutation(len(picture)), 0.0
+        for first in range(0, len(order) - BATCH + 1, BATCH):
+            k = order[first : first + BATCH]
+            seen = varied(torch.from_numpy(picture[k].astype(np.float32)), rng)
+            with torch.autocast("cpu", torch.bfloat16):
+                answer = net(seen, told[k])
+            loss = functional.binary_cross_entropy_with_logits(answer.float(), label[k], weight=weight[k])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            plan.step()
+            total += float(loss.detach())
+        print(epoch, len(order), f"{total * BATCH / len(order):.4f} {time.time() - start:.0f} s", flush=True)
+    return net.eval()
+
+
+def judged_by(net: Judge, table: dict) -> np.ndarray:
+    """Log odds of all candidates of a table: the network's where it looks."""
+    score = table["score"].copy()
+    with torch.no_grad():
+        for first in range(0, len(table["rows"]), 512):
+            part = slice(first, first + 512)
+            picture = torch.from_numpy(table["picture"][part].astype(np.float32))
+            score[table["rows"][part]] = net(picture, torch.from_numpy(table["told"][part])).numpy()
+    return score
+
+
+def exported(net: Judge, prefix: str, ab: tuple[float, float]) -> dict:
+    """The network as plain arrays; batch normalisation and calibration are folded into its weights."""
+    out = {}
+    for n, (layer, norm) in enumerate(zip(net.convolutions, net.norms, strict=True)):
+        gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        out[f"kernel{n}"] = (layer.weight * gain[:, None, None, None]).permute(2, 3, 1, 0)
+        out[f"bias{n}"] = (layer.bias - norm.running_mean) * gain + norm.bias
+    out |= {"mean": net.mean, "scale": net.scale, "hidden": net.hidden.weight.T, "hidden_bias": net.hidden.bias}
+    out |= {"output": net.output.weight[0] * ab[0], "output_bias": net.output.bias[0] * ab[0] + ab[1]}
+    out["trees"] = net.trees[0] * ab[0]
+    return {prefix + k: v.detach().numpy().astype(np.float32) for k, v in out.items()}
+
+
+def fit_networks(work: Path, *, write: bool) -> None:
+    """Fit, measure and print; ``write`` also replaces the weights of the package and the card of figures."""
+    tables = [d | {"lesson": True} for d in load(work / "train_table")]
+    tables += [d | {"lesson": False} for d in load(work / "test_table")]
+    arrays: dict = {}
+    card: dict = {}
+    with np.load(work / "left_out.npz") as scores:
+        for d in tables:
+            d["score"] = scores[key(d)].astype(float)
+    for thick in (False, True):
+        prefix = "thick" if thick else "thin"
+        own = [d for d in tables if d["thick"] == thick]
+        card[prefix], part = _fit_one(work, own, prefix)
+        arrays |= part
+        print(prefix, json.dumps(card[prefix], indent=1), flush=True)
+    if write:
+        np.savez_compressed(TARGET / "network.npz", **arrays)
+        (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        reliability_diagram({k: card[k]["calibration"] for k in card}, TARGET.parents[1] / "docs/images")
+
+
+def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict]:
+    """Card of figures and weights for one kind of slices."""
+    for d in own:
+        see(work, d)
+        d["p"] = expit(d["score"])
+    alone = report(own, (1.0, 0.0))
+    lessons = [d for d in own if d["lesson"]]
+    for fold in (*range(len(FOLDS)), -1):
+        net = taught([d for d in lessons if fold_of(d) != fold])
+        for d in own:
+            if fold_of(d) == fold:
+                d["judged"] = judged_by(net, d)
+    known = [d for d in own if fold_of(d) >= 0]
+    use = [d["rows"][d["label"][d["rows"]] >= 0] for d in known]
+    ab = platt(*[np.concatenate([d[k][q] for d, q in zip(known, use, strict=True)]) for k in ("judged", "label")])
+    for d in own:
+        d["judged"][d["rows"]] = ab[0] * d["judged"][d["rows"]] + ab[1]
+        d["p"] = expit(d["judged"])
+    card = report(own, ab)
+    card["trees_alone"] = {k: alone[k] for k in ("recall", "high", "balanced", "specific", "calibration")}
+    return card, exported(net, prefix + "_", ab)
