@@ -39,10 +39,13 @@ class AffineFit:
         return affine_matrix(self.parameters)
 
 
-def fit_affine(scan: WorkingScan, points: TemplatePoints, start: Float64Array) -> AffineFit | None:
+def fit_affine(
+    scan: WorkingScan, brain_scan: WorkingScan, points: TemplatePoints, start: Float64Array
+) -> AffineFit | None:
     """Best affine near a start of twelve parameters; None where hardly any of the brain is in view.
 
-    The points used are those inside the scan at the start, so that the fit cannot gain by pushing the brain out.
+    ``scan`` has the head's grey levels, ``brain_scan`` the brain's (for MR they are one). The points used are those
+    inside the scan at the start, so that the fit cannot gain by pushing the brain out.
     """
     inside = scan.contains(scan.to_ijk(apply(affine_matrix(start), points.positions_mm)))
     used = points.only(inside)
@@ -50,24 +53,30 @@ def fit_affine(scan: WorkingScan, points: TemplatePoints, start: Float64Array) -
     if in_brain.sum() < MIN_BRAIN_POINTS:
         return None
     homogeneous = np.vstack([used.positions_mm, np.ones(used.classes.size)])
+    brain_classes, brain_places = used.classes[in_brain], homogeneous[:, in_brain]
 
     def cost(parameters: Float64Array) -> tuple[float, Float64Array]:
-        levels, gradient = scan.sample_with_gradient(affine_matrix(parameters)[:3] @ homogeneous)
+        matrix = affine_matrix(parameters)[:3]
+        levels, gradient = scan.sample_with_gradient(matrix @ homogeneous)
+        inner, inner_gradient = levels[in_brain], gradient[:, in_brain]
+        if brain_scan is not scan:
+            inner, inner_gradient = brain_scan.sample_with_gradient(matrix @ brain_places)
         head, slope = mutual_information_slope(levels, used.classes, used.n_classes)
-        brain, brain_slope = mutual_information_slope(levels[in_brain], used.classes[in_brain], used.n_tissues)
-        slope[in_brain] += BRAIN_WEIGHT * brain_slope
+        brain, brain_slope = mutual_information_slope(inner, brain_classes, used.n_tissues)
         by_matrix = (gradient * slope) @ homogeneous.T
+        by_matrix += BRAIN_WEIGHT * (inner_gradient * brain_slope) @ brain_places.T
         uphill = (affine_jacobian(parameters) * by_matrix).sum(axis=(1, 2))
         penalty, penalty_slope = size_penalty(parameters[6:9] * UNIT)
         uphill[6:9] -= SIZE_WEIGHT * penalty_slope * UNIT
         return SIZE_WEIGHT * penalty - head - BRAIN_WEIGHT * brain, -uphill
 
     parameters, value = descend(cost, start, iterations=ITERATIONS, line_steps=15)
-    levels = scan.sample(affine_matrix(parameters)[:3] @ homogeneous)
+    matrix = affine_matrix(parameters)[:3]
+    levels, inner = scan.sample(matrix @ homogeneous), brain_scan.sample(matrix @ brain_places)
     return AffineFit(
         parameters=parameters,
         score=-value,
         head_information=mutual_information(levels, used.classes, used.n_classes),
-        brain_information=mutual_information(levels[in_brain], used.classes[in_brain], used.n_tissues),
+        brain_information=mutual_information(inner, brain_classes, used.n_tissues),
         share_in_view=float(inside.mean()),
     )

@@ -21,6 +21,8 @@ OPENING_MM = 2.5
 """Cuts bridges of dura and fat."""
 CLOSING_MM = 5.0
 """Fills sulci."""
+HOLE_MM2 = 100.0
+"""Smaller holes in a slice are filled: bright fluid or vessels between folds of cortex (docs/compartments.md)."""
 SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.4
 """Gaussian and the level it is cut at: lower than one half, so that the outermost half voxel of cortex stays in."""
 CT_TISSUE_HU = (12.0, 120.0)
@@ -92,9 +94,25 @@ def _refined(tissue: BoolArray, outside: Float32Array, spacing_mm: Float64Array)
     mask = _largest(eroded(mask, OPENING_MM, spacing_mm))
     mask = dilated(mask, OPENING_MM, spacing_mm)
     mask = eroded(dilated(mask, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
+    mask |= _small_holes(mask, spacing_mm)
     smooth = ndi.gaussian_filter(mask.astype(np.float32), SMOOTHING_MM / spacing_mm, truncate=2.5)
     rounded: BoolArray = (smooth > SMOOTHING_LEVEL)[3:-3, 3:-3, 3:-3] & (outside < BAND_MM)
     return rounded
+
+
+def _small_holes(mask: BoolArray, spacing_mm: Float64Array) -> BoolArray:
+    """Gaps of less than ``HOLE_MM2`` that the mask surrounds within a slice of the plane with the finest voxels."""
+    across = 2 - int(np.argmax(spacing_mm[::-1]))
+    in_plane = ndi.generate_binary_structure(3, 1)
+    in_plane[tuple(slice(None, None, 2) if axis == across else 1 for axis in range(3))] = False
+    gaps, _ = ndi.label(~mask, structure=in_plane)
+    size_mm2 = np.bincount(gaps.ravel()) * float(np.prod(np.delete(spacing_mm, across)))
+    small = size_mm2 < HOLE_MM2
+    small[0] = False
+    for axis in {0, 1, 2} - {across}:
+        small[gaps.take([0, -1], axis)] = False  # open to the outside of the scan
+    holes: BoolArray = small[gaps]
+    return holes
 
 
 def _tissue_range(voxels: Float32Array, outside_mm: Float32Array, values: TissueValues | None) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from miliary_seg.locate.atlas import template_points
 from miliary_seg.locate.deform import BENDING_WEIGHT, Deformation, fit_deformation, no_deformation
 from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
+from miliary_seg.locate.shading import flattened
 from miliary_seg.locate.signs import inner_signs
 from miliary_seg.locate.transform import affine_matrix, distance_mm, from_pose, tilt_deg
 from miliary_seg.locate.working_scan import (
@@ -50,7 +51,11 @@ class Resolutions:
     """One scan at the resolutions that the steps work on."""
 
     fine: WorkingScan
+    """2 mm, the brain's grey levels."""
+    medium_brain: WorkingScan
+    """4 mm, the brain's grey levels; for MR the same as ``medium``."""
     medium: WorkingScan
+    """4 mm, the head's grey levels."""
     coarse: WorkingScan
     coarse_blocks: Blocks
     is_ct: bool
@@ -60,14 +65,16 @@ def resolutions(blocks: Blocks, is_ct: bool) -> Resolutions:
     """Block means of about 2, 4 and 8 mm (4 mm where slices are thick and the head would be lost) as grey levels."""
     fine = blocks.windowed(HEAD_WINDOW_HU) if is_ct else blocks
     fine = fine.coarser(2.0)
-    brain = blocks.windowed(BRAIN_WINDOW_HU).coarser(2.0) if is_ct else fine
+    brain = blocks.without_bone().windowed(BRAIN_WINDOW_HU).coarser(2.0) if is_ct else fine
     medium = fine.coarser(4.0)
     coarse = medium.coarser(8.0)
     scale = ct_grey_scale(HEAD_WINDOW_HU) if is_ct else mr_grey_scale(medium)
     brain_scale: GreyScale = ct_grey_scale(BRAIN_WINDOW_HU) if is_ct else scale
+    medium_scan = scale.scan(medium)
     return Resolutions(
         fine=brain_scale.scan(brain),
-        medium=scale.scan(medium),
+        medium_brain=brain_scale.scan(brain.coarser(4.0)) if is_ct else medium_scan,
+        medium=medium_scan,
         coarse=scale.scan(coarse),
         coarse_blocks=coarse,
         is_ct=is_ct,
@@ -95,21 +102,22 @@ def align(scan: Resolutions) -> Alignment | None:
     if centre is None:
         return None
     poses = search_pose(scan.coarse, centre)
-    fits = fit_near_ties(scan.medium, poses)
+    fits = fit_near_ties(scan, poses)
     return Alignment(poses=poses, fits=fits, best=max(fits, key=lambda fit: fit.score)) if fits else None
 
 
 def completed(scan: Resolutions, aligned: Alignment, deform: bool) -> Fit:
     """Deform on top of the best affine fit, and measure how good the whole is."""
     matrix = aligned.best.matrix
+    fine = scan.fine if scan.is_ct else flattened(scan.fine, scan.medium, matrix)
     deformation = no_deformation()
     if deform:
-        deformation = fit_deformation(scan.fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
-    figures = _figures(scan, aligned, deformation)
+        deformation = fit_deformation(fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
+    figures = inner_signs(fine, matrix, deformation) | _figures(scan, aligned, deformation)
     return Fit(matrix=matrix, deformation=deformation, score=aligned.best.score, figures=figures)
 
 
-def fit_near_ties(scan: WorkingScan, poses: list[Pose]) -> list[AffineFit]:
+def fit_near_ties(scan: Resolutions, poses: list[Pose]) -> list[AffineFit]:
     """Affine fits from the best pose and from others that fit almost as well somewhere else."""
     points = template_points(4, AFFINE_POINT_SHARE)
     fits: list[AffineFit] = []
@@ -121,7 +129,7 @@ def fit_near_ties(scan: WorkingScan, poses: list[Pose]) -> list[AffineFit]:
         if any(distance_mm(matrix, other) < DIFFERENT_MM for other in followed):
             continue
         followed.append(matrix)
-        fit = fit_affine(scan, points, from_pose(pose.parameters))
+        fit = fit_affine(scan.medium, scan.medium_brain, points, from_pose(pose.parameters))
         if fit is not None:
             fits.append(fit)
     return fits
@@ -132,7 +140,7 @@ def _figures(scan: Resolutions, aligned: Alignment, deformation: Deformation) ->
     others = [fit.score for fit in aligned.fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
     scales = np.exp(best.parameters[6:9] * 0.02)
     points = template_points(4, AFFINE_POINT_SHARE)
-    return inner_signs(scan.fine, matrix, deformation) | {
+    return {
         "pose_normalized_mutual_information": aligned.poses[0].score,
         "head_normalized_mutual_information": normalized_mutual_information(scan.medium, points, matrix),
         "head_mutual_information_nats": best.head_information,

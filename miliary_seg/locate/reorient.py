@@ -50,10 +50,12 @@ def quarter_turns() -> list[Float64Array]:
 
 def turned(scan: Resolutions, turn: Float64Array) -> Resolutions:
     """The same voxels in a turned world."""
+    medium = _turned_scan(scan.medium, turn)
     return replace(
         scan,
         fine=_turned_scan(scan.fine, turn),
-        medium=_turned_scan(scan.medium, turn),
+        medium_brain=medium if scan.medium_brain is scan.medium else _turned_scan(scan.medium_brain, turn),
+        medium=medium,
         coarse=_turned_scan(scan.coarse, turn),
         coarse_blocks=Blocks(voxels=scan.coarse_blocks.voxels, affine=turn @ scan.coarse_blocks.affine),
     )

@@ -9,12 +9,12 @@ import numpy as np
 from miliary_seg.domain.reason import Reason
 
 COEFFICIENTS = {
-    "tentorium_mutual_information_nats": 0.70,
-    "brain_mutual_information_nats": 2.33,
-    "deep_mutual_information_nats": 1.13,
+    "tentorium_mutual_information_nats": 0.90,
+    "brain_mutual_information_nats": 2.42,
+    "deep_mutual_information_nats": 2.02,
 }
 """Slope of the log odds per natural logarithm of each information (fitted; docs/compartments.md, "Trust")."""
-INTERCEPT = 9.84
+INTERCEPT = 12.40
 FLOOR_NATS = 0.01
 RUNNER_UP_SLOPE = -3.45
 """As the runner-up ratio goes from ``RUNNER_UP_FROM`` to 1: a brain fits in one place, a ball in many."""

@@ -17,7 +17,10 @@ N_BINS = 24
 HEAD_WINDOW_HU = (-60.0, 110.0)
 """CT window for pose and affine fit: fat, brain and bone stay apart."""
 BRAIN_WINDOW_HU = (-5.0, 70.0)
-"""CT window for the deformable fit: fluid, grey and white matter (1.8 to 1.4 % wrong voxels)."""
+"""CT window for what is read within the brain: fluid, grey and white matter (1.8 to 1.4 % wrong voxels)."""
+BONE_HU = 80.0
+"""Clotted blood reaches 80 HU, bone starts above. Bone counts as air within the brain's window: bright, it ties the
+brain's surface to the skull, and where fluid lies between (atrophy) the tentorium is dragged along."""
 FOREGROUND_SHARE = 0.12
 """Intensities above this share of the range count as foreground."""
 SHADING_MM = 30.0
@@ -51,6 +54,10 @@ class Blocks:
     def windowed(self, window: tuple[float, float]) -> Blocks:
         """Intensities clipped to a window."""
         return Blocks(voxels=np.clip(self.voxels, *window), affine=self.affine)
+
+    def without_bone(self) -> Blocks:
+        """CT with bone as dark as air."""
+        return Blocks(voxels=np.where(self.voxels > BONE_HU, BRAIN_WINDOW_HU[0], self.voxels), affine=self.affine)
 
 
 def _thinned(voxels: Float32Array, axis: int, factor: int) -> Float32Array:
@@ -151,7 +158,7 @@ class GreyScale:
         """
         levels = (blocks.voxels - np.float32(self.low)) * np.float32((N_BINS - 1) / max(self.high - self.low, 1e-9))
         if self.gain is not None:
-            levels *= _resampled(self.gain, blocks)
+            levels *= resampled(self.gain, blocks)
             levels *= np.float32((N_BINS - 1) / max(_top(levels), 1e-6))
         np.clip(levels, 0, N_BINS - 1, out=levels)
         pad = [(0, 1 if n == 1 else 0) for n in levels.shape]
@@ -195,7 +202,7 @@ def _top(levels: Float32Array) -> float:
     return float(np.percentile(foreground, 99.5)) if foreground.size else float(N_BINS - 1)
 
 
-def _resampled(field: Blocks, target: Blocks) -> Float32Array:
+def resampled(field: Blocks, target: Blocks) -> Float32Array:
     """A smooth field at the blocks of the same scan at another resolution (axes run alike), shape of the target."""
     to_field = inverse(field.affine) @ target.affine
     weights = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.locate.brain_mask import refined_mask
+from miliary_seg.locate.brain_mask import HOLE_MM2, _small_holes, refined_mask
 from miliary_seg.locate.deform import no_deformation
 from miliary_seg.locate.tissue import TissueValues, tissue_values
 
@@ -31,6 +31,21 @@ def head(outside, *, brain, fluid, skull=20.0):
     return (
         np.select(parts, [brain, fluid, skull, 1.5 * brain], 0) + rng.normal(0, 0.05 * brain, outside.shape)
     ).astype(np.float32)
+
+
+@pytest.mark.parametrize(("spacing", "across"), [((1.0, 1.0, 1.0), 2), ((0.8, 0.8, 4.0), 2), ((5.0, 0.9, 0.9), 0)])
+def test_small_gaps_within_a_slice_are_holes_and_large_ones_and_the_outside_are_not(spacing, across):
+    spacing = np.array(spacing)
+    mask = np.ones((44, 44, 44), bool)
+    mask[0], mask[:, 0], mask[:, :, 0] = False, False, False
+    planes = np.moveaxis(mask, across, 0)
+    pixel = np.prod(np.delete(spacing, across))
+    small, large = (int(np.sqrt(HOLE_MM2 / pixel) + change) for change in (-1, 2))
+    planes[5:30, 5 : 5 + small, 5 : 5 + small] = False  # a tunnel through many slices
+    planes[5:30, 25 : 25 + large, 25 : 25 + large] = False
+    expected = np.zeros_like(mask)
+    np.moveaxis(expected, across, 0)[5:30, 5 : 5 + small, 5 : 5 + small] = True
+    assert np.array_equal(_small_holes(mask, spacing), expected)
 
 
 @pytest.mark.parametrize(("fluid", "modality"), [(30.0, "MR"), (250.0, "MR"), (8.0, "CT")])

@@ -11,6 +11,7 @@ from scipy import ndimage as ndi
 
 from miliary_seg.domain.grid import Grid
 from miliary_seg.locate import deform
+from miliary_seg.locate.affine_fit import fit_affine
 from miliary_seg.locate.atlas import load_atlas, template_points
 from miliary_seg.locate.canonical import CanonicalView
 from miliary_seg.locate.morphology import dilated, eroded
@@ -20,7 +21,9 @@ from miliary_seg.locate.mutual_information import (
     normalized_mutual_information,
     unbiased_information,
 )
+from miliary_seg.locate.shading import flattened
 from miliary_seg.locate.transform import (
+    CENTRE_MNI_MM,
     affine_jacobian,
     affine_matrix,
     distance_mm,
@@ -30,6 +33,7 @@ from miliary_seg.locate.transform import (
     tilt_deg,
 )
 from miliary_seg.locate.working_scan import (
+    BRAIN_WINDOW_HU,
     N_BINS,
     Blocks,
     ct_grey_scale,
@@ -99,6 +103,55 @@ def test_shading_is_flattened(rng):
     assert abs(dark[1] / dark[0] - 1) < 0.5 * abs(raw[1] / raw[0] - 1)
     assert levels.max() <= N_BINS - 1
     assert levels.min() >= 0
+
+
+def as_scan(voxels, step_mm):
+    """Grey levels as they are, MNI mm as world."""
+    affine = np.diag([step_mm, step_mm, step_mm, 1.0])
+    affine[:3, 3] = load_atlas().affine[:3, 3]
+    return ct_grey_scale((0.0, N_BINS - 1.0)).scan(Blocks(voxels=voxels.astype(np.float32), affine=affine))
+
+
+def test_shading_within_the_brain_is_taken_out_and_its_levels_spread():
+    atlas = load_atlas()
+    shading = np.linspace(0.7, 1.4, atlas.t1.shape[0])[:, None, None]
+    dim = (4 + 6 * atlas.t1) * atlas.brain * shading
+    flat = flattened(as_scan(dim, 2.0), as_scan(dim[::2, ::2, ::2], 4.0), np.eye(4))
+    deep = atlas.outside_mm < -6
+    white = deep & (atlas.t1 > 0.85)
+    left, right = white & (np.arange(len(dim)) < 30)[:, None, None], white & (np.arange(len(dim)) > 48)[:, None, None]
+    before, after = ((x[right].mean() - x[left].mean()) / x[deep].std() for x in (dim, flat.levels))
+    assert abs(after) < 0.5 * abs(before)
+    span = np.ptp(np.percentile(flat.levels[deep], [3, 97]))
+    assert span > 1.5 * np.ptp(np.percentile(dim[deep], [3, 97]))
+    assert flat.levels.min() >= 0
+    assert flat.levels.max() <= N_BINS - 1
+    assert flat.shape == dim.shape
+
+
+def test_a_scan_without_brain_in_view_keeps_its_levels():
+    noise = as_scan(np.full((20, 20, 1), 7.0), 4.0)
+    away = affine_matrix(np.array([900.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
+    assert flattened(noise, noise, away) is noise
+
+
+def test_bone_is_as_dark_as_air_within_the_brain_and_blood_is_not():
+    blocks = Blocks(voxels=np.array([[[-900.0, 6, 30, 75, 300]]], np.float32), affine=np.eye(4))
+    seen = blocks.without_bone().windowed(BRAIN_WINDOW_HU).voxels.ravel()
+    assert seen.tolist() == [-5, 6, 30, 70, -5]
+
+
+def test_the_affine_fit_reads_the_brain_in_its_own_grey_levels():
+    atlas = load_atlas()
+    levels = np.where(atlas.brain, 3 + 18 * atlas.t1, 0)[::2, ::2, ::2]
+    brain, blank = as_scan(levels, 4.0), as_scan(np.zeros_like(levels), 4.0)
+    points = template_points(4, 0.5)
+    start = np.zeros(12)
+    start[:3] = CENTRE_MNI_MM + 2.5
+    fit = fit_affine(blank, brain, points, start)
+    assert np.abs(fit.parameters[:3] - CENTRE_MNI_MM).max() < 0.6
+    assert fit.head_information < 0.01
+    assert fit.brain_information > 0.5
 
 
 def test_grey_scale_of_nothing():

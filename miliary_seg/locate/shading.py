@@ -1,0 +1,90 @@
+"""Shading of MR coils within the brain, once the affine fit says which tissue lies where.
+
+Before the fit, shading can only be guessed from the head as a whole (``working_scan``). After it, each voxel of the
+brain has a tissue class, and what a class looks like here or there in the brain is shading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage as ndi
+
+from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.volume import Float32Array
+from miliary_seg.locate.atlas import grid_points, load_atlas, tissue_classes
+from miliary_seg.locate.transform import inverse
+from miliary_seg.locate.working_scan import N_BINS, Blocks, WorkingScan, resampled
+
+SHADING_MM = 20.0
+"""Width of the Gaussian (docs/compartments.md, "Constants")."""
+DEPTH_MM = 3.0
+"""Only tissue deeper than this counts: at the surface an affine fit mixes fluid and bone with cortex."""
+N_CLASSES, CLASS_RANGE = 12, (0.3, 0.95)
+"""Steps of the template's T1 intensity, as coarse as the fit."""
+RATIOS = (0.5, 2.0)
+"""A voxel's ratio to its class is held within these: a bright lesion is not shading."""
+PRIOR_SHARE = 0.02
+"""Where less brain than this is near, the gain goes to one."""
+BRAIN_PERCENTILES = (3.0, 97.0)
+"""The brain's grey levels are spread over these, with a tenth of the range to spare on either side."""
+MIN_VOXELS = 100
+
+
+def flattened(fine: WorkingScan, medium: WorkingScan, matrix: Float64Array) -> WorkingScan:
+    """The fine MR scan with shading within the brain taken out, its levels spread over the brain's own range.
+
+    ``medium`` is the same scan at about 4 mm, ``matrix`` carries MNI mm to scan mm.
+    """
+    classes = _classes(medium, matrix)
+    levels = medium.levels[tuple(slice(0, n) for n in medium.shape)]
+    inside = (classes >= 0) & (levels > 1)
+    if inside.sum() < MIN_VOXELS:
+        return fine
+    gain = _gain(levels, classes, inside, medium)
+    low, high = np.percentile((levels * gain.voxels)[inside], BRAIN_PERCENTILES)
+    spare = 0.1 * (high - low)
+    if not spare > 0:
+        return fine
+    ours = Blocks(voxels=fine.levels[tuple(slice(0, n) for n in fine.shape)], affine=fine.affine)
+    spread = ours.voxels * resampled(gain, ours) - np.float32(low - spare)
+    spread *= np.float32((N_BINS - 1) / (high - low + 2 * spare))
+    np.clip(spread, 0, N_BINS - 1, out=spread)
+    pad = [(0, m - n) for m, n in zip(fine.levels.shape, fine.shape, strict=True)]
+    return replace(fine, levels=np.ascontiguousarray(np.pad(spread, pad, mode="edge")))
+
+
+def _classes(scan: WorkingScan, matrix: Float64Array) -> NDArray[np.intp]:
+    """Tissue class of each voxel of the scan, -1 outside of the brain's inside, shape as ``scan.shape``."""
+    template = _template_classes()
+    atlas = load_atlas()
+    to_atlas = inverse(atlas.affine) @ inverse(matrix) @ scan.affine
+    places = np.rint(grid_points(scan.shape, to_atlas)).astype(np.intp)
+    inside = ((places >= 0) & (places < np.array(template.shape)[:, None])).all(axis=0)
+    classes = np.full(inside.size, -1, np.intp)
+    i, j, k = places[:, inside]
+    classes[inside] = template[i, j, k]
+    return classes.reshape(scan.shape)
+
+
+@lru_cache(maxsize=1)
+def _template_classes() -> NDArray[np.intp]:
+    atlas = load_atlas()
+    classes = tissue_classes(ndi.gaussian_filter(atlas.t1, 0.8), N_CLASSES, CLASS_RANGE)
+    classes[atlas.outside_mm > -DEPTH_MM] = -1
+    return classes
+
+
+def _gain(levels: Float32Array, classes: NDArray[np.intp], inside: NDArray[np.bool_], scan: WorkingScan) -> Blocks:
+    """Factor that undoes shading: one over the smoothed ratio of each voxel to the mean of its class."""
+    counts = np.bincount(classes[inside], minlength=N_CLASSES)
+    mean = np.bincount(classes[inside], levels[inside], N_CLASSES) / np.maximum(counts, 1)
+    ratio = np.zeros(levels.shape, np.float32)
+    ratio[inside] = np.clip(levels[inside] / np.maximum(mean[classes[inside]], 0.5), *RATIOS)
+    sigma = SHADING_MM / scan.spacing_mm
+    local = ndi.gaussian_filter(ratio, sigma, truncate=3) + PRIOR_SHARE
+    density = ndi.gaussian_filter(inside.astype(np.float32), sigma, truncate=3) + PRIOR_SHARE
+    return Blocks(voxels=density / local, affine=scan.affine)
