@@ -30,14 +30,27 @@ DEEP_MM = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DistanceMaps:
-    """Signed distances in mm of the scan, on its grid, shape (i, j, k)."""
+    """Signed distances in mm of the scan, kept on a coarse lattice; each map of the whole grid is made when asked for.
 
-    midline_mm: Float32Array
-    """Negative on the left."""
-    tentorium_mm: Float32Array
-    """Negative above."""
-    outside_mm: Float32Array
-    """Positive outside the atlas's brain surface as carried into the scan."""
+    Three maps of a large scan at once would be most of the memory that this package needs.
+    """
+
+    _midline: Float32Array
+    _tentorium: Float32Array
+    _outside: Float32Array
+    _weights: list[Float32Array]
+
+    def midline_mm(self) -> Float32Array:
+        """Negative on the left, shape (i, j, k) of the scan."""
+        return tensor_product(self._midline, self._weights)
+
+    def tentorium_mm(self) -> Float32Array:
+        """Negative above, shape (i, j, k) of the scan."""
+        return tensor_product(self._tentorium, self._weights)
+
+    def outside_mm(self) -> Float32Array:
+        """Positive outside the atlas's brain surface as carried into the scan, shape (i, j, k) of the scan."""
+        return tensor_product(self._outside, self._weights)
 
 
 def distance_maps(
@@ -54,17 +67,17 @@ def distance_maps(
     place = to_template(grid_points(tuple(counts), lattice_affine), matrix, deformation)
     atlas = load_atlas()
     ijk = apply(inverse(atlas.affine), place)
-    weights = [linear_weights(np.arange(n) / step, m) for n, step, m in zip(shape, steps, counts, strict=True)]
     scale = float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
 
-    def carried(values: Float64Array | Float32Array) -> Float32Array:
-        coarse = (values * scale).astype(np.float32).reshape(counts)
-        return tensor_product(coarse, weights)
+    def scaled(values: Float64Array | Float32Array) -> Float32Array:
+        coarse: Float32Array = (values * scale).astype(np.float32).reshape(counts)
+        return coarse
 
     return DistanceMaps(
-        midline_mm=carried(place[0]),
-        tentorium_mm=carried(ndi.map_coordinates(atlas.tentorium_mm, ijk, order=1, mode="nearest")),
-        outside_mm=carried(ndi.map_coordinates(atlas.outside_mm, ijk, order=1, mode="nearest")),
+        _midline=scaled(place[0]),
+        _tentorium=scaled(ndi.map_coordinates(atlas.tentorium_mm, ijk, order=1, mode="nearest")),
+        _outside=scaled(ndi.map_coordinates(atlas.outside_mm, ijk, order=1, mode="nearest")),
+        _weights=[linear_weights(np.arange(n) / step, m) for n, step, m in zip(shape, steps, counts, strict=True)],
     )
 
 

@@ -77,15 +77,16 @@ def _located(
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
     fit = found.fit
     maps = distance_maps(canonical.shape, canonical.affine, fit.matrix, fit.deformation)
-    stripped = is_stripped(voxels, maps.outside_mm)
+    outside = maps.outside_mm()
+    stripped = is_stripped(voxels, outside)
     if mask is not None:
         brain = np.asarray(mask, dtype=bool)
     elif stripped:
-        brain = canonical.back(stripped_mask(voxels, maps.outside_mm))
+        brain = canonical.back(stripped_mask(voxels, outside))
     else:
         values = None if is_ct else tissue_values(voxels, canonical.affine, fit.matrix, fit.deformation)
-        refined = refined_mask(voxels, canonical.affine, maps.outside_mm, is_ct=is_ct, values=values)
-        brain = canonical.back(refined)
+        brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
+    del outside
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
 
@@ -123,7 +124,7 @@ def _assembled(
     maps: DistanceMaps,
     quality: tuple[Coverage, Registration],
 ) -> Location:
-    midline, tentorium = canonical.back(maps.midline_mm), canonical.back(maps.tentorium_mm)
+    midline, tentorium = canonical.back(maps.midline_mm()), canonical.back(maps.tentorium_mm())
     labels = np.where(tentorium > 0, np.uint8(3), np.uint8(1))
     labels += midline >= 0
     labels *= brain
