@@ -86,10 +86,10 @@ class Threshold:
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
     ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.95),
-    ("balanced", False): Threshold(probability=0.22, recall=0.89, false_positives_per_slice=0.45),
+    ("balanced", False): Threshold(probability=0.30, recall=0.88, false_positives_per_slice=0.29),
     ("specific", False): Threshold(probability=0.51, recall=0.84, false_positives_per_slice=0.09),
     ("high", True): Threshold(probability=0.10, recall=0.73, false_positives_per_slice=0.99),
-    ("balanced", True): Threshold(probability=0.20, recall=0.68, false_positives_per_slice=0.34),
+    ("balanced", True): Threshold(probability=0.25, recall=0.66, false_positives_per_slice=0.25),
     ("specific", True): Threshold(probability=0.39, recall=0.63, false_positives_per_slice=0.10),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
