@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from fit import FOLDS, TARGET, fold_of, key, load, platt, report
 from generate import restored
-from plot import reliability_diagram
+from plot import limits, reliability_diagram
 from scipy.special import expit
 from table import prepared
 from torch import nn
@@ -190,7 +190,9 @@ def fit_networks(work: Path, *, write: bool) -> None:
     if write:
         np.savez_compressed(TARGET / "network.npz", **arrays)
         (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        reliability_diagram({k: card[k]["calibration"] for k in card}, TARGET.parents[1] / "docs/images")
+        images = TARGET.parents[1] / "docs/images"
+        limits(images)
+        reliability_diagram({k: card[k]["calibration"] for k in card}, images)
 
 
 def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict]:

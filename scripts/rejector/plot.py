@@ -54,8 +54,8 @@ def limits(folder: Path) -> None:
     """
     from PIL import Image, ImageDraw
 
-    lesions = replace(phantom.preset("vessel-rich").lesions, count=300, diameter_mm=(3.0, 5.0), contrast=(10.0, 17.0))
-    scanner = replace(phantom.preset("vessel-rich").scanner, pixel_mm=0.9, thickness_mm=0.9, noise=0.03)
+    lesions = replace(phantom.preset("vessel-rich").lesions, count=300, diameter_mm=(3.0, 5.0), contrast=(10.0, 14.0))
+    scanner = replace(phantom.preset("vessel-rich").scanner, pixel_mm=0.9, thickness_mm=0.9, noise=0.01)
     made = phantom.make(replace(phantom.preset("vessel-rich"), lesions=lesions, scanner=scanner), seed=3)
     found = find(made.volume, made.brain_mask)
     place = np.array([c.centroid_ras_mm for c in found.candidates])

@@ -106,12 +106,13 @@ def rows(scene: Scene) -> dict | None:
 
 
 def measure(work: Path) -> None:
-    """Write the table of every stored scene that has none."""
+    """Write the table of every stored scene that has none, or one that is older than the scene."""
     for kind in ("test", "train"):
         (work / f"{kind}_table").mkdir(exist_ok=True)
         for path in sorted((work / kind).glob("*.npz")):
             target = work / f"{kind}_table" / path.name
-            if target.exists() or ".part" in path.name:
+            fresh = target.exists() and target.stat().st_mtime >= path.stat().st_mtime
+            if fresh or ".part" in path.name:
                 continue
             start = time.time()
             found = rows(restored(path))
