@@ -1,6 +1,6 @@
 """Puts lesions into the development scans and asks for a decision: the second table of docs/scans.md.
 
-    python tests/benchmarks/implant_table.py [--only GLOB] [--count N] [--diameter 2 4] [--contrast 5 8] [--unit local]
+    python tests/benchmarks/implant_table.py [--only GLOB] [--count N] [--diameter 2 4] [--contrast 5 8] [--unit local] [--dense N]
 
 Four phantoms a head: lesions everywhere; the same number, but two slices are filled until the rule is met on native
 slices (``dense``); so on the left only; so above the tentorium only. Truth is exact for places and counts; its sides
@@ -43,16 +43,16 @@ COLUMNS = (
 )
 
 
-def dense_targets(volume: Volume, brain: np.ndarray, threshold: int = 26) -> tuple[tuple[int, int], ...]:
-    """Two slices a centimetre apart that must each show ``threshold`` cross-sections, at the brain's widest slices."""
+def dense_targets(volume: Volume, brain: np.ndarray, sections: int) -> tuple[tuple[int, int], ...]:
+    """Two slices a centimetre apart that must each show ``sections`` cross-sections, at the brain's widest slices."""
     areas = brain.sum(axis=tuple(a for a in range(3) if a != volume.slice_axis))
     middle = int(areas.argmax())
     step = max(2, round(10 / volume.slice_spacing_mm))
-    return ((middle, threshold), (middle - step, threshold))
+    return ((middle, sections), (middle - step, sections))
 
 
-def variants(lesions: LesionSpec, volume: Volume, brain: np.ndarray) -> dict[str, LesionSpec]:
-    dense = replace(lesions, slice_targets=dense_targets(volume, brain))
+def variants(lesions: LesionSpec, volume: Volume, brain: np.ndarray, sections: int) -> dict[str, LesionSpec]:
+    dense = replace(lesions, slice_targets=dense_targets(volume, brain, sections))
     return {
         "everywhere": lesions,
         "dense": dense,
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--only", default="*")
     parser.add_argument("--variant", default="*")
     parser.add_argument("--count", type=int, default=250)
+    parser.add_argument("--dense", type=int, default=26, help="cross-sections on each of the two filled slices")
     parser.add_argument("--diameter", type=float, nargs=2, default=(2.0, 4.0))
     parser.add_argument("--contrast", type=float, nargs=2, default=(5.0, 8.0))
     parser.add_argument("--unit", choices=("local", "noise"), default="local")
@@ -107,7 +108,7 @@ def main() -> None:
         volume = load_study(Path(SHARED / scan), settings=settings).volumes[0]
         place = locate(volume, settings.locate)
         head = head_from_volume(volume, place.brain_mask, compartments=place.compartments)
-        for name, spec in variants(lesions, volume, place.brain_mask).items():
+        for name, spec in variants(lesions, volume, place.brain_mask, wanted.dense).items():
             if fnmatch.fnmatch(name, wanted.variant):
                 print(row(scan, name, spec, head), flush=True)
 
