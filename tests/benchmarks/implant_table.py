@@ -1,6 +1,6 @@
 """Puts lesions into the development scans and asks for a decision: the second table of docs/scans.md.
 
-    python tests/benchmarks/implant_table.py [--only GLOB] [--count N] [--diameter 2 4] [--contrast 5 8] [--unit local] [--dense N]
+    python tests/benchmarks/implant_table.py [--only GLOB] [--count N] [--diameter 2 4] [--contrast 5 8] [--dense N]
 
 Four phantoms a head: lesions everywhere; the same number, but two slices are filled until the rule is met on native
 slices (``dense``); so on the left only; so above the tentorium only. Truth is exact for places and counts; its sides
