@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.candidates import Octave, coarse_octave, find_maxima, fine_octave
 from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
@@ -87,7 +88,9 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
     thick = is_thick(work.spacing_mm, len(work.mask))
-    found = search(work, polarity)
+    # BLAS threads inside of ours fight for the cores (five times as slow), and the sums must not vary with them.
+    with threadpool_limits(limits=1):
+        found = search(work, polarity)
     point = operating_point(settings.sensitivity, thick)
     across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
     slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)

@@ -23,7 +23,7 @@ THROUGH_LEAST = 0.6
 RANK_LEAST = 0.95
 """... and brighter (darker) than this share of the brain, as grey matter, fluid in its gap and white matter are not.
 
-All chosen on masses drawn in two heads beside the development scans; measured on others (docs/rejector.md, masses)."""
+All chosen on masses drawn in two heads beside the development scans; measured on others (docs/detection.md, Masses)."""
 
 
 def least_outlierness(radius_mm: Float64Array) -> Float64Array:

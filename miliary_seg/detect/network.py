@@ -15,7 +15,6 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.features import Features
 from miliary_seg.detect.intensity import WorkVolume
@@ -150,7 +149,6 @@ def second_look(
         picture = pictures(grey, work.spacing_mm, some.where(part), pixel, thick)
         result[rows[part]] = expit(judge.log_odds(picture, told[part]).astype(np.float64))
 
-    # BLAS threads inside of ours fight for the cores (five times as slow), and the sums must not vary with them.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(look, some.jobs()))
     return result

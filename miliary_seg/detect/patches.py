@@ -106,7 +106,7 @@ def _projections(cube: Float32Array) -> Float32Array:
 
 
 def _cubes(grey: Float32Array, spacing_mm: Spacing, index: Float64Array, pixel_mm: float, thick: bool) -> Float32Array:
-    """Grey values (n, SIZE or 3 slices, SIZE, SIZE) around each index."""
+    """Grey values (n, SIZE or 3 slices, SIZE, SIZE) around each index; beyond the scan the last slice goes on."""
     lines, windows = [], []
     for axis, (mm, count) in enumerate(zip(spacing_mm, grey.shape, strict=True)):
         if thick and axis == 0:

@@ -1,6 +1,6 @@
 """A scan that surely holds many lesions makes its doubtful candidates likelier: the scan's own prior.
 
-The forest's probabilities hold for the mix of lesions and other things in its training scenes. Where far more lesions
+The rejector's probabilities hold for the mix of lesions and other things in its training scenes. Where far more lesions
 are certain than false ones can explain, that mix is another one, and by Bayes the odds of every candidate rise by the
 ratio of both priors (Saerens 2002, doi:10.1162/089976602753284446). On a scan without such evidence nothing changes.
 """
@@ -18,7 +18,7 @@ from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.result import OperatingPoint
 
 TYPICAL_LESIONS = 58
-"""Mean number of lesions of a training scene (docs/rejector.md): what the forest expects."""
+"""Mean number of lesions of a training scene (docs/rejector.md): what the rejector expects."""
 QUANTILE = 0.999
 """As many certain lesions as false ones alone reach on one scan in a thousand prove nothing."""
 FALSE_LESION_MM = 3.0

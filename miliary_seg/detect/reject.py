@@ -94,7 +94,7 @@ THRESHOLDS: dict[tuple[str, bool], Threshold] = {
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
-a slice on their lesion-free scans."""
+a slice on their lesion-free MR scans (CT: docs/rejector.md)."""
 
 
 def probability(features: Features, thick: bool) -> Float64Array:

@@ -33,5 +33,5 @@ def broken_rules(
     large = radius_mm > LARGE_RADIUS_MM
     faint = features["contrast_to_noise"] < np.where(large, CONTRAST_LEAST_LARGE, CONTRAST_LEAST)
     ordinary = large & (features["outlierness"] < OUTLIERNESS_LEAST_LARGE) & ~stands_out(radius_mm, features)
-    unlikely = probability < threshold
+    unlikely = ~(probability >= threshold)  # NaN, too
     return np.select([faint, unlikely, ordinary], ["contrast", "probability", "ordinary"], "").astype("<U16")

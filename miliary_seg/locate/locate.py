@@ -80,7 +80,7 @@ def _located(
     outside = maps.outside_mm()
     stripped = is_stripped(voxels, outside)
     if mask is not None:
-        brain = np.asarray(mask, dtype=bool)
+        brain = np.array(mask, dtype=bool)  # a copy: results are read-only, the caller's array is not
     elif stripped:
         brain = canonical.back(stripped_mask(voxels, outside))
     else:

@@ -19,7 +19,7 @@ from miliary_seg.locate.atlas import grid_points, load_atlas, tissue_classes
 from miliary_seg.locate.transform import inverse
 from miliary_seg.locate.working_scan import N_BINS, Blocks, WorkingScan, resampled
 
-SHADING_MM = 20.0
+BRAIN_SHADING_MM = 20.0
 """Width of the Gaussian (docs/compartments.md, "Constants")."""
 DEPTH_MM = 3.0
 """Only tissue deeper than this counts: at the surface an affine fit mixes fluid and bone with cortex."""
@@ -37,7 +37,8 @@ MIN_VOXELS = 100
 def flattened(fine: WorkingScan, medium: WorkingScan, matrix: Float64Array) -> WorkingScan:
     """The fine MR scan with shading within the brain taken out, its levels spread over the brain's own range.
 
-    ``medium`` is the same scan at about 4 mm, ``matrix`` carries MNI mm to scan mm.
+    ``medium`` is the same scan at about 4 mm, ``matrix`` carries MNI mm to scan mm. The brain's range is that of the
+    4 mm levels, which are up to 7 % higher: the darkest few per cent of the fine brain are cut.
     """
     classes = _classes(medium, matrix)
     levels = medium.levels[tuple(slice(0, n) for n in medium.shape)]
@@ -84,7 +85,7 @@ def _gain(levels: Float32Array, classes: NDArray[np.intp], inside: NDArray[np.bo
     mean = np.bincount(classes[inside], levels[inside], N_CLASSES) / np.maximum(counts, 1)
     ratio = np.zeros(levels.shape, np.float32)
     ratio[inside] = np.clip(levels[inside] / np.maximum(mean[classes[inside]], 0.5), *RATIOS)
-    sigma = SHADING_MM / scan.spacing_mm
+    sigma = BRAIN_SHADING_MM / scan.spacing_mm
     local = ndi.gaussian_filter(ratio, sigma, truncate=3) + PRIOR_SHARE
     density = ndi.gaussian_filter(inside.astype(np.float32), sigma, truncate=3) + PRIOR_SHARE
     return Blocks(voxels=density / local, affine=scan.affine)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.grid import Float64Array
@@ -70,6 +71,11 @@ def make(spec: PhantomSpec, host: Head | None = None, seed: int = 0) -> Phantom:
     """
     if host is None and spec.scanner.on_host_grid:
         raise UsageError("on_host_grid needs a host", todo="give a scan, or set plane and spacing")
+    with threadpool_limits(limits=1):  # the sums of matrix products must not vary with the number of threads
+        return _made(spec, host, seed)
+
+
+def _made(spec: PhantomSpec, host: Head | None, seed: int) -> Phantom:
     anatomy, mimics_rng, places, contrasts, field_rng, motion, noise = map(
         np.random.default_rng, np.random.SeedSequence(seed).spawn(7)
     )

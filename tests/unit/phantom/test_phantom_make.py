@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence
@@ -50,6 +52,21 @@ def test_equal_seeds_give_equal_phantoms(ball, plain):
     assert again.volume.source.sha256 == plain.volume.source.sha256
     other = make(PLAIN, ball, seed=12)
     assert other.truth.lesions != plain.truth.lesions
+
+
+def test_phantoms_do_not_depend_on_the_threads_of_matrix_products(ball, monkeypatch):
+    module = sys.modules["miliary_seg.phantom.make"]
+    threads: list[int] = []
+    made = module._made
+
+    def watched(*args):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return made(*args)
+
+    monkeypatch.setattr(module, "_made", watched)
+    with threadpool_limits(limits=2):
+        make(PLAIN, ball, seed=3)
+    assert set(threads) == {1}
 
 
 def test_noise_leaves_places_and_contrast_units_as_they_were(ball, plain):
