@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -283,27 +282,3 @@ def _truth(value: Any) -> bool:
         return known[str(value).lower()]
     except KeyError as error:
         raise ValueError(value) from error
-
-
-def field_docs() -> dict[str, str]:
-    """Dotted key -> the sentence under the field in this file (for docs and ``settings``)."""
-    import ast
-    import inspect
-
-    sentences: dict[str, dict[str, str]] = {}
-    for cls in ast.parse(inspect.getsource(inspect.getmodule(Settings) or types)).body:
-        if isinstance(cls, ast.ClassDef):
-            sentences[cls.name] = {
-                a.target.id: b.value.value
-                for a, b in zip(cls.body, cls.body[1:], strict=False)
-                if isinstance(a, ast.AnnAssign)
-                and isinstance(a.target, ast.Name)
-                and isinstance(b, ast.Expr)
-                and isinstance(b.value, ast.Constant)
-                and isinstance(b.value.value, str)
-            }
-    docs = {}
-    for section in fields(Settings):
-        cls_name = type(getattr(Settings(), section.name)).__name__
-        docs.update({f"{section.name}.{name}": text for name, text in sentences[cls_name].items()})
-    return docs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def froc_chart(curves: Mapping[str, Froc], per_slice: bool = False) -> bytes:
     """Sensitivity against false marks a scan (or over slices), logarithmic, with the band over heads."""
 
     def draw(axes: Axes) -> None:
-        for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+        for (name, curve), colour in zip(curves.items(), cycle(COLOURS), strict=False):
             rate = np.maximum(curve.per_slice if per_slice else curve.per_scan, 0.001 if per_slice else 0.1)
             axes.step(rate, curve.sensitivity, where="post", color=colour, label=name)
             axes.fill_between(rate, curve.low, curve.high, step="post", color=colour, alpha=0.15, linewidth=0)
@@ -58,7 +59,7 @@ def bins_chart(groups: Mapping[str, Sequence[BinRow]], unit: str) -> bytes:
 
     def draw(axes: Axes) -> None:
         width = 0.8 / len(groups)
-        for n, ((name, rows), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
+        for n, ((name, rows), colour) in enumerate(zip(groups.items(), cycle(COLOURS), strict=False)):
             places = np.arange(len(rows)) + width * (n - (len(groups) - 1) / 2)
             y, low, high = _ends([row.sensitivity for row in rows])
             axes.bar(places, y, width=0.95 * width, color=colour, alpha=0.8, label=name)
@@ -81,7 +82,7 @@ def counts_chart(groups: Mapping[str, Sequence[CaseScore]]) -> bytes:
 
     def draw(axes: Axes) -> None:
         highest = 1
-        for (name, scores), colour in zip(groups.items(), COLOURS, strict=False):
+        for (name, scores), colour in zip(groups.items(), cycle(COLOURS), strict=False):
             reference, predicted = slice_counts(scores)
             highest = max(highest, int(reference.max(initial=0)), int(predicted.max(initial=0)))
             pairs, times = np.unique(np.stack([reference, predicted]), axis=1, return_counts=True)
@@ -102,7 +103,7 @@ def calibration_chart(curves: Mapping[str, Calibration], predicted: str, observe
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color="0.4", linewidth=0.8)
-        for (name, found), colour in zip(curves.items(), COLOURS, strict=False):
+        for (name, found), colour in zip(curves.items(), cycle(COLOURS), strict=False):
             x = [b.mean_predicted for b in found.bins]
             y, low, high = _ends([b.observed for b in found.bins])
             axes.errorbar(x, y, yerr=[y - low, high - y], fmt="o-", color=colour, capsize=2, label=name, linewidth=1)
@@ -122,7 +123,7 @@ def decision_chart(curves: Mapping[str, Mapping[int, Estimate]], threshold: int)
     """Share of scans answered MET against the true count on the deciding slices."""
 
     def draw(axes: Axes) -> None:
-        for n, ((name, points), colour) in enumerate(zip(curves.items(), COLOURS, strict=False)):
+        for n, ((name, points), colour) in enumerate(zip(curves.items(), cycle(COLOURS), strict=False)):
             x = np.array(list(points)) + 0.25 * (n - (len(curves) - 1) / 2)
             y, low, high = _ends(list(points.values()))
             bars = [y - low, high - y]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from miliary_seg.errors import SettingsError
-from miliary_seg.settings import DecideSettings, Settings, field_docs
+from miliary_seg.settings import DecideSettings, Settings
 
 
 def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
@@ -121,12 +121,6 @@ def test_criteria_settings_out_of_range_are_refused(key: str, value: float) -> N
 def test_other_settings_out_of_range_are_refused(option: str) -> None:
     with pytest.raises(SettingsError, match=option.partition("=")[0]):
         Settings().with_options([option])
-
-
-def test_every_setting_is_documented() -> None:
-    docs = field_docs()
-    assert set(docs) == set(Settings().flat())
-    assert all(text.strip() for text in docs.values())
 
 
 def test_nested_values_follow_the_tree() -> None:
