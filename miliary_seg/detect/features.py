@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from miliary_seg.detect.candidates import Blobs, Octave
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.refine import is_thick, radius_mm, response_at
-from miliary_seg.detect.scale_space import Float32Array, Spacing, threads
+from miliary_seg.detect.scale_space import Float32Array, Spacing, over_jobs
 
 Float64Array = NDArray[np.float64]
 Features = dict[str, Float64Array]
@@ -63,8 +62,7 @@ def clear_of_noise(octave: Octave, blobs: Blobs, least: float, sign: int) -> Blo
             _Shells(octave.space.gaussians[level], blobs.where(chosen), how, (SHELLS[NEAR],)).contrast > least
         )
 
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(look, _jobs(blobs)))
+    over_jobs(look, _jobs(blobs))
     return blobs.where(keep)
 
 
@@ -108,8 +106,7 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
         for name, values in shells.features().items():
             out[name][chosen] = values
 
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(measure, _jobs(blobs)))
+    over_jobs(measure, _jobs(blobs))
     out["contrast_to_noise"] = out["contrast"] / work.noise
     return out
 

@@ -101,9 +101,14 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
 
 def _n_certain(found: Found, work: WorkVolume, probability: float) -> int:
     """Distinct objects at least this probable."""
-    sure = np.flatnonzero(found.probability >= probability)
-    sure = sure[np.argsort(-found.response[sure], kind="stable")]
-    return len(np.unique(same_object(found.index[sure] * np.array(work.spacing_mm), found.radius_mm[sure])))
+    _, owners = _objects(found, work, np.flatnonzero(found.probability >= probability))
+    return len(np.unique(owners))
+
+
+def _objects(found: Found, work: WorkVolume, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Some candidates, the strongest response first, and the one whose object each of them is part of."""
+    rows = rows[np.argsort(-found.response[rows], kind="stable")]
+    return rows, rows[same_object(found.index[rows] * np.array(work.spacing_mm), found.radius_mm[rows])]
 
 
 def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
@@ -168,9 +173,7 @@ def _judge(volume: Volume, work: WorkVolume, found: Found, choice: tuple[Polarit
     polarity, point = choice
     candidates = _candidates(volume, work, found)
     rules = broken_rules(found.radius_mm, found.features, found.probability, point.probability_threshold)
-    likely = np.flatnonzero(rules == "")
-    likely = likely[np.argsort(-found.response[likely], kind="stable")]
-    owner = likely[same_object(found.index[likely] * np.array(work.spacing_mm), found.radius_mm[likely])]
+    likely, owner = _objects(found, work, np.flatnonzero(rules == ""))
     rules[likely[owner != likely]] = "overlap"
     chance = np.zeros(len(found))
     np.maximum.at(chance, owner, found.probability[likely])

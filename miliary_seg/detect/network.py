@@ -6,10 +6,8 @@ added to the trees' log odds. Fitted like the trees (docs/rejector.md), stored a
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -19,7 +17,8 @@ from scipy.special import expit, logit
 from miliary_seg.detect.features import Features
 from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.patches import Places, pictures
-from miliary_seg.detect.scale_space import Float32Array, threads
+from miliary_seg.detect.reject import stored
+from miliary_seg.detect.scale_space import Float32Array, over_jobs
 
 Float64Array = NDArray[np.float64]
 
@@ -97,9 +96,7 @@ def _convolved(x: Float32Array, kernel: Float32Array, bias: Float32Array, stride
 @cache
 def network(thick: bool) -> Network:
     """The network for thick or thin slices, read once."""
-    prefix = "thick_" if thick else "thin_"
-    with np.load(str(files("miliary_seg.detect") / "network.npz"), allow_pickle=False) as stored:
-        part = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
+    part = stored("network.npz", thick)
     return Network(
         kernels=tuple(part[f"kernel{n}"] for n in range(3)),
         biases=tuple(part[f"bias{n}"] for n in range(3)),
@@ -149,6 +146,5 @@ def second_look(
         picture = pictures(grey, work.spacing_mm, some.where(part), pixel, thick)
         result[rows[part]] = expit(judge.log_odds(picture, told[part]).astype(np.float64))
 
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(look, some.jobs()))
+    over_jobs(look, some.jobs())
     return result

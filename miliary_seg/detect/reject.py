@@ -7,17 +7,17 @@ forest for thin slices, one for slices over 2 mm apart.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from miliary_seg.detect.features import Features
-from miliary_seg.detect.scale_space import threads
+from miliary_seg.detect.scale_space import over_jobs
 from miliary_seg.domain.result import OperatingPoint
 
 Float64Array = NDArray[np.float64]
@@ -56,17 +56,21 @@ class Forest:
                 at = np.where(rows[line, self.feature[at]] <= self.threshold[at], self.left[at], self.right[at])
             result[first : first + CHUNK] = self.value[at].sum(axis=1)
 
-        with ThreadPoolExecutor(threads()) as pool:
-            list(pool.map(walk, range(0, len(table), CHUNK)))
+        over_jobs(walk, range(0, len(table), CHUNK))
         return result + self.constant
+
+
+def stored(name: str, thick: bool) -> dict[str, NDArray[Any]]:
+    """The arrays for thick or thin slices in a file of weights of this package."""
+    prefix = "thick_" if thick else "thin_"
+    with np.load(str(files("miliary_seg.detect") / name), allow_pickle=False) as file:
+        return {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
 
 
 @cache
 def forest(thick: bool) -> Forest:
     """The forest for thick or thin slices, read once."""
-    prefix = "thick_" if thick else "thin_"
-    with np.load(str(files("miliary_seg.detect") / "trees.npz"), allow_pickle=False) as stored:
-        part = {name.removeprefix(prefix): stored[name] for name in stored.files if name.startswith(prefix)}
+    part = stored("trees.npz", thick)
     return Forest(
         names=tuple(str(name) for name in part["names"]),
         constant=float(part["constant"]),

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from scipy.special import ive
 
 Float32Array = NDArray[np.float32]
 Spacing = tuple[float, float, float]
+Job = TypeVar("Job")
 
 SECOND_DIFFERENCE_VARIANCE = 1 / 6
 """Variance in px^2 that the 3-point second difference itself adds to a Gaussian (its fourth-order term is h^2/12)."""
@@ -250,6 +252,12 @@ def over_slices(work: Callable[[int, int], None], count: int, longest: int | Non
             work(a, b)
         for part in rest:
             part.result()
+
+
+def over_jobs(work: Callable[[Job], object], jobs: Iterable[Job]) -> None:
+    """Run ``work`` on every job, on every thread; the first error is raised."""
+    with ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(work, jobs))
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _points(volume: Volume, mask: BoolArray, scan: WorkingScan, centre: Float64A
     axes = [np.arange(n, dtype=np.float64) for n in scan.shape]
     positions = apply(scan.affine, np.array(np.meshgrid(*axes, indexing="ij")).reshape(3, -1))
     brain = _is_true(volume, mask, positions)
-    levels = scan.levels[tuple(slice(0, n) for n in scan.shape)].reshape(-1)[brain]
+    levels = scan.inside_levels.reshape(-1)[brain]
     about = np.vstack([positions[:, brain] - centre[:, None], np.ones(int(brain.sum()))])
     return _Points(positions_mm=about, classes=np.clip(np.round(levels), 0, N_BINS - 1).astype(np.intp))
 

@@ -101,8 +101,7 @@ def _starts(centre: Float64Array, turns_deg: Iterable[tuple[int, int, int]]) -> 
 
 def _foreground(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> BoolArray:
     """The largest bright piece, holes filled."""
-    shape = tuple(slice(0, n) for n in scan.shape)
-    levels = scan.levels[shape]
+    levels = scan.inside_levels
     bright = blocks.voxels > CT_TISSUE_HU if is_ct else levels > 0.6 * _otsu(levels)
     labels, n = ndi.label(ndi.binary_opening(bright))
     if n:

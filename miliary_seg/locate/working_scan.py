@@ -83,6 +83,11 @@ class WorkingScan:
     inverse: Float64Array
     spacing_mm: Float64Array
 
+    @property
+    def inside_levels(self) -> Float32Array:
+        """The levels without the padding, of shape ``shape``: a view."""
+        return self.levels[tuple(slice(0, n) for n in self.shape)]
+
     def to_ijk(self, positions_mm: Float64Array) -> Float64Array:
         """Fractional voxel indices, shape (3, n), of world positions in mm."""
         return apply(self.inverse, positions_mm)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage as ndi
 from simulated_heads import CONTRASTS, Simulated, simulate
+
+from miliary_seg.locate.reorient import quarter_turns
 
 SOURCES = ("axial", "coronal", "sagittal", "shifted", "oblique", "lesions")
 SPACINGS = (
@@ -46,23 +47,13 @@ def wrong_scans(maps: list[Path], count: int) -> Iterator[Made]:
         yield f"object {n} {name}", "none", "object", lambda name=name, n=n: thing(name, n)
 
 
-def rotations() -> list[np.ndarray]:
-    found = []
-    for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.diag(signs) @ np.eye(3)[list(order)]
-        if np.linalg.det(matrix) > 0 and not np.array_equal(matrix, np.eye(4)):
-            found.append(matrix)
-    return found
-
-
 def moved(scan: Simulated, matrix: np.ndarray) -> Simulated:
     return replace(scan, affine=matrix @ scan.affine)
 
 
 def turned(scan: Simulated, n: int) -> Simulated:
     """A header wrong by one of the 23 quarter turns."""
-    return moved(scan, rotations()[7 * n % 23])
+    return moved(scan, quarter_turns()[7 * n % 23])
 
 
 def mirrored(scan: Simulated, n: int) -> Simulated:
