@@ -94,7 +94,7 @@ def test_one_case_runs_here_without_a_pool(batch, plan, tmp_path) -> None:
     import os
 
     batch("good-1", records=False)
-    assert (tmp_path / "calls.txt").read_text().split() == ["good-1", str(os.getpid())]
+    assert (tmp_path / "calls.txt").read_text().split()[:2] == ["good-1", str(os.getpid())]
     assert sorted(p.name for p in plan.output.iterdir()) == ["good-1"], "no ledger and no log were asked for"
 
 

@@ -17,7 +17,10 @@ from miliary_seg.report.drafts import hidden_name
 
 @dataclass(frozen=True)
 class FaultyWork:
-    """``die-1`` kills its process, ``hang-2`` sleeps, ``good-3`` is done ..."""
+    """``die-1`` kills its process, ``hang-2`` sleeps, ``held-3`` waits for a file ``go``, ``good-4`` is done ...
+
+    ``calls.txt`` gets a line for each call: case, process, parent process.
+    """
 
     def folder(self, case: str) -> str:
         return case
@@ -25,7 +28,9 @@ class FaultyWork:
     def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
         kind = case.id.partition("-")[0]
         with (plan.output.parent / "calls.txt").open("a") as calls:
-            calls.write(f"{case.id} {os.getpid()}\n")
+            calls.write(f"{case.id} {os.getpid()} {os.getppid()}\n")
+        if kind == "held":
+            _wait_for(plan.output.parent / "go")
         if kind in FAULTS:
             FAULTS[kind]()
         target = plan.output / case.id
@@ -48,6 +53,14 @@ class FaultyWork:
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(2400):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise TimeoutError(path.name)
 
 
 def _kill(number: int) -> None:
