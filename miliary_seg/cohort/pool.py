@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -40,14 +40,17 @@ def run_on_processes(
     timeout_s
         Seconds that one case may take; None = no limit.
     """
-    workers: list[Worker] = []
-    mine = threading.local()
+    workers = [Worker() for _ in range(jobs)]
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
 
     def run(case: FoundCase) -> CaseOutcome:
-        if not hasattr(mine, "worker"):
-            mine.worker = Worker()
-            workers.append(mine.worker)
-        return supervised(mine.worker, call, case, timeout_s)
+        worker = free.get()
+        try:
+            return supervised(worker, call, case, timeout_s)
+        finally:
+            free.put(worker)
 
     threads = ThreadPoolExecutor(jobs, thread_name_prefix="case")
     try:
@@ -74,14 +77,16 @@ def supervised(worker: Worker, call: CaseCall, case: FoundCase, timeout_s: float
 def windowed(
     cases: Iterable[FoundCase], submit: Callable[[FoundCase], Future[CaseOutcome]], size: int
 ) -> Generator[CaseOutcome, None, None]:
-    """Submit cases so that at most ``size`` are under way, and yield the outcomes as they come."""
+    """Submit cases so that at most ``size`` are under way, and yield the outcomes in the order in which they end."""
     waiting = iter(cases)
-    under_way: set[Future[CaseOutcome]] = set()
+    ended: SimpleQueue[Future[CaseOutcome]] = SimpleQueue()
+    n_under_way = 0
     while True:
-        while len(under_way) < size and (case := next(waiting, None)) is not None:
-            under_way.add(submit(case))
-        if not under_way:
+        while n_under_way < size and (case := next(waiting, None)) is not None:
+            submit(case).add_done_callback(ended.put)
+            n_under_way += 1
+        if not n_under_way:
             return
-        done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
+        outcome = ended.get().result()
+        n_under_way -= 1
+        yield outcome

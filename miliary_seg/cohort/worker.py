@@ -39,6 +39,9 @@ class Worker:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._starting = threading.Lock()
+        """Held while a child is started or let go: ``close`` must not miss one that another thread just starts."""
 
     def call(self, function: Callable[[Any], T], argument: object, timeout_s: float | None = None) -> T:
         """Run ``function(argument)`` in the child and wait for what it returns; both must pickle.
@@ -48,7 +51,7 @@ class Worker:
         CaseTimeoutError
             If it took longer than ``timeout_s``; the child was killed.
         WorkerLostError
-            If the child died, or the call raised.
+            If the child died, or the call raised, or this worker was closed.
         """
         late = threading.Event()
         child = self._started()
@@ -64,9 +67,9 @@ class Worker:
             if timeout_s is not None:
                 clock.start()
             answer, trouble = pickle.load(child.stdout)  # type: ignore[arg-type] # noqa: S301 - written by ``serve``
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:  # ValueError: ``close`` was quicker
             cause = self._cause(child)
-            self.close()
+            self._let_go()
             if late.is_set():
                 what = f"stopped after {timeout_s:g} s"
                 raise CaseTimeoutError(what, todo="give a longer --timeout, or look at its log") from error
@@ -76,15 +79,21 @@ class Worker:
             if clock.ident is not None:
                 clock.join()
             if late.is_set():
-                self.close()  # the answer came as the time ended: the next call must not get a child that was killed
+                self._let_go()  # the answer came as the time ended: the next call must not get a child that was killed
         if trouble:
             raise WorkerLostError(f"the worker could not run it ({trouble})", todo="please report it")
         result: T = answer
         return result
 
     def close(self) -> None:
-        """Kill the child; a call that waits for it in another thread ends."""
-        child, self._child = self._child, None
+        """Kill the child for good; a call that waits for it in another thread ends, and no other can begin."""
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Kill the child; the next call gets a new one."""
+        with self._starting:
+            child, self._child = self._child, None
         if child is not None:
             with suppress(OSError):
                 child.kill()
@@ -96,17 +105,20 @@ class Worker:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._child is not None and self._child.poll() is not None:
-            self.close()  # it died while it had nothing to do
-        if self._child is None:
-            environment = {**os.environ, **dict.fromkeys(THREADS, "1"), _PATH: json.dumps(sys.path)}
-            self._child = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-                [sys.executable, "-P", "-c", _BOOT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # libraries print names of files there
-                env=environment,
-            )
-        return self._child
+            self._let_go()  # it died while it had nothing to do
+        with self._starting:
+            if self._closed:
+                raise WorkerLostError("the run was left before this case began", todo="run the same command again")
+            if self._child is None:
+                environment = {**os.environ, **dict.fromkeys(THREADS, "1"), _PATH: json.dumps(sys.path)}
+                self._child = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+                    [sys.executable, "-P", "-c", _BOOT],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # libraries print names of files there
+                    env=environment,
+                )
+            return self._child
 
     @staticmethod
     def _send(child: subprocess.Popen[bytes], function: Callable[[Any], Any], argument: object) -> None:

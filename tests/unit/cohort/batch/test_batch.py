@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from miliary_seg.cohort import BatchOptions, RunPlan, read_ledger, require_writable, run_cases
+from miliary_seg.cohort.pool import windowed
 from miliary_seg.errors import DiskFullError, OutputError
 
 
@@ -122,8 +124,17 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(plan, faulty, cases) -> None
 def test_leaving_early_kills_the_workers(plan, faulty, cases, tmp_path) -> None:
     run = run_cases(cases("good-1", "hang-2", "hang-3"), plan, BatchOptions(jobs=2), faulty.FaultyWork())
     assert next(run).case == "good-1"
-    run.close()  # returns at once: the sleepers were killed
+    run.close()  # returns: the sleepers were killed
     assert list(read_ledger(plan.output))[-1]["n_not_finished"] == 2
+
+
+def test_outcomes_come_in_the_order_in_which_they_ended() -> None:
+    def submit(number: int) -> Future:
+        future = Future()
+        future.set_result(number)
+        return future
+
+    assert list(windowed(range(40), submit, size=20)) == list(range(40))
 
 
 def test_no_case_is_no_work(batch) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,42 +19,46 @@ from miliary_seg.errors import MissingLibraryError, UsageError
 
 pytest.importorskip("distributed")
 
-QUIET = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-"""Sockets of a cluster that was killed on purpose."""
+QUIET = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning",  # sockets of a cluster that was killed on purpose
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:Creating scratch directories",  # it took Dask more than a second
+)
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Those sockets go while their warnings are ignored, and not in another test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, faulty) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """Address of a scheduler, and its two workers."""
-    contact = tmp_path / "scheduler.json"
+def start(tmp_path: Path, faulty) -> Iterator[Callable[..., subprocess.Popen]]:
+    """``start("worker", ...)`` -> a process of Dask that lasts as long as the test."""
     paths = [str(Path(faulty.__file__).parent), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    processes: list[subprocess.Popen] = []
 
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dask", *arguments]
-        return subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def begin(*arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **silent))
+        return processes[-1]
 
-    scheduler = start(
-        "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(contact)
-    )
-    address = json.loads(_content(contact))["address"]
-    workers = [start("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(2)]
-    try:
-        yield address, workers
-    finally:
-        for process in (*workers, scheduler):
-            process.kill()
-            process.wait()
+    yield begin
+    for process in reversed(processes):
+        process.kill()
+        process.wait()
 
 
-def _content(path: Path) -> str:
-    for _ in range(600):
-        if path.is_file() and path.read_text().endswith("}"):
-            return path.read_text()
-        time.sleep(0.05)
-    raise AssertionError("the scheduler never began")
+@pytest.fixture
+def scheduler(tmp_path: Path, faulty, start) -> str:
+    """Address of a scheduler without workers."""
+    contact = tmp_path / "scheduler.json"
+    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(contact))
+    faulty.until(lambda: contact.is_file() and contact.read_text().endswith("}"))
+    return json.loads(contact.read_text())["address"]
 
 
 def visible(folder: Path) -> dict[str, bytes]:
@@ -62,35 +66,29 @@ def visible(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
-def until(condition: Callable[[], object]) -> None:
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
 @QUIET
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_case_of_a_lost_worker_is_done_by_another(cluster, plan, faulty, cases, tmp_path) -> None:
-    address, workers = cluster
+def test_a_case_of_a_lost_worker_is_done_by_another(scheduler, start, plan, faulty, cases, tmp_path) -> None:
+    workers = {start("worker", scheduler, "--nthreads", "1", "--no-nanny").pid for _ in range(2)}
     names = ["die-1", *(f"held-{n}" for n in range(2, 7))]
-    options = BatchOptions(scheduler=address, timeout_s=100)
+    options = BatchOptions(scheduler=scheduler, timeout_s=1000)
     run = run_cases(cases(*names), plan, options, faulty.FaultyWork())
     outcomes = [next(run)]
     calls = tmp_path / "calls.txt"
 
-    def held() -> dict[int, str]:
-        """The case that each worker is held up by."""
+    def held() -> list[list[str]]:
+        """Case, process and worker of each that waits."""
         lines = [line.split() for line in calls.read_text().splitlines()]
-        return {int(worker): name for name, _, worker in lines if name.startswith("held")}
+        return [line for line in lines if line[0].startswith("held")]
 
-    until(held)
-    lost, name = held().popitem()
-    assert lost in {worker.pid for worker in workers}
-    os.kill(lost, signal.SIGKILL)
-    (tmp_path / "go").touch()
+    faulty.until(held)
+    name, process, lost = held()[0]
+    assert int(lost) in workers
+    os.kill(int(lost), signal.SIGKILL)
+    faulty.wait_for_end(tmp_path, int(process))  # the case ends with its worker
+    for case in names[1:]:
+        (tmp_path / f"go-{case}").touch()
     outcomes += run
     ended = {outcome.case: outcome for outcome in outcomes}
     assert {name: outcome.status for name, outcome in ended.items()} == {
@@ -131,14 +129,10 @@ def test_what_a_worker_raises_outside_of_the_case_is_one_failed_case(error) -> N
 
 @QUIET
 @pytest.mark.slow
-def test_a_scheduler_without_workers_is_not_waited_for_for_ever(cluster, batch, monkeypatch) -> None:
-    address, workers = cluster
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(scheduler, batch, monkeypatch) -> None:
     monkeypatch.setattr("miliary_seg.cohort.dask_pool.FIRST_WORKER_S", 0.5)
     with pytest.raises(UsageError, match="no worker is with the Dask scheduler"):
-        batch("good-1", scheduler=address)
+        batch("good-1", scheduler=scheduler)
 
 
 @QUIET

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from miliary_seg.cohort import CaseProduct, RunPlan, Seal
@@ -17,9 +19,10 @@ from miliary_seg.report.drafts import hidden_name
 
 @dataclass(frozen=True)
 class FaultyWork:
-    """``die-1`` kills its process, ``hang-2`` sleeps, ``held-3`` waits for a file ``go``, ``good-4`` is done ...
+    """``die-1`` kills its process, ``hang-2`` never ends, ``held-3`` waits for ``go-held-3``, ``good-4`` is done ...
 
-    ``calls.txt`` gets a line for each call: case, process, parent process.
+    ``calls.txt`` gets a line for each call: case, process, parent process. A process that was held keeps
+    ``alive-<process>`` locked until it has ended: see ``wait_for_end``.
     """
 
     def folder(self, case: str) -> str:
@@ -27,10 +30,13 @@ class FaultyWork:
 
     def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
         kind = case.id.partition("-")[0]
-        with (plan.output.parent / "calls.txt").open("a") as calls:
+        folder = plan.output.parent
+        if kind == "held":
+            _lock(folder / f"alive-{os.getpid()}")
+        with (folder / "calls.txt").open("a") as calls:
             calls.write(f"{case.id} {os.getpid()} {os.getppid()}\n")
         if kind == "held":
-            _wait_for(plan.output.parent / "go")
+            until((folder / f"go-{case.id}").exists)
         if kind in FAULTS:
             FAULTS[kind]()
         target = plan.output / case.id
@@ -55,12 +61,28 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def _wait_for(path: Path) -> None:
-    for _ in range(2400):
-        if path.exists():
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that surely comes; the limit is there for a test that has failed already."""
+    for _ in range(6000):
+        if condition():
             return
         time.sleep(0.05)
-    raise TimeoutError(path.name)
+    raise TimeoutError("waited in vain")
+
+
+@cache
+def _lock(path: Path) -> None:
+    import fcntl
+
+    fcntl.flock(os.open(path, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+
+
+def wait_for_end(folder: Path, process: int) -> None:
+    """Return when a process that was held has ended, and not before."""
+    import fcntl
+
+    with (folder / f"alive-{process}").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _kill(number: int) -> None:
@@ -76,9 +98,7 @@ FAULTS = {
     "die": lambda: _kill(signal.SIGKILL),
     "crash": lambda: _kill(signal.SIGSEGV),
     "exit": lambda: os._exit(3),
-    "hang": lambda: time.sleep(120),
-    "slow": lambda: time.sleep(1.0),
-    "brief": lambda: time.sleep(0.2),
+    "hang": lambda: time.sleep(10_000),
     "print": lambda: print("disturbing", flush=True),
 }
 
@@ -91,6 +111,8 @@ def environment(name: str) -> str:
     return os.environ.get(name, "")
 
 
-def sleep_and_tell(path: Path) -> None:
-    path.write_text(str(os.getpid()))
-    time.sleep(120)
+def tell_and_sleep(path: Path) -> None:
+    """Open a named pipe for as long as this process lives."""
+    with path.open("w") as pipe:
+        print(os.getpid(), file=pipe, flush=True)
+        time.sleep(10_000)
