@@ -9,10 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from miliary_seg.phantom import Phantom
+
+# No clock and no luck decides a test: the same examples each time. Fresh ones: pytest --hypothesis-profile=explore
+unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("explore", unhurried, derandomize=False)
+hypothesis.settings.register_profile("same", unhurried, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

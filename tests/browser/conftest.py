@@ -23,6 +23,8 @@ CHROMIUM = next(
 )
 SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
 NO_WEBGL = ("--disable-gpu", "--disable-3d-apis")
+PATIENCE_MS = 300_000
+"""Software WebGL on a busy machine is slow; no test waits for something that shall not come."""
 
 
 @dataclass
@@ -88,22 +90,26 @@ def playwright() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def browser(playwright) -> Iterator[Any]:
-    running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *SOFTWARE_WEBGL])
+    running = _launched(playwright, *SOFTWARE_WEBGL)
     yield running
     running.close()
 
 
 @pytest.fixture(scope="session")
 def browser_without_webgl(playwright) -> Iterator[Any]:
-    running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *NO_WEBGL])
+    running = _launched(playwright, *NO_WEBGL)
     yield running
     running.close()
+
+
+def _launched(playwright: Any, *options: str) -> Any:
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options], timeout=PATIENCE_MS)
 
 
 def _open(browser: Any, folder: Path, case: Any, width: int = 1280, **choices: Any) -> Opened:
     written = write_case(case, folder, False)
     context = browser.new_context(viewport={"width": width, "height": 900}, **choices)
-    context.set_default_timeout(100_000)  # software WebGL on a busy machine is slow
+    context.set_default_timeout(PATIENCE_MS)
     seen = Opened(page=context.new_page())
     address = (written / "report.html").as_uri()
 

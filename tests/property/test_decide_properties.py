@@ -21,7 +21,7 @@ from miliary_seg.settings import DecideSettings
 
 SMALL = DecideSettings(mri_lesions_per_slice=3, ct_lesions_per_slice=2, slab_mm=3.0, separation_mm=4.0)
 RANK = {Verdict.NOT_MET: 0, Verdict.INDETERMINATE: 1, Verdict.MET: 2}
-many = budget(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+many = budget(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def test_a_centre_in_a_long_lesion_finds_it_however_far_from_its_middle() -> Non
         assert match(Findings.of([place]), long, rule).reference.tolist() == found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.randoms(use_true_random=False), st.integers(0, 25), st.integers(0, 25))
 def test_the_order_of_lesions_does_not_matter(rng, n_predicted: int, n_reference: int) -> None:
     numbers = np.random.default_rng(rng.getrandbits(32))
@@ -198,7 +198,7 @@ def test_the_froc_matches_best_at_every_threshold() -> None:
     assert sorted(marks.hit_scores.tolist()) == [0.8, 0.9]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_the_froc_equals_a_matching_at_each_threshold(seed: int) -> None:
     numbers = np.random.default_rng(seed)

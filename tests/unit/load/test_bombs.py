@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 READER = """
-import json, re, sys, time
+import json, re, sys, time, zlib
 from miliary_seg.errors import MiliaryError
 from miliary_seg.load import dicom_volume, nifti, read_array  # noqa: F401
 began = time.process_time()
@@ -29,9 +29,14 @@ except MiliaryError as error:
     outcome = f"refused: {error}"
 seconds = time.process_time() - began
 status = open("/proc/self/status").read()
-print(json.dumps([outcome, seconds, int(re.search(r"VmHWM:\\s+(\\d+)", status).group(1)) / 1024]))
+began = time.process_time()
+zlib.decompress(zlib.compress(bytes(16 << 20)))
+pace = time.process_time() - began
+print(json.dumps([outcome, seconds, pace, int(re.search(r"VmHWM:\\s+(\\d+)", status).group(1)) / 1024]))
 """
 SECONDS, MEGABYTES = 2.0, 1536.0
+PACE = 0.1
+"""Seconds of processor time by which the reader measures its machine: a slower one may take longer."""
 
 
 def packed_zeros(n_bytes: int, *, wbits: int, before: bytes = b"", after: bytes = b"") -> bytes:
@@ -197,9 +202,9 @@ BOMBS = (
 def test_refused_at_little_cost(tmp_path: Path, kit: Any, bomb: Callable[[Path, Any], Path]) -> None:
     path = bomb(tmp_path / "bomb", kit)
     done = subprocess.run([sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True)
-    outcome, seconds, megabytes = json.loads(done.stdout)
-    print(bomb.__name__, outcome, f"{seconds:.2f} s, {megabytes:.0f} MB")
+    outcome, seconds, pace, megabytes = json.loads(done.stdout)
+    print(bomb.__name__, outcome, f"{seconds:.2f} s at pace {pace:.2f} s, {megabytes:.0f} MB")
     assert outcome.startswith("refused: ")
     assert str(tmp_path) in outcome
-    assert seconds < SECONDS
+    assert seconds < SECONDS * max(1.0, pace / PACE)
     assert megabytes < MEGABYTES

@@ -28,6 +28,7 @@ def test_nothing_is_drawn_where_stderr_is_no_terminal(capsys: Any) -> None:
 
 def test_the_bar_is_drawn_on_a_terminal(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     with counting_files() as progress:
         progress(SHOW_EVERY)
     out, err = capsys.readouterr()

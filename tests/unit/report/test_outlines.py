@@ -23,7 +23,7 @@ def filled(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     return (inside % 2 == 1).reshape(shape)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()))
 def test_any_mask_has_outlines_of_its_area_and_its_pixels(mask: np.ndarray) -> None:
     found = outlines(mask)
