@@ -26,7 +26,7 @@ def scans(small_scan: Path, tmp_path: Path) -> Path:
 
 def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
     output = tmp_path / "out"
-    first = cli("run", scans, "-o", output, "--jobs", 2, "--timeout", 250)
+    first = cli("run", scans, "-o", output, "--jobs", 2, "--timeout", 3600)
     assert first.code == 1
     assert len(first.out.splitlines()) == 2
     assert "2 done" in first.err
