@@ -28,7 +28,9 @@ SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.4
 CT_TISSUE_HU = (12.0, 120.0)
 """Between fluid and bone; cortex that shares a thick slice with bone is brighter than brain ever is."""
 TISSUE_RANGE = (0.55, 3.0)
-"""Tissue on MR: from this share of the brain's median intensity to so many robust standard deviations above it."""
+"""Tissue on MR: from this share of the brain's median (over the zero level) to so many robust deviations above it."""
+AIR_PERCENTILE = 1.0
+"""Where a scan goes below zero (standardised grey values), this percentile of it stands for its zero level."""
 FLUID_SHARE, MIN_FLUID_CONTRAST = 0.5, 1.5
 """Where fluid is brighter than the brain by so many robust standard deviations, tissue ends half-way to fluid."""
 STRIPPED_RING_MM = (4.0, 12.0)
@@ -77,7 +79,7 @@ def refined_mask(
         return np.zeros(voxels.shape, bool)
     box = found[0]
     near, near_mm = voxels[thin][box], outside[box]
-    low, high = CT_TISSUE_HU if is_ct else _tissue_range(near, near_mm, values)
+    low, high = CT_TISSUE_HU if is_ct else _tissue_range(near, near_mm, values, _zero_level(voxels))
     work = _refined((near > low) & (near < high), near_mm, spacing * steps)
     fine = np.zeros(voxels.shape, bool)
     place, weights = [], []
@@ -115,7 +117,15 @@ def _small_holes(mask: BoolArray, spacing_mm: Float64Array) -> BoolArray:
     return holes
 
 
-def _tissue_range(voxels: Float32Array, outside_mm: Float32Array, values: TissueValues | None) -> tuple[float, float]:
+def _zero_level(voxels: Float32Array) -> float:
+    """No signal: 0 for magnitudes; what is darkest where grey values were standardised and go below 0."""
+    thin = voxels[tuple(slice(None, None, max(1, n // 64)) for n in voxels.shape)]
+    return min(0.0, float(np.percentile(thin, AIR_PERCENTILE)))
+
+
+def _tissue_range(
+    voxels: Float32Array, outside_mm: Float32Array, values: TissueValues | None, zero: float
+) -> tuple[float, float]:
     core = outside_mm < -CORE_MM
     inner = voxels[core if core.sum() > 100 else outside_mm < 0]
     if inner.size == 0:
@@ -127,7 +137,7 @@ def _tissue_range(voxels: Float32Array, outside_mm: Float32Array, values: Tissue
         top = max(values.grey, values.white)
         if values.fluid - top > MIN_FLUID_CONTRAST * spread:
             high = min(high, top + FLUID_SHARE * (values.fluid - top))
-    return TISSUE_RANGE[0] * median, high
+    return zero + TISSUE_RANGE[0] * (median - zero), high
 
 
 def _largest(mask: BoolArray) -> BoolArray:

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from miliary_seg.domain.compartment import Compartment, Coverage, Registration
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate.brain_mask import is_stripped, refined_mask, stripped_mask
@@ -30,7 +31,9 @@ REORIENTED = Reason(
     " levels are used, sides are not",
 )
 AIR_HU = -300.0
-"""MR is never this negative at its 2nd percentile; CT always is, since air surrounds the head."""
+"""CT is always this negative at its 2nd percentile, since air surrounds the head; MR only if it was shifted."""
+MAY_BE_CT = {Sequence.UNKNOWN, Sequence.CT, Sequence.CTC}
+"""A scan of a known MR sequence is not read in HU, however negative its grey values."""
 
 
 def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: BoolArray | None = None) -> Location:
@@ -71,7 +74,7 @@ def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: Bool
 def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
-    is_ct = volume.in_hounsfield or _looks_like_ct(voxels)
+    is_ct = volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
     found = _fitted(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings)
     if found is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))

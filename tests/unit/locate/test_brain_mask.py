@@ -75,6 +75,19 @@ def test_bright_fluid_is_told_from_brain_by_the_scans_own_values(drawn):
     assert untold[fluid].mean() > told[fluid].mean() + 0.1
 
 
+@pytest.mark.parametrize(("gain", "shift"), [(0.02, -1.2), (0.02, -2.4), (5.0, -500.0)])
+def test_standardised_grey_values_give_the_same_mask(drawn, gain, shift):
+    affine, outside = drawn
+    voxels = head(outside, brain=100.0, fluid=30.0)
+    expected = refined_mask(
+        voxels, affine, outside + 2, is_ct=False, values=TissueValues(grey=100, white=100, fluid=30)
+    )
+    values = TissueValues(grey=gain * 100 + shift, white=gain * 100 + shift, fluid=gain * 30 + shift)
+    moved = (gain * voxels + shift).astype(np.float32)
+    found = refined_mask(moved, affine, outside + 2, is_ct=False, values=values)
+    assert np.mean(found != expected) < 1e-4
+
+
 def test_values_are_read_where_the_template_says(make_head, axial_affine, turned):
     shape = (70, 84, 64)
     moved = turned(12, 5, -8, (3, 4, -6))

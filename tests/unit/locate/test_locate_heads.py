@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from miliary_seg.domain.compartment import Compartment
-from miliary_seg.domain.sequence import Modality
+from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate import locate
@@ -156,6 +156,16 @@ def test_standardised_scan_without_skull_is_used_as_it_is(make_head, axial_affin
     assert location.registration.trusted
     assert location.registration.skull_stripped
     assert dice(location.brain_mask, tissue) > 0.98
+
+
+def test_mr_of_a_known_sequence_is_not_read_in_hu_however_negative(make_head, axial_affine):
+    shape = (70, 84, 64)
+    volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)))
+    voxels = volume.voxels * (900.0 / float(volume.voxels.max())) - 500.0
+    moved = Volume(voxels=voxels, grid=volume.grid, sequence=SequenceEvidence(sequence=Sequence.T1, confidence="user"))
+    found, expected = locate(moved, SETTINGS), locate(volume, SETTINGS)
+    assert found.registration.trusted
+    assert dice(found.brain_mask, expected.brain_mask) > 0.99
 
 
 def test_affine_only(make_head, axial_affine):
