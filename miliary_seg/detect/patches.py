@@ -108,20 +108,34 @@ def _projections(cube: Float32Array) -> Float32Array:
 def _cubes(grey: Float32Array, spacing_mm: Spacing, index: Float64Array, pixel_mm: float, thick: bool) -> Float32Array:
     """Grey values (n, SIZE or 3 slices, SIZE, SIZE) around each index; beyond the scan the last slice goes on."""
     lines, windows = [], []
-    for axis, (mm, count) in enumerate(zip(spacing_mm, grey.shape, strict=True)):
+    for axis, mm in enumerate(spacing_mm):
         if thick and axis == 0:
             line = np.rint(index[:, :1]).astype(np.intp) + np.array([-1, 0, 1])
         else:
             line, window = _window(index[:, axis], mm, pixel_mm)
             windows.append(window)
-        lines.append(np.clip(line, 0, count - 1))
-    z, y, x = lines
-    cube: Float32Array = grey[z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]]
-    cube = windows[-2].transpose(0, 2, 1)[:, None] @ (cube @ windows[-1][:, None])
+        lines.append(line)
+    cube = _boxes(grey, lines)
+    n, depth, rows, columns = cube.shape
+    cube = (cube.reshape(n, depth * rows, columns) @ windows[-1]).reshape(n, depth, rows, SIZE)
+    cube = windows[-2].transpose(0, 2, 1)[:, None] @ cube
     if not thick:
-        n, depth = cube.shape[:2]
         cube = (windows[0].transpose(0, 2, 1) @ cube.reshape(n, depth, -1)).reshape(n, SIZE, SIZE, SIZE)
     return cube
+
+
+def _boxes(grey: Float32Array, lines: list[NDArray[np.intp]]) -> Float32Array:
+    """Voxels at evenly spaced slices, rows and columns (n, m) each, as boxes (n, m, m, m)."""
+    box = np.empty((len(lines[0]), *(line.shape[1] for line in lines)), dtype=np.float32)
+    within = np.ones(len(box), dtype=bool)
+    for line, count in zip(lines, grey.shape, strict=True):
+        within &= (line[:, 0] >= 0) & (line[:, -1] < count)
+    for row in np.flatnonzero(within):  # a view, copied: a sixth of the time of an index for every voxel
+        z, y, x = (slice(line[row, 0], line[row, -1] + 1, line[row, 1] - line[row, 0]) for line in lines)
+        box[row] = grey[z, y, x]
+    for row in np.flatnonzero(~within):
+        box[row] = grey[np.ix_(*(np.clip(line[row], 0, n - 1) for line, n in zip(lines, grey.shape, strict=True)))]
+    return box
 
 
 def _window(centre: Float64Array, mm: float, pixel_mm: float) -> tuple[NDArray[np.intp], Float32Array]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from fresh import is_fresh, of_table
 from measure import at_mean_false, judged, per_slice, recalls, reliability, threshold_for
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -46,12 +47,20 @@ TARGET = Path(__file__).parents[2] / "miliary_seg/detect"
 
 
 def load(folder: Path) -> list[dict]:
-    """All tables of a folder."""
+    """All tables of a folder.
+
+    Raises
+    ------
+    SystemExit
+        If a table does not follow from its scene and the present code.
+    """
     out = []
     for path in sorted(folder.glob("*.npz")):
+        if not is_fresh(path, of_table(folder.with_name(folder.name.removesuffix("_table")) / path.name)):
+            raise SystemExit(f"{path} does not follow from its scene and the code: make tables first")
         with np.load(path, allow_pickle=False) as stored:
             table = {k: stored[k] for k in stored.files}
-        table |= {k: str(table[k]) for k in ("person", "name", "contrast")}
+        table |= {k: str(table[k]) for k in ("person", "name", "contrast", "digest")}
         table |= {"names": [str(n) for n in table["names"]], "thick": bool(table["thick"]), "file": path.stem}
         out.append(table)
     return out

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from heads import RANDOM, Head, painted_head, real_heads
-from scenes import Scene, make_scene, negatives
+from plaques import DARK, implant_plaques, ventricles
+from scenes import Scene, draw_dots, make_scene, negatives
 
 CONTRASTS = ["t1", "t1c", "t2", "flair", "dwi", "swi", "ct", RANDOM]
 SHARES = [0.08, 0.22, 0.08, 0.12, 0.08, 0.14, 0.16, 0.12]
@@ -16,6 +17,11 @@ LARGE = 0.06
 """Share of lesions of 8-22 mm, so that large candidates are judged by example."""
 SILENT = (4, 5)
 """Scenes whose number ends so get no noise beside the head's own, as scans that were denoised or averaged."""
+BALLS = 420
+"""Training scenes of a lower number hold balls apart from each other and, of look-alikes, vessels; those from here on
+plaques, dots and pairs as well."""
+OTHER_SHARES = [0.1, 0.24, 0.12, 0.28, 0.08, 0.06, 0.05, 0.07]
+"""Of the contrasts, there: plaques are read on FLAIR, dots trouble post-contrast T1."""
 ISO_MM = 2.2
 """Heads with slices up to here also serve as scans of thin slices."""
 THIN, THICK, MIDDLE, CT_THICK = (0.9, 0.9, 0.9), (5.0, 0.7, 0.7), (3.0, 0.7, 0.7), (4.0, 0.6, 0.6)
@@ -61,6 +67,55 @@ def training_scene(seed: int, heads: list[Head], data: Path) -> Scene:
     count = 0 if rng.random() < 0.1 else int(np.exp(rng.uniform(np.log(20), np.log(160))))
     slab, noise = None if thick else 60, 0.0 if seed % 10 in SILENT else None
     return make_scene(head, rng, thick=thick, lesions=count, slab_mm=slab, added=added, large=LARGE, noise=noise)
+
+
+def other_scene(seed: int, heads: list[Head], data: Path) -> Scene:
+    """Scene number ``seed`` from `BALLS` on: plaques, dots and pairs of balls, each in about half of the scenes."""
+    rng = np.random.default_rng([779, seed])
+    thick = seed % 2 == 1
+    if rng.random() < 0.5:
+        pool = [h for h in heads if thick or h.spacing[0] < ISO_MM]
+        share = np.array([3.0 if h.contrast == "t1c" or h.name == "ms26_FLAIR" else 1.0 for h in pool])
+        head = pool[rng.choice(len(pool), p=share / share.sum())]
+    else:
+        head = painted_head(data, int(rng.integers(1, SUBJECTS + 1)), str(rng.choice(CONTRASTS, p=OTHER_SHARES)), rng)
+    with_plaques, with_dots, with_balls = rng.random() < 0.55, rng.random() < 0.5, rng.random() < 0.6
+    if head.spacing[0] < 1.6 and head.labels is None and rng.random() < 0.25:
+        head = turned(head, int(rng.integers(1, 3)))
+    q25, q75 = np.percentile(head.voxels[head.mask], [25, 75])
+    spread = max((q75 - q25) / 1.35, 1e-3)
+    sign = int(rng.choice(list(head.signs)))
+    if with_plaques and rng.random() < 0.8:
+        wanted = -1 if head.contrast in DARK else 1
+        sign = wanted if wanted in head.signs else sign
+    elif head.contrast in ("t1c", "dwi", "flair") and 1 in head.signs:
+        sign = 1
+    added = negatives(head, rng, spread) if head.labels is not None or rng.random() < 0.3 else None
+    if with_dots:
+        dots = spread * float(np.exp(rng.uniform(np.log(0.5), np.log(4)))) * draw_dots(head, _many(rng, 30, 400), rng)
+        dots *= sign if rng.random() < 0.85 else -sign
+        added = dots if added is None else added + dots
+    plaques = None
+    if with_plaques:
+        count = _many(rng, 6, 60)
+        plaques = (lambda scene, fluid, rng: implant_plaques(scene, fluid, count, rng)), ventricles(head)
+    return make_scene(
+        head,
+        rng,
+        thick=thick,
+        lesions=_many(rng, 10, 120) if with_balls else 0,
+        slab_mm=None if thick else 60,
+        added=added,
+        large=LARGE,
+        noise=0.0 if seed % 10 in SILENT else None,
+        pairs=0.4,
+        plaques=plaques,
+        sign=sign,
+    )
+
+
+def _many(rng: np.random.Generator, least: int, most: int) -> int:
+    return int(np.exp(rng.uniform(np.log(least), np.log(most))))
 
 
 def test_jobs(heads: list[Head]) -> list[tuple]:
@@ -120,7 +175,7 @@ def generate(data: Path, masks: Path, work: Path, part: tuple[int, int, int]) ->
         path = work / "train" / f"{seed:04d}.npz"
         if not path.exists():
             start = time.time()
-            scene = training_scene(seed, heads, data)
+            scene = (training_scene if seed < BALLS else other_scene)(seed, heads, data)
             store(scene, path)
             print(seed, scene.name, scene.spacing, len(scene.truth), f"{time.time() - start:.1f} s", flush=True)
 
@@ -136,6 +191,8 @@ def store(scene: Scene, path: Path) -> None:
         stored["ignore"] = scene.ignore
     for key in ("centre", "radius", "cnr", "peak", "kind"):
         stored[f"truth_{key}"] = np.array([t[key] for t in scene.truth])
+    stored["truth_group"] = np.array([t.get("group", n) for n, t in enumerate(scene.truth)], int)
+    stored["truth_whole"] = np.array([t.get("whole", t["radius"]) for t in scene.truth])
     part = path.with_suffix(".part.npz")
     np.savez(part, **stored)
     part.rename(path)
@@ -146,10 +203,9 @@ def restored(path: Path) -> Scene:
     with np.load(path, allow_pickle=False) as f:
         found = {k: f[k][()] for k in ("sign", "sigma", "noise", "spread")}
         found |= {k: str(f[k]) for k in ("name", "person", "contrast")}
-        truth = [f[f"truth_{key}"] for key in ("centre", "radius", "cnr", "peak", "kind")]
-        rows = [
-            dict(zip(("centre", "radius", "cnr", "peak", "kind"), row, strict=True)) for row in zip(*truth, strict=True)
-        ]
+        keys = [key.removeprefix("truth_") for key in f.files if key.startswith("truth_")]
+        truth = [f[f"truth_{key}"] for key in keys]
+        rows = [dict(zip(keys, row, strict=True)) for row in zip(*truth, strict=True)]
         return Scene(
             **found,
             voxels=f["voxels"] * np.float32(f["unit"]),

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from fit import FOLDS, TARGET, fold_of, key, load, platt, report
+from fresh import is_fresh, of_pictures
 from generate import restored
 from plot import limits, reliability_diagram
+from scenes import Scene
 from scipy.special import expit
 from table import prepared
 from torch import nn
 from torch.nn import functional
 
-from miliary_seg.detect.network import CONTEXT_LIMIT, LEAST, context
+from miliary_seg.detect.network import CONTEXT_LIMIT, context, looked_at
 from miliary_seg.detect.patches import Places, pictures
 from miliary_seg.detect.work_grid import WorkGrid
 
@@ -71,30 +73,36 @@ def see(work: Path, table: dict) -> None:
     """Add ``rows``, ``picture`` and ``told`` of the candidates that the trees of other persons do not rule out."""
     path = work / "pictures" / f"{key(table).replace('/', '__')}.npz"
     score, features = table["score"], dict(zip(table["names"], table["X"].T.astype(float), strict=True))
-    table["rows"] = rows = np.flatnonzero(expit(score) > LEAST[table["thick"]])
+    table["rows"] = rows = looked_at(expit(score), table["thick"])
     table["told"] = context({name: values[rows] for name, values in features.items()}, score[rows])
-    if not path.exists():
+    digest = of_pictures(table["digest"], rows)
+    if not is_fresh(path, digest):
         path.parent.mkdir(exist_ok=True)
-        scene = restored(work / f"{key(table)}.npz")
-        volume = prepared(scene)
-        places = Places(
-            index=on_work_grid(volume.grid, table["pos"][rows] / np.array(scene.spacing)),
-            radius_mm=table["radius"][rows].astype(float),
-            sign=np.full(len(rows), scene.sign),
-            level=features["surround_value"][rows],
-            contrast=features["contrast"][rows],
-        )
-        order, seen = [], []
-        for pixel, some in places.jobs():
-            picture = pictures(volume.voxels, volume.spacing_mm, places.where(some), pixel, table["thick"])
-            order.append(some)
-            seen.append(np.moveaxis(picture, -1, 2).astype(np.float16))
-        place = np.argsort(np.concatenate(order)) if order else np.zeros(0, int)
-        np.savez(path, rows=rows, picture=np.concatenate(seen)[place] if seen else np.zeros(0))
+        np.savez(path, digest=digest, picture=_seen(restored(work / f"{key(table)}.npz"), table))
     with np.load(path) as stored:
-        if not np.array_equal(stored["rows"], rows):
-            raise SystemExit(f"{path} shows other candidates: remove its folder and run again")
         table["picture"] = stored["picture"]
+
+
+def _seen(scene: Scene, table: dict) -> np.ndarray:
+    """Pictures of the rows of a scene's table, channels before pixels."""
+    rows, volume = table["rows"], prepared(scene)
+    level, contrast = (
+        table["X"][rows, table["names"].index(name)].astype(float) for name in ("surround_value", "contrast")
+    )
+    places = Places(
+        index=on_work_grid(volume.grid, table["pos"][rows] / np.array(scene.spacing)),
+        radius_mm=table["radius"][rows].astype(float),
+        sign=np.full(len(rows), scene.sign),
+        level=level,
+        contrast=contrast,
+    )
+    order, seen = [], []
+    for pixel, some in places.jobs():
+        picture = pictures(volume.voxels, volume.spacing_mm, places.where(some), pixel, table["thick"])
+        order.append(some)
+        seen.append(np.moveaxis(picture, -1, 2).astype(np.float16))
+    place = np.argsort(np.concatenate(order)) if order else np.zeros(0, int)
+    return np.concatenate(seen)[place] if seen else np.zeros(0)
 
 
 def varied(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -101,11 +101,19 @@ def random_rotation(rng):
 
 
 def implant(
-    scene: Scene, count: int, rng: np.random.Generator, *, plain: bool = False, cnr=(3, 30), large: float = 0.0
+    scene: Scene,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    plain: bool = False,
+    cnr=(3, 30),
+    large: float = 0.0,
+    pairs: float = 0.0,
 ) -> None:
     """Add lesions of known centre, radius and contrast.
 
-    ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-22 mm, half of which are rings.
+    ``plain``: spheres of contrast cnr * sigma only; ``large``: fraction of 8-22 mm, half of which are rings;
+    ``pairs``: fraction that lies 0.5-1.5 mm beside the one before and is about as large.
     """
     psf = max(0.45, 0.5 * scene.spacing[1])
     index = np.flatnonzero(scene.mask)
@@ -118,7 +126,16 @@ def implant(
         radius = 0.5 * np.exp(rng.uniform(np.log(1.5 if plain else 1.2), np.log(8.0)))
         if large and rng.random() < large:
             radius = rng.uniform(4.0, 11.0)
-        if len(done) and np.any(np.linalg.norm(done[:, :3] - centre, axis=1) < done[:, 3] + radius + 1.5):
+        gap = 1.5
+        if pairs and len(done) and rng.random() < pairs:
+            radius, gap = float(np.clip(done[-1, 3] * np.exp(rng.normal(0, 0.2)), 0.6, 4.0)), 0.5
+            heading = rng.normal(size=3)
+            reach = done[-1, 3] + radius + rng.uniform(0.5, 1.5)
+            centre = done[-1, :3] + reach * heading / np.linalg.norm(heading)
+            at = np.rint(centre / np.array(scene.spacing)).astype(int)
+            if np.any(at < 0) or np.any(at >= scene.mask.shape) or not scene.mask[tuple(at)]:
+                continue
+        if len(done) and np.any(np.linalg.norm(done[:, :3] - centre, axis=1) < done[:, 3] + radius + gap):
             continue
         amount = scene.sigma * np.exp(rng.uniform(*np.log(cnr)))
         if not plain and rng.random() < 0.5:
@@ -212,6 +229,24 @@ def draw_perivascular(head: Head, count: int, rng: np.random.Generator) -> np.nd
     return canvas
 
 
+def draw_dots(head: Head, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Straight bits of thin vessels, 1.5-8 mm long and 0.5-1.5 mm wide, one by one or in groups of one direction."""
+    canvas = np.zeros(head.mask.shape, np.float32)
+    pool = np.argwhere(ndi.distance_transform_edt(head.mask[::2, ::2, ::2]) * 2 > rng.uniform(5, 15)) * 2
+    if not len(pool):
+        return canvas
+    grouped = rng.random() < 0.5
+    seat, heading = pool[rng.integers(len(pool))], rng.normal(size=3)
+    for n in range(count):
+        if not grouped or n % 12 == 0:
+            seat, heading = pool[rng.integers(len(pool))], rng.normal(size=3)
+        near = seat + rng.normal(0, 5, 3) * grouped + rng.uniform(-1, 1, 3)
+        radius, steps = rng.uniform(0.25, 0.75), max(2, int(rng.uniform(1.5, 8.0) / 0.6))
+        path = _walk(near, heading + rng.normal(0, 0.2, 3), steps, 0.03, head.spacing, rng)
+        _stroke(canvas, path, np.full(steps, radius), np.full(steps, np.exp(rng.normal(0, 0.25))), head.spacing)
+    return canvas
+
+
 def draw_choroid(head: Head, rng: np.random.Generator) -> np.ndarray:
     """Clumps of irregular strings within the ventricles (painted heads only)."""
     canvas = np.zeros(head.mask.shape, np.float32)
@@ -300,13 +335,17 @@ def make_scene(
     cnr=(3, 30),
     clean=False,
     large=0.0,
+    pairs=0.0,
+    plaques=None,
 ) -> Scene:
     """One scan of one head.
 
     ``added``: canvas of hard negatives on the head's grid. ``clean``: none of the scanner's artefacts (for tests on the
-    conditions of docs/detection.md); ``plain``: spheres with contrasts in units of the noise.
+    conditions of docs/detection.md); ``plain``: spheres with contrasts in units of the noise. ``plaques``: what adds
+    them to a scene, given the ventricles on its grid, and the ventricles on the head's grid.
     """
     v, m, ig = head.voxels, head.mask, head.ignore
+    fluid = None if plaques is None else plaques[1]
     if added is not None:
         v = v + added
     size = head.spacing
@@ -316,6 +355,7 @@ def make_scene(
         start = int(rng.integers(filled[0], max(filled[0] + 1, filled[-1] - rows)))
         v, m = v[start : start + rows], m[start : start + rows]
         ig = None if ig is None else ig[start : start + rows]
+        fluid = None if fluid is None else fluid[start : start + rows]
     if spacing is None:
         options = [s for s in (THICK if thick else THIN) if s[0] >= 0.85 * size[0]] or [size]
         spacing = options[rng.integers(len(options))]
@@ -325,6 +365,7 @@ def make_scene(
     if not clean and rng.random() < 0.3:
         flip = tuple(a for a in range(3) if rng.random() < 0.5)
         v, m, ig = np.flip(v, flip), np.flip(m, flip), None if ig is None else np.flip(ig, flip)
+        fluid = None if fluid is None else np.flip(fluid, flip)
     v = resampled(np.ascontiguousarray(v, np.float32), size, spacing, 1 if head.labels is not None else 3, slab=True)
     m = resampled(m.astype(np.float32), size, spacing, 1, slab=False) > 0.5
     ig = None if ig is None else resampled(ig.astype(np.float32), size, spacing, 1, slab=False) > 0.3
@@ -363,7 +404,9 @@ def make_scene(
         spread=spread,
         ignore=ig,
     )
-    implant(scene, lesions, rng, plain=plain, cnr=cnr, large=large)
+    implant(scene, lesions, rng, plain=plain, cnr=cnr, large=large, pairs=pairs)
+    if plaques is not None:
+        plaques[0](scene, resampled(fluid.astype(np.float32), size, spacing, 1, slab=False) > 0.5, rng)
     v = scene.voxels
     if not clean:
         if rng.random() < 0.2:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from fresh import is_fresh, of_table
 from generate import restored
 from scenes import Scene
 from scipy.spatial import cKDTree
@@ -56,10 +57,13 @@ def labels(scene: Scene, position_mm: np.ndarray, radius_mm: np.ndarray) -> tupl
         d = np.linalg.norm(d, axis=1)
         on = d <= 0.5 * radius[i] + 0.6
         size = radius_mm[index] / np.hypot(radius[i], 1.41 * psf)
-        fits = on & (size >= SIZES[0]) & (size <= SIZES[1])
+        whole = float(scene.truth[i].get("whole", radius[i]))
+        plaque = whole > radius[i]
+        most = SIZES[1] * (np.hypot(whole, 1.41 * psf) / np.hypot(radius[i], 1.41 * psf))
+        fits = on & (size >= SIZES[0]) & (size <= most)
         height = scene.truth[i]["cnr"] * scene.truth[i]["peak"]
         visible = height >= VISIBLE and height * scene.sigma >= VISIBLE_SPREADS * scene.spread
-        part = (d <= radius[i]) & ~fits & visible & fits.any()
+        part = (d <= radius[i]) & ~fits & visible & fits.any() & (not plaque)
         around = (d <= radius[i] + 1.0) & ~part & (size <= SIZES[1])
         label[index[around & (label[index] == NEGATIVE)]] = DROPPED
         label[index[part & (label[index] == DROPPED)]] = NEGATIVE
@@ -106,18 +110,22 @@ def rows(scene: Scene) -> dict | None:
 
 
 def measure(work: Path) -> None:
-    """Write the table of every stored scene that has none, or one that is older than the scene."""
+    """Write the table of every stored scene that has none, or one of another scene or of other code (`fresh`)."""
     for kind in ("test", "train"):
         (work / f"{kind}_table").mkdir(exist_ok=True)
         for path in sorted((work / kind).glob("*.npz")):
             target = work / f"{kind}_table" / path.name
-            fresh = target.exists() and target.stat().st_mtime >= path.stat().st_mtime
-            if fresh or ".part" in path.name:
+            if ".part" in path.name:
+                continue
+            digest = of_table(path)
+            if is_fresh(target, digest):
                 continue
             start = time.time()
             found = rows(restored(path))
             if found is not None:
-                np.savez(target, **found)
+                part = target.with_suffix(".part.npz")
+                np.savez(part, digest=digest, **found)
+                part.rename(target)
                 seen = np.isin(np.arange(len(found["cnr"])), found["owner"]).mean() if len(found["cnr"]) else 1
                 print(
                     path.stem, found["name"], len(found["label"]), f"{seen:.2f} {time.time() - start:.1f} s", flush=True

@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.intensity import prepare
-from miliary_seg.detect.network import CONTEXT, LEAST, Network, context, network, second_look
+from miliary_seg.detect.network import CONTEXT, LEAST, Network, context, looked_at, network, second_look
 from miliary_seg.detect.patches import PIXEL_MM, SIZE, Places, pictures
 from miliary_seg.detect.work_grid import work_grid
 
@@ -144,3 +144,20 @@ def test_context_is_logarithmic_where_it_says_so():
     for value, (_, most) in zip(told[1:], CONTEXT.items(), strict=True):
         assert value == pytest.approx(100.0 if most is None else np.log(most))
     assert expit(told[0]) < 0.5
+
+
+def test_only_the_likeliest_are_looked_at_where_there_are_very_many(monkeypatch):
+    chance = np.array([0.9, 0.01, 0.3, 0.5, 0.3, 0.021])
+    assert looked_at(chance, thick=False).tolist() == [0, 2, 3, 4, 5]
+    monkeypatch.setattr("miliary_seg.detect.network.MOST", 3)
+    assert looked_at(chance, thick=False).tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("mm", [0.3, 0.9])
+def test_beyond_the_scan_its_last_voxels_go_on(mm):
+    grey = np.random.default_rng(2).normal(size=(30, 40, 50)).astype(np.float32)
+    places = places_at([[1.3, 20, 25], [15, 39, 2.5], [15, 20, 25]])
+    shown = pictures(grey, (mm, mm, mm), places, PIXEL_MM, thick=False)
+    wide = np.pad(grey, 60, mode="edge")
+    inside = pictures(wide, (mm, mm, mm), places_at(places.index + 60), PIXEL_MM, thick=False)
+    assert np.array_equal(shown, inside)
