@@ -35,6 +35,10 @@ class Opened:
     messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def hear(self, message: Any) -> None:
+        if "GL Driver Message (OpenGL, Performance" not in message.text:  # a stall of the browser's own
+            self.messages.append(f"{message.type}: {message.text}")
+
     def series(self, number: int = 0) -> Any:
         return self.page.locator(".series").nth(number)
 
@@ -121,7 +125,7 @@ def _open(browser: Any, folder: Path, case: Any, width: int = 1280, **choices: A
             call.abort()
 
     context.route("**/*", route)
-    seen.page.on("console", lambda message: seen.messages.append(f"{message.type}: {message.text}"))
+    seen.page.on("console", seen.hear)
     seen.page.on("pageerror", lambda error: seen.messages.append(f"error: {error}"))
     seen.page.goto(address)
     return seen

@@ -28,6 +28,7 @@ def shown(browser, tmp_path, make_case) -> Iterator[Callable[..., tuple[Any, lis
     def open_it(**options: Any) -> tuple[Any, list[str]]:
         page = browser.new_page(**options)
         pages.append(page)
+        page.set_default_timeout(300_000)
         noted: list[str] = []
         page.on("console", lambda message: noted.append(message.text))
         page.on("pageerror", lambda error: noted.append(str(error)))
