@@ -20,6 +20,7 @@ from miliary_seg.domain.volume import Source, Volume
 from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.dicom_file import LARGE_BYTES, MAX_RATIO, file_boundary
 from miliary_seg.load.found import FoundSeries
+from miliary_seg.load.hounsfield import seen_in
 from miliary_seg.load.mgh import MGH_SUFFIXES, parse_mgh
 from miliary_seg.load.nifti_header import HEADER_BYTES, NiftiHeader, is_nifti, parse
 from miliary_seg.load.nrrd import NRRD_HEADER_BYTES, parse_nrrd
@@ -104,12 +105,13 @@ def load_nifti(found: FoundSeries, settings: LoadSettings) -> Volume:
     affine, source, known = header.affine, header.orientation_source, header.orientation_source != "none"
     if not known and settings.assume_orientation not in ("", UNKNOWN_ORIENTATION):
         affine, source, known = assumed_affine(header, settings.assume_orientation), "stated by the user", True
+    modality, sequence = seen_in(voxels, found.modality or Modality.MR, found.sequence, caveats)
     return Volume(
         voxels=voxels,
         grid=Grid(shape=header.shape, affine=affine),
         id=found.id,
-        modality=found.modality or Modality.MR,
-        sequence=found.sequence,
+        modality=modality,
+        sequence=sequence,
         slice_axis=slice_axis_of(header)[0],
         slice_thickness_mm=found.slice_thickness_mm,
         orientation_known=known,

@@ -11,6 +11,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.found import FoundSeries, safe_name
+from miliary_seg.load.hounsfield import MR_ASSUMED
 from miliary_seg.load.label_maps import label_reason, stem
 from miliary_seg.load.nifti import read_nifti_header
 from miliary_seg.load.nifti_header import NiftiHeader
@@ -127,7 +128,7 @@ def _thickness_warning(thickness: float | None, grid: Grid, axis: int) -> tuple[
 def _modality_warning(clues: Clues) -> tuple[Reason, ...]:
     if clues.modality is not None:
         return ()
-    return (Reason(code="modality_assumed", text="Nothing says whether this is MR or CT; MR is taken."),)
+    return (MR_ASSUMED,)
 
 
 def _clues(path: Path) -> tuple[Clues, float | None]:
