@@ -9,7 +9,7 @@ from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import BoolArray, Float32Array
 from miliary_seg.locate.morphology import dilated, eroded
 from miliary_seg.locate.tissue import TissueValues
-from miliary_seg.locate.working_scan import linear_weights, tensor_product
+from miliary_seg.locate.working_scan import linear_weights, upsampled_above
 
 BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
@@ -38,11 +38,30 @@ STRIPPED_SHARE = 0.9
 """Share of background around the brain above which the skull counts as removed (9 of 9 and 0 of 37 real scans)."""
 
 
+Steps = tuple[int, int, int]
+"""Every how many voxels of the scan along each axis something is looked at."""
+
+
+def ring_steps(shape: tuple[int, ...]) -> Steps:
+    """Steps at which ``is_stripped`` wants to know how far outside the brain a voxel lies."""
+    i, j, k = (2 if n > 64 else 1 for n in shape)
+    return i, j, k
+
+
+def work_steps(affine: Float64Array) -> Steps:
+    """Steps at which ``refined_mask`` works: about ``WORK_MM``."""
+    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    i, j, k = (max(1, int(WORK_MM / s + 0.01)) for s in spacing)
+    return i, j, k
+
+
 def is_stripped(voxels: Float32Array, outside_mm: Float32Array) -> bool:
-    """Whether the skull was removed: background value nearly everywhere 4 to 12 mm outside the brain."""
-    thin = tuple(slice(None, None, 2 if n > 64 else 1) for n in voxels.shape)
-    outside = outside_mm[thin]
-    ring = (outside > STRIPPED_RING_MM[0]) & (outside < STRIPPED_RING_MM[1])
+    """Whether the skull was removed: background value nearly everywhere 4 to 12 mm outside the brain.
+
+    ``outside_mm`` is given at every ``ring_steps``-th voxel.
+    """
+    thin = _every(ring_steps(voxels.shape))
+    ring = (outside_mm > STRIPPED_RING_MM[0]) & (outside_mm < STRIPPED_RING_MM[1])
     background, tolerance = background_value(voxels)
     alike = np.abs(voxels[thin][ring] - background) <= tolerance
     return bool(ring.any()) and float(alike.mean()) > STRIPPED_SHARE
@@ -65,30 +84,31 @@ def background_value(voxels: Float32Array) -> tuple[float, float]:
 def refined_mask(
     voxels: Float32Array, affine: Float64Array, outside_mm: Float32Array, *, is_ct: bool, values: TissueValues | None
 ) -> BoolArray:
-    """Mask on the scan's grid.
+    """Mask on the scan's grid; ``outside_mm`` is given at every ``work_steps``-th voxel.
 
     Deeper than the band inside the fitted surface: brain. Further outside: not. Between: where the intensity is that
     of tissue; then opened, the largest piece kept, closed, smoothed.
     """
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    steps = np.maximum(1, np.floor(WORK_MM / spacing + 0.01)).astype(int)
-    thin = tuple(slice(None, None, int(step)) for step in steps)
-    outside = outside_mm[thin]
-    found = ndi.find_objects((outside < BAND_MM + CORE_MM).astype(np.int8))
-    if not found or found[0] is None:
-        return np.zeros(voxels.shape, bool)
-    box = found[0]
-    near, near_mm = voxels[thin][box], outside[box]
-    low, high = CT_TISSUE_HU if is_ct else _tissue_range(near, near_mm, values, _zero_level(voxels))
-    work = _refined((near > low) & (near < high), near_mm, spacing * steps)
+    steps = work_steps(affine)
+    found = ndi.find_objects((outside_mm < BAND_MM + CORE_MM).astype(np.int8))
     fine = np.zeros(voxels.shape, bool)
+    if not found or found[0] is None:
+        return fine
+    box = found[0]
+    near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
+    low, high = CT_TISSUE_HU if is_ct else _tissue_range(near, near_mm, values, _zero_level(voxels))
+    work = _refined((near > low) & (near < high), near_mm, np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps)
     place, weights = [], []
-    for part, step, n, thinned in zip(box, steps.tolist(), voxels.shape, outside.shape, strict=True):
+    for part, step, n, thinned in zip(box, steps, voxels.shape, outside_mm.shape, strict=True):
         span = slice(part.start * step, n if part.stop == thinned else (part.stop - 1) * step + 1)
         place.append(span)
         weights.append(linear_weights(np.arange(span.start, span.stop) / step - part.start, part.stop - part.start))
-    fine[tuple(place)] = tensor_product(work.astype(np.float32), weights) > 0.5
+    fine[tuple(place)] = upsampled_above(work.astype(np.float32), weights, 0.5)
     return fine
+
+
+def _every(steps: Steps) -> tuple[slice, ...]:
+    return tuple(slice(None, None, step) for step in steps)
 
 
 def _refined(tissue: BoolArray, outside: Float32Array, spacing_mm: Float64Array) -> BoolArray:

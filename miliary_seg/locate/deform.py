@@ -153,21 +153,20 @@ def fit_deformation(scan: WorkingScan, matrix: Float64Array, bending_weight: flo
     if inside.sum() < MIN_POINTS:
         return no_deformation()
     start, points = start[:, inside], grid.points.only(inside)
-    used = grid.used.copy()
-    used[grid.used] = inside
+    used = np.flatnonzero(grid.used)[inside]
     linear = matrix[:3, :3]
     shape = (3, *grid.knots)
 
     def cost(flat: Float64Array) -> tuple[float, Float64Array]:
         coefficients = flat.reshape(shape).astype(np.float32)
-        moved = start + linear @ grid.field(coefficients)[:, used]
+        moved = start + linear @ grid.field(coefficients).reshape(3, -1).take(used, axis=1)
         levels, gradient = scan.sample_with_gradient(moved)
         information, slope = mutual_information_slope(levels, points.classes, points.n_classes, points.weights)
-        force = np.zeros((3, *grid.used.shape), np.float32)
+        force = np.zeros((3, grid.used.size), np.float32)
         force[:, used] = linear.T @ (gradient * slope)
         penalty, penalty_slope = _roughness(flat.reshape(shape))
         total = bending_weight * penalty - information
-        return total, (bending_weight * penalty_slope - grid.gathered(force)).ravel()
+        return total, (bending_weight * penalty_slope - grid.gathered(force.reshape(3, *grid.used.shape))).ravel()
 
     flat_start = np.zeros(int(np.prod(shape)))
     before = -cost(flat_start)[0]

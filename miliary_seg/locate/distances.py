@@ -16,7 +16,7 @@ from miliary_seg.locate.atlas import grid_points, load_atlas
 from miliary_seg.locate.brain_mask import background_value
 from miliary_seg.locate.deform import Deformation, to_template
 from miliary_seg.locate.transform import apply, inverse
-from miliary_seg.locate.working_scan import linear_weights, tensor_product
+from miliary_seg.locate.working_scan import linear_weights, upsampled
 
 COARSE_MM = 4.0
 """Lattice on which the inverse of the fit is computed; between its points the maps are smooth."""
@@ -42,15 +42,16 @@ class DistanceMaps:
 
     def midline_mm(self) -> Float32Array:
         """Negative on the left, shape (i, j, k) of the scan."""
-        return tensor_product(self._midline, self._weights)
+        return upsampled(self._midline, self._weights)
 
     def tentorium_mm(self) -> Float32Array:
         """Negative above, shape (i, j, k) of the scan."""
-        return tensor_product(self._tentorium, self._weights)
+        return upsampled(self._tentorium, self._weights)
 
-    def outside_mm(self) -> Float32Array:
-        """Positive outside the atlas's brain surface as carried into the scan, shape (i, j, k) of the scan."""
-        return tensor_product(self._outside, self._weights)
+    def outside_mm(self, steps: tuple[int, ...] = (1, 1, 1)) -> Float32Array:
+        """Positive outside the atlas's brain surface as carried into the scan, at every ``steps``-th of its voxels."""
+        weights = [weight[::step] for weight, step in zip(self._weights, steps, strict=True)]
+        return upsampled(self._outside, weights)
 
 
 def distance_maps(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.compartment import Compartment, Coverage, Registration
@@ -13,7 +14,7 @@ from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError
-from miliary_seg.locate.brain_mask import is_stripped, refined_mask, stripped_mask
+from miliary_seg.locate.brain_mask import is_stripped, refined_mask, ring_steps, stripped_mask, work_steps
 from miliary_seg.locate.canonical import CanonicalView
 from miliary_seg.locate.distances import DistanceMaps, coverage, distance_maps
 from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
@@ -80,16 +81,15 @@ def _located(
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
     fit = found.fit
     maps = distance_maps(canonical.shape, canonical.affine, fit.matrix, fit.deformation)
-    outside = maps.outside_mm()
-    stripped = is_stripped(voxels, outside)
+    stripped = is_stripped(voxels, maps.outside_mm(ring_steps(voxels.shape)))
     if mask is not None:
         brain = np.array(mask, dtype=bool)  # a copy: results are read-only, the caller's array is not
     elif stripped:
-        brain = canonical.back(stripped_mask(voxels, outside))
+        brain = canonical.back(stripped_mask(voxels, maps.outside_mm()))
     else:
         values = None if is_ct else tissue_values(voxels, canonical.affine, fit.matrix, fit.deformation)
+        outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
-    del outside
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
 
@@ -128,9 +128,11 @@ def _assembled(
     quality: tuple[Coverage, Registration],
 ) -> Location:
     midline, tentorium = canonical.back(maps.midline_mm()), canonical.back(maps.tentorium_mm())
-    labels = np.where(tentorium > 0, np.uint8(3), np.uint8(1))
-    labels += midline >= 0
-    labels *= brain
+    labels = np.zeros(brain.shape, np.uint8)
+    for box in ndi.find_objects(brain.view(np.uint8)):
+        inside = np.where(tentorium[box] > 0, np.uint8(3), np.uint8(1))
+        inside += midline[box] >= 0
+        np.multiply(inside, brain[box], out=labels[box])
     for array in (brain, midline, tentorium):
         array.setflags(write=False)
     return Location(

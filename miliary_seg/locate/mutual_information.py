@@ -41,12 +41,14 @@ def normalized_mutual_information(
     scan: WorkingScan, points: TemplatePoints, matrix: Float64Array, min_share: float = 0.25
 ) -> float:
     """Normalized mutual information of the points inside the scan (1 = none); 0 where fewer than ``min_share`` are."""
-    positions = apply(matrix, points.positions_mm)
-    inside = scan.contains(scan.to_ijk(positions))
-    if inside.sum() < min_share * inside.size:
+    ijk = apply(scan.inverse @ matrix, points.positions_mm)
+    inside = np.flatnonzero(scan.contains(ijk))
+    if inside.size < min_share * points.classes.size:
         return 0.0
-    levels = scan.sample(positions[:, inside])
-    shares = joint_histogram(levels, points.classes[inside], points.n_classes).shares
+    classes = points.classes
+    if inside.size < classes.size:
+        ijk, classes = ijk.take(inside, axis=1), classes[inside]
+    shares = joint_histogram(scan.levels_at(ijk), classes, points.n_classes).shares
     joint = _entropy(shares)
     return (_entropy(shares.sum(axis=0)) + _entropy(shares.sum(axis=1))) / joint if joint > 0 else 0.0
 

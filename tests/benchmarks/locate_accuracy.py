@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
-from simulated_heads import BELOW, BRAIN, CONDITIONS, CONTRASTS, LEFT, RIGHT, VENTRICLES, Simulated, simulate
+from simulated_heads import BELOW, BRAIN, CONDITIONS, CONTRASTS, LEFT, RIGHT, VENTRICLES, Simulated, is_ct, simulate
 from wrong_scans import wrong_scans
 
 from miliary_seg.domain.grid import Grid
@@ -68,7 +68,7 @@ def good_scans(maps: list[Path], count: int) -> Iterator[tuple[str, str, str, ob
 
 def measured(scan: Simulated, with_mask: bool) -> dict[str, object]:
     """One row: errors, trust and its figures, time, and lesions near boundaries."""
-    modality = Modality.CT if scan.contrast == "CT" else Modality.MR
+    modality = Modality.CT if is_ct(scan.contrast) else Modality.MR
     grid = Grid(shape=scan.voxels.shape, affine=scan.affine)  # type: ignore[arg-type]
     volume = Volume(voxels=np.ascontiguousarray(scan.voxels), grid=grid, modality=modality)
     start = time.process_time()

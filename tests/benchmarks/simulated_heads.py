@@ -36,10 +36,11 @@ INTENSITIES = {
     "DWI": (390, 440, 100, 400, 390, 60, 70, 60, 50, 20, 15),
     "SWI": (450, 500, 590, 430, 440, 110, 590, 490, 440, 210, 30),
     "CT": (28, 37, 6, 37, 31, 45, 9, -15, 40, 340, 900),
+    "CTc": (31, 41, 7, 41, 35, 150, 9, -10, 45, 340, 900),
 }
 """Of the tissues in the order of ``LABELS``, typical values; each scan jitters them. CT in HU."""
-LESION = {"T1": 440, "T1c": 1150, "T2": 800, "FLAIR": 820, "PD": 780, "DWI": 700, "SWI": 100, "CT": 55}
-OEDEMA = {"T1": 460, "T1c": 460, "T2": 820, "FLAIR": 850, "PD": 760, "DWI": 520, "SWI": 580, "CT": 17}
+LESION = {"T1": 440, "T1c": 1150, "T2": 800, "FLAIR": 820, "PD": 780, "DWI": 700, "SWI": 100, "CT": 55, "CTc": 95}
+OEDEMA = {"T1": 460, "T1c": 460, "T2": 820, "FLAIR": 850, "PD": 760, "DWI": 520, "SWI": 580, "CT": 17, "CTc": 19}
 BRAIN = tuple(n for part in ("white", "grey", "deep", "stem") for n in LABELS[part] if n != 512)
 VENTRICLES = (4, 43, 5, 44, 14, 15, 72)
 LEFT = (2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 17, 18, 25, 26, 136, 137)
@@ -59,7 +60,9 @@ CONDITIONS = (
     "no skull",
     "child",
 )
-CONTRASTS = tuple(INTENSITIES)
+CONTRASTS = ("T1", "T1c", "T2", "FLAIR", "PD", "DWI", "SWI", "CT")
+ALL_CONTRASTS = (*CONTRASTS, "CTc")
+"""With CT after contrast medium: vessels beyond 80 HU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +109,12 @@ def head(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return labels[box], affine
 
 
+def is_ct(contrast: str) -> bool:
+    return contrast.startswith("CT")
+
+
 def background(contrast: str) -> float:
-    return -1000.0 if contrast == "CT" else 0.0
+    return -1000.0 if is_ct(contrast) else 0.0
 
 
 def painted(labels: np.ndarray, marks: np.ndarray, contrast: str, rng: np.random.Generator, skull: bool) -> np.ndarray:
@@ -115,9 +122,9 @@ def painted(labels: np.ndarray, marks: np.ndarray, contrast: str, rng: np.random
     table = np.full(600, background(contrast), np.float32)
     rough = np.zeros(600, np.float32)
     for numbers, value in zip(LABELS.values(), INTENSITIES[contrast], strict=True):
-        jitter = rng.normal(0, 1.5) if contrast == "CT" else rng.normal(0, 0.06 * value)
+        jitter = rng.normal(0, 1.5) if is_ct(contrast) else rng.normal(0, 0.06 * value)
         table[list(numbers)] = value + jitter
-        rough[list(numbers)] = (4 if abs(value) < 100 else 0.2 * value) if contrast == "CT" else 0.06 * value
+        rough[list(numbers)] = (4 if abs(value) < 100 else 0.2 * value) if is_ct(contrast) else 0.06 * value
     if not skull:
         keep = np.isin(np.arange(600), (*BRAIN, *VENTRICLES))
         table[~keep], rough[~keep] = background(contrast), 0
@@ -260,7 +267,7 @@ def imaged(scene: np.ndarray, labels: np.ndarray, place: Place, outside: float) 
 def noisy(image: np.ndarray, contrast: str, rng: np.random.Generator, skull: bool) -> np.ndarray:
     """Shading and Rician noise on MR, Gaussian noise of 5 HU on CT; a removed skull leaves exact background."""
     empty = image <= background(contrast) + 1
-    if contrast == "CT":
+    if is_ct(contrast):
         out = np.clip(image + rng.normal(0, 5, image.shape), -1024, 3000)
     else:
         coarse = rng.normal(0, 0.15, (3, 3, 3))
