@@ -1,4 +1,4 @@
-"""Affine fit at 4 mm: mutual information of the head and of the brain, with a prior on size, by its gradient."""
+"""Affine fit: mutual information of the head and of the brain, with a prior on size, by its gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ BRAIN_WEIGHT = 2.0
 SIZE_WEIGHT = 0.010
 """Weight in nats of the size penalty."""
 ITERATIONS = 40
-MIN_BRAIN_POINTS = 300
+MIN_BRAIN_SHARE = 0.03
+"""Of the brain must be in view at the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,12 @@ class AffineFit:
 
 
 def fit_affine(
-    scan: WorkingScan, brain_scan: WorkingScan, points: TemplatePoints, start: Float64Array
+    scan: WorkingScan,
+    brain_scan: WorkingScan,
+    points: TemplatePoints,
+    start: Float64Array,
+    *,
+    iterations: int = ITERATIONS,
 ) -> AffineFit | None:
     """Best affine near a start of twelve parameters; None where hardly any of the brain is in view.
 
@@ -50,7 +56,7 @@ def fit_affine(
     inside = scan.contains(scan.to_ijk(apply(affine_matrix(start), points.positions_mm)))
     used = points.only(inside)
     in_brain = used.in_brain
-    if in_brain.sum() < MIN_BRAIN_POINTS:
+    if in_brain.sum() < MIN_BRAIN_SHARE * points.in_brain.sum():
         return None
     homogeneous = np.vstack([used.positions_mm, np.ones(used.classes.size)])
     brain_classes, brain_places = used.classes[in_brain], homogeneous[:, in_brain]
@@ -70,7 +76,7 @@ def fit_affine(
         uphill[6:9] -= SIZE_WEIGHT * penalty_slope * UNIT
         return SIZE_WEIGHT * penalty - head - BRAIN_WEIGHT * brain, -uphill
 
-    parameters, value = descend(cost, start, iterations=ITERATIONS, line_steps=15)
+    parameters, value = descend(cost, start, iterations=iterations, line_steps=15)
     matrix = affine_matrix(parameters)[:3]
     levels, inner = scan.sample(matrix @ homogeneous), brain_scan.sample(matrix @ brain_places)
     return AffineFit(

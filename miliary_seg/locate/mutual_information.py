@@ -23,6 +23,8 @@ from miliary_seg.locate.working_scan import N_BINS, WorkingScan
 
 MARGIN = 2
 """Empty bins on either side, so that the smoothing kernel loses nothing."""
+MIN_SHARE = 0.25
+"""Of the points must be inside the scan."""
 MIN_SAMPLES = 200
 """Fewer samples tell nothing."""
 KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
@@ -38,19 +40,22 @@ class JointHistogram:
 
 
 def normalized_mutual_information(
-    scan: WorkingScan, points: TemplatePoints, matrix: Float64Array, min_share: float = 0.25
+    scan: WorkingScan, points: TemplatePoints, matrix: Float64Array, *, brain_weight: float = 0.0
 ) -> float:
-    """Normalized mutual information of the points inside the scan (1 = none); 0 where fewer than ``min_share`` are."""
+    """Normalized mutual information of the points inside the scan (1 = none); 0 where fewer than a quarter are.
+
+    With ``brain_weight`` so many times what the brain's own points say beyond 1 is added.
+    """
     ijk = apply(scan.inverse @ matrix, points.positions_mm)
     inside = np.flatnonzero(scan.contains(ijk))
-    if inside.size < min_share * points.classes.size:
+    if inside.size < MIN_SHARE * points.classes.size:
         return 0.0
     classes = points.classes
     if inside.size < classes.size:
         ijk, classes = ijk.take(inside, axis=1), classes[inside]
     shares = joint_histogram(scan.levels_at(ijk), classes, points.n_classes).shares
-    joint = _entropy(shares)
-    return (_entropy(shares.sum(axis=0)) + _entropy(shares.sum(axis=1))) / joint if joint > 0 else 0.0
+    head = _normalized(shares)
+    return head + brain_weight * (_normalized(shares[: points.n_tissues]) - 1) if brain_weight else head
 
 
 def mutual_information(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> float:
@@ -114,6 +119,16 @@ def _smoothed(shares: Float64Array) -> Float64Array:
         (weight * padded[:, shift : shift + n] for shift, weight in enumerate(KERNEL)), np.zeros_like(shares)
     )
     return smooth
+
+
+def _normalized(shares: Float64Array) -> float:
+    """Normalized mutual information of a joint histogram whose sum may be less than 1."""
+    total = shares.sum()
+    if not total > 0:
+        return 1.0
+    shares = shares / total
+    joint = _entropy(shares)
+    return (_entropy(shares.sum(axis=0)) + _entropy(shares.sum(axis=1))) / joint if joint > 0 else 0.0
 
 
 def _entropy(shares: Float64Array) -> float:

@@ -27,10 +27,13 @@ HEAD_HEIGHT_MM = 140.0
 """The head's centre is taken from this much below its top: necks and shoulders must not pull it down."""
 SIZE_WEIGHT = 0.009
 """Weight of the size penalty against normalized mutual information, whose useful span is about 0.3."""
-ROUNDS = (8, 3, 1)
-"""How many of the best poses are refined in each round (60 of 60 simulated scans found; 59 with one round of 6)."""
+REFINED = 8
+"""So many of the best distinct starts are refined."""
 EVALUATIONS = 60
-"""Per pose and round."""
+"""Per pose."""
+BRAIN_WEIGHT = 1.0
+"""Of what the brain's own grey levels say: the rings alone are content with a brain stretched to the scalp, or pushed
+up and back by 2 cm (docs/compartments.md, "People who do not exist")."""
 DISTINCT_UNITS = 8.0
 """Starts closer than this in every parameter count as the same."""
 FIRST_STEPS = np.array([6.0] * 6 + [3.0])
@@ -71,23 +74,18 @@ def search_pose(scan: WorkingScan, centre: Float64Array) -> list[Pose]:
     starts = sorted(_starts(centre, turns), key=cost)
     chosen: list[Float64Array] = []
     for start in starts:
-        if len(chosen) < ROUNDS[0] and all(np.abs(start - other).max() >= DISTINCT_UNITS for other in chosen):
+        if len(chosen) < REFINED and all(np.abs(start - other).max() >= DISTINCT_UNITS for other in chosen):
             chosen.append(start)
-    poses = [Pose(start, -np.inf) for start in chosen]
-    for turn, n_refined in enumerate(ROUNDS):
-        steps = FIRST_STEPS if turn == 0 else FIRST_STEPS / 2
-        for which, pose in enumerate(poses[:n_refined]):
-            found, value = descend_along_lines(cost, pose.parameters, evaluations=EVALUATIONS, first_steps=steps)
-            poses[which] = Pose(found, -value)
-        poses.sort(key=lambda pose: -pose.score)
-    return poses
+    refined = (descend_along_lines(cost, s, evaluations=EVALUATIONS, first_steps=FIRST_STEPS) for s in chosen)
+    return sorted((Pose(found, -value) for found, value in refined), key=lambda pose: -pose.score)
 
 
 def _cost(scan: WorkingScan) -> Callable[[Float64Array], float]:
     points = template_points(8)
 
     def cost(pose: Float64Array) -> float:
-        fit = normalized_mutual_information(scan, points, affine_matrix(from_pose(pose)))
+        matrix = affine_matrix(from_pose(pose))
+        fit = normalized_mutual_information(scan, points, matrix, brain_weight=BRAIN_WEIGHT)
         return SIZE_WEIGHT * size_penalty(pose[6:7] * UNIT)[0] - fit
 
     return cost

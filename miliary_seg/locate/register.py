@@ -14,7 +14,7 @@ from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
 from miliary_seg.locate.shading import flattened
 from miliary_seg.locate.signs import inner_signs
-from miliary_seg.locate.transform import affine_matrix, distance_mm, from_pose, tilt_deg
+from miliary_seg.locate.transform import distance_mm, from_pose, tilt_deg
 from miliary_seg.locate.working_scan import (
     BRAIN_WINDOW_HU,
     HEAD_WINDOW_HU,
@@ -25,11 +25,13 @@ from miliary_seg.locate.working_scan import (
     mr_grey_scale,
 )
 
-NEAR_TIE = 0.012
-"""Poses whose normalized mutual information lies this close to the best are followed too."""
+COARSE_ITERATIONS = 15
+"""Of the affine fit at 8 mm, which chooses between the poses."""
+NEAR_TIE_NATS = 0.06
+"""Fits at 8 mm whose score lies this close to the best are followed too."""
 DIFFERENT_MM = 8.0
 """Transforms further apart than this at the brain's corners are different answers."""
-MAX_AFFINE_STARTS = 4
+MAX_AFFINE_STARTS = 3
 AFFINE_POINT_SHARE = 0.5
 
 
@@ -118,21 +120,24 @@ def completed(scan: Resolutions, aligned: Alignment, deform: bool) -> Fit:
 
 
 def fit_near_ties(scan: Resolutions, poses: list[Pose]) -> list[AffineFit]:
-    """Affine fits from the best pose and from others that fit almost as well somewhere else."""
-    points = template_points(4, AFFINE_POINT_SHARE)
-    fits: list[AffineFit] = []
-    followed: list[Float64Array] = []
-    for pose in poses:
-        matrix = affine_matrix(from_pose(pose.parameters))
-        if len(followed) == MAX_AFFINE_STARTS or pose.score < poses[0].score - NEAR_TIE:
+    """Affine fits at 4 mm from the best of those at 8 mm and from others that fit almost as well somewhere else.
+
+    A pose has one scale: of a narrow head the wrong one can match better, which twelve parameters at 8 mm put right.
+    """
+    tried = (
+        fit_affine(scan.coarse, scan.coarse, template_points(8), from_pose(p.parameters), iterations=COARSE_ITERATIONS)
+        for p in poses
+    )
+    rough = sorted((fit for fit in tried if fit is not None), key=lambda fit: -fit.score)
+    followed: list[AffineFit] = []
+    for fit in rough:
+        if len(followed) == MAX_AFFINE_STARTS or fit.score < rough[0].score - NEAR_TIE_NATS:
             break
-        if any(distance_mm(matrix, other) < DIFFERENT_MM for other in followed):
-            continue
-        followed.append(matrix)
-        fit = fit_affine(scan.medium, scan.medium_brain, points, from_pose(pose.parameters))
-        if fit is not None:
-            fits.append(fit)
-    return fits
+        if all(distance_mm(fit.matrix, other.matrix) >= DIFFERENT_MM for other in followed):
+            followed.append(fit)
+    points = template_points(4, AFFINE_POINT_SHARE)
+    fits = (fit_affine(scan.medium, scan.medium_brain, points, fit.parameters) for fit in followed)
+    return [fit for fit in fits if fit is not None]
 
 
 def _figures(scan: Resolutions, aligned: Alignment, deformation: Deformation) -> dict[str, float]:
