@@ -58,9 +58,10 @@ SUPRATENTORIAL_SEEDS = (
     ((0, 2, -4), 4),
 )
 ALL_SUPRATENTORIAL_ABOVE_MM = 20.0  # the culmen ends near z = 5, the tentorial apex near 12
-# Top of the brain stem: plane through the interpeduncular fossa and above the superior colliculus, (y, z) in mm.
-BRAINSTEM_TOP = ((-14.0, -13.0), (-34.0, 0.0))
-BRAINSTEM_BOX = ((-20.0, 20.0), (-44.0, -8.0), (-73.0, 4.0))
+# Top of the brain stem: plane above the interpeduncular fossa, 2 mm below the posterior commissure and above the superior
+# colliculus, (y, z) in mm (docs/compartments.md, "The atlas").
+BRAINSTEM_TOP = ((-14.0, -11.0), (-34.0, 2.0))
+BRAINSTEM_BOX = ((-20.0, 20.0), (-44.0, -8.0), (-73.0, 6.0))
 TENTORIUM_STEP_MM = 0.5  # quantisation of the distance maps
 OUTSIDE_STEP_MM = 0.25
 T1_LEVELS = 64

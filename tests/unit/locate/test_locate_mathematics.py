@@ -36,10 +36,13 @@ from miliary_seg.locate.working_scan import (
     BRAIN_WINDOW_HU,
     N_BINS,
     Blocks,
+    blurred,
     ct_grey_scale,
     linear_weights,
     mr_grey_scale,
     tensor_product,
+    upsampled,
+    upsampled_above,
 )
 
 
@@ -169,6 +172,21 @@ def test_tensor_product_is_linear_interpolation(rng):
     assert_allclose(got.ravel(), ndi.map_coordinates(samples, at, order=1, mode="nearest"), atol=1e-5)
 
 
+def test_upsampling_in_slabs_is_the_tensor_product(rng):
+    samples = rng.random((7, 5, 6)).astype(np.float32)
+    places = (np.arange(45) / 7.5, np.arange(12) / 3, np.arange(21) / 4)  # neither a whole number of slabs nor of steps
+    weights = [linear_weights(p, n) for p, n in zip(places, samples.shape, strict=True)]
+    expected = tensor_product(samples, weights)
+    assert_allclose(upsampled(samples, weights), expected, atol=1e-6)
+    assert np.array_equal(upsampled_above(samples, weights, 0.5001), upsampled(samples, weights) > 0.5001)
+
+
+def test_blurred_is_a_gaussian_filter(rng):
+    samples = rng.random((9, 14, 11)).astype(np.float32)
+    sigma = np.array([1.5, 3.0, 0.7])
+    assert_allclose(blurred(samples, sigma), ndi.gaussian_filter(samples, sigma, truncate=3), atol=1e-5)
+
+
 def test_mutual_information_of_equal_and_of_unrelated(rng):
     classes = rng.integers(0, 4, 20000)
     told = mutual_information((classes * 6.0).astype(np.float32), classes, 4)
@@ -198,6 +216,15 @@ def test_normalized_mutual_information_needs_enough_in_view(scan):
     far = np.eye(4)
     far[:3, 3] = 1000
     assert normalized_mutual_information(scan, template_points(8), far) == 0
+
+
+def test_the_brain_counts_as_often_as_asked(scan):
+    def match(weight):
+        return normalized_mutual_information(scan, template_points(8), np.eye(4), brain_weight=weight)
+
+    brain = match(1.0) - match(0.0)
+    assert brain > 0
+    assert match(2.5) == pytest.approx(match(0.0) + 2.5 * brain)
 
 
 def test_affine_matrix_by_parts():
