@@ -58,8 +58,8 @@ SUPRATENTORIAL_SEEDS = (
     ((0, 2, -4), 4),
 )
 ALL_SUPRATENTORIAL_ABOVE_MM = 20.0  # the culmen ends near z = 5, the tentorial apex near 12
-# Top of the brain stem: plane above the interpeduncular fossa, 2 mm below the posterior commissure and above the superior
-# colliculus, (y, z) in mm (docs/compartments.md, "The atlas").
+# Top of the brain stem: plane above the interpeduncular fossa, 2 mm below the posterior commissure and above the
+# superior colliculus, (y, z) in mm (docs/compartments.md, "The atlas").
 BRAINSTEM_TOP = ((-14.0, -11.0), (-34.0, 2.0))
 BRAINSTEM_BOX = ((-20.0, 20.0), (-44.0, -8.0), (-73.0, 6.0))
 TENTORIUM_STEP_MM = 0.5  # quantisation of the distance maps

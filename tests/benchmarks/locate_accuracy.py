@@ -1,10 +1,12 @@
 """How well `locate` does on simulated scans of people, each condition a row: docs/compartments.md.
 
-    python tests/benchmarks/locate_accuracy.py LABEL_MAP... --output rows.jsonl [--per-condition 14] [--mask] [--wrong]
+    python tests/benchmarks/locate_accuracy.py LABEL_MAP... --output rows.jsonl [--per-condition 14] [--mask]
+        [--wrong | --new-people]
     python tests/benchmarks/locate_tables.py rows.jsonl
 
 Label maps: see `simulated_heads.py`. With ``--wrong`` scans that must not be trusted are made (`wrong_scans.py`) in
-place of good ones. Rows are written one by one: a stopped run goes on where it was.
+place of good ones; with ``--new-people`` scans of bent and stretched people (`new_people.py`), so many in all. Rows
+are written one by one: a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from new_people import new_people_scans
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 from simulated_heads import BELOW, BRAIN, CONDITIONS, CONTRASTS, LEFT, RIGHT, VENTRICLES, Simulated, is_ct, simulate
@@ -40,12 +43,13 @@ def main() -> None:
     parser.add_argument("--per-condition", type=int, default=14)
     parser.add_argument("--mask", action="store_true", help="also measure the brain mask (slow)")
     parser.add_argument("--wrong", action="store_true", help="scans that must not be trusted")
+    parser.add_argument("--new-people", action="store_true", help="scans of people bent and stretched anew")
     parser.add_argument("--upright", action="store_true", help="leave out the search under turned axes (quicker)")
     arguments = parser.parse_args()
     if arguments.upright:
         importlib.import_module("miliary_seg.locate.locate").register_turned = lambda *_: None  # type: ignore[attr-defined]
     done = {json.loads(line)["name"] for line in arguments.output.open()} if arguments.output.exists() else set()
-    scans = wrong_scans if arguments.wrong else good_scans
+    scans = wrong_scans if arguments.wrong else new_people_scans if arguments.new_people else good_scans
     with arguments.output.open("a") as file:
         for name, person, condition, make in scans(arguments.label_maps, arguments.per_condition):
             if name in done:

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def is_good_kind(row: Row) -> bool:
-    return row["condition"] in CONDITIONS
+    return row["condition"] in (*CONDITIONS, "new")
 
 
 def used_wrong(row: Row) -> float:
