@@ -14,7 +14,8 @@ import numpy as np
 from miliary_seg.domain.grid import Float64Array
 from miliary_seg.locate.pose import head_centre, quick_score
 from miliary_seg.locate.register import Alignment, Fit, Resolutions, align, completed
-from miliary_seg.locate.transform import inverse
+from miliary_seg.locate.transform import inverse, tilt_deg
+from miliary_seg.locate.trust import MAX_TILT_DEG
 from miliary_seg.locate.working_scan import Blocks, WorkingScan
 
 TURNS_FOLLOWED = 2
@@ -28,7 +29,9 @@ def register_turned(scan: Resolutions, deform: bool) -> Fit | None:
     best: tuple[Alignment, int] | None = None
     for n in np.argsort(scores)[::-1][:TURNS_FOLLOWED]:
         aligned = align(turned(scan, turns[n])) if scores[n] > 0 else None
-        if aligned is not None and (best is None or aligned.best.score > best[0].best.score):
+        if aligned is None or tilt_deg(aligned.best.matrix) > MAX_TILT_DEG:
+            continue  # a head found lying askew lies straight under another turn
+        if best is None or aligned.best.score > best[0].best.score:
             best = (aligned, int(n))
     if best is None:
         return None
