@@ -25,7 +25,7 @@ Float64Array = NDArray[np.float64]
 LEAST = {False: 0.02, True: 0.01}
 """Candidates that the trees find less likely are not looked at, by whether slices are thick (docs/rejector.md)."""
 MOST = 2000
-"""At most this many are, the likeliest first: real heads have 80-1400, drawn ones with 400 lesions as many
+"""At most this many are, the likeliest first: real heads have 80-1550, drawn ones with 400 lesions as many
 (docs/rejector.md), and time stays bounded where all of a scan is blobs."""
 SUREST = 1 - 1e-9
 """Keeps log odds finite."""

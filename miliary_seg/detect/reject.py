@@ -89,12 +89,12 @@ class Threshold:
 
 
 THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.95),
-    ("balanced", False): Threshold(probability=0.30, recall=0.88, false_positives_per_slice=0.29),
-    ("specific", False): Threshold(probability=0.51, recall=0.84, false_positives_per_slice=0.09),
-    ("high", True): Threshold(probability=0.10, recall=0.73, false_positives_per_slice=0.99),
-    ("balanced", True): Threshold(probability=0.25, recall=0.66, false_positives_per_slice=0.25),
-    ("specific", True): Threshold(probability=0.39, recall=0.63, false_positives_per_slice=0.10),
+    ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.97),
+    ("balanced", False): Threshold(probability=0.29, recall=0.88, false_positives_per_slice=0.29),
+    ("specific", False): Threshold(probability=0.53, recall=0.84, false_positives_per_slice=0.10),
+    ("high", True): Threshold(probability=0.09, recall=0.74, false_positives_per_slice=0.94),
+    ("balanced", True): Threshold(probability=0.24, recall=0.66, false_positives_per_slice=0.25),
+    ("specific", True): Threshold(probability=0.43, recall=0.61, false_positives_per_slice=0.10),
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections

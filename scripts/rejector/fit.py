@@ -34,7 +34,7 @@ SHAPE = {
     "early_stopping": False,
     "random_state": 0,
 }
-KEEP, KEEP_EASY = 0.5, 0.12
+KEEP, KEEP_EASY = 0.3, 0.08
 """Share of negatives that is fitted on, weighing as much more; of those less isolated 2 mm outside than 0."""
 CLEAR = {"contrast_to_noise": 15.0, "response_mads": 20.0}
 """Above these a blob is clear and clearer is no likelier: nothing is learned beyond, so that a scan of very low noise

@@ -337,12 +337,14 @@ def make_scene(
     large=0.0,
     pairs=0.0,
     plaques=None,
+    grain=None,
 ) -> Scene:
     """One scan of one head.
 
     ``added``: canvas of hard negatives on the head's grid. ``clean``: none of the scanner's artefacts (for tests on the
     conditions of docs/detection.md); ``plain``: spheres with contrasts in units of the noise. ``plaques``: what adds
-    them to a scene, given the ventricles on its grid, and the ventricles on the head's grid.
+    them to a scene, given the ventricles on its grid, and the ventricles on the head's grid. ``grain``: standard
+    deviation of the tissue's own texture in that of the noise, and its width in mm.
     """
     v, m, ig = head.voxels, head.mask, head.ignore
     fluid = None if plaques is None else plaques[1]
@@ -390,6 +392,15 @@ def make_scene(
             sign = 1
     noise = float(rng.uniform(0.005, 0.05)) if noise is None else noise
     added_sigma = rng.uniform(2, 8) if ct else noise * reference
+    if grain is not None:
+        rough = grain[0] * added_sigma
+        texture = rng.standard_normal(v.shape, dtype=np.float32)
+        texture = ndi.gaussian_filter(texture, [grain[1] / q if q < 2 * grain[1] else 0.0 for q in spacing])
+        texture *= rough / texture.std()
+        v = v + texture * ndi.gaussian_filter((v > 0.1 * reference).astype(np.float32), 0.5)
+        added_sigma_all = float(np.hypot(added_sigma, rough))
+    else:
+        added_sigma_all = added_sigma
     own = own_noise(v, m)
     scene = Scene(
         name=head.name,
@@ -399,7 +410,7 @@ def make_scene(
         spacing=spacing,
         mask=m,
         sign=sign,
-        sigma=float(np.hypot(added_sigma, own)),
+        sigma=float(np.hypot(added_sigma_all, own if grain is None else 0.0)),
         noise=noise,
         spread=spread,
         ignore=ig,

@@ -31,6 +31,10 @@ SIZES = 0.45, 2.2
 around it, much smaller ones a part of it."""
 
 
+PLAQUES = 0.4
+"""Share of the candidates on plaques that is kept as positive: each has several, and balls matter most."""
+
+
 def labels(scene: Scene, position_mm: np.ndarray, radius_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label of each candidate and the index of the lesion it belongs to (-1 = none).
 
@@ -79,14 +83,23 @@ def prepared(scene: Scene) -> WorkVolume | Reason:
     return prepare(volume.voxels, scene.mask, work_grid(volume, scene.mask))
 
 
-def rows(scene: Scene) -> dict | None:
-    """Features, labels and truth of one scene; None where the detector has nothing to say."""
+def thinned(label: np.ndarray, owner: np.ndarray, scene: Scene, number: int) -> None:
+    """Drop all but `PLAQUES` of the positives on plaques, in place."""
+    plaque = np.array([t["kind"] == "plaque" for t in scene.truth])
+    if plaque.any():
+        chance = np.random.default_rng([5, number]).random(len(label))
+        label[(label == POSITIVE) & plaque[np.maximum(owner, 0)] & (chance > PLAQUES)] = DROPPED
+
+
+def rows(scene: Scene, number: int = 0) -> dict | None:
+    """Features, labels and truth of scene ``number``; None where the detector has nothing to say."""
     work = prepared(scene)
     if isinstance(work, Reason):
         return None
     found = search(work, Polarity.BRIGHT if scene.sign > 0 else Polarity.DARK)
     position = work.grid.to_ijk(found.index) * np.array(scene.spacing)
     label, owner = labels(scene, position, found.radius_mm)
+    thinned(label, owner, scene, number)
     truth = scene.truth
     return {
         "X": np.column_stack(list(found.features.values())).astype(np.float32),
@@ -121,7 +134,7 @@ def measure(work: Path) -> None:
             if is_fresh(target, digest):
                 continue
             start = time.time()
-            found = rows(restored(path))
+            found = rows(restored(path), int(path.stem) if kind == "train" else 0)
             if found is not None:
                 part = target.with_suffix(".part.npz")
                 np.savez(part, digest=digest, **found)
