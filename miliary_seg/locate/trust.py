@@ -23,10 +23,12 @@ MAX_TILT_DEG = 50.0
 """Heads lie within this angle of how they usually lie (44 degrees at most in 47 simulated scans)."""
 SCALES = (0.70, 1.20)
 """Brain against MNI152 along each axis: people range from .80 to 1.08; children and deformed heads need room."""
-MIN_HEAD_MATCH = 1.07
-"""Normalized mutual information of head and rings: good scans start at 1.10, enlarged or shrunk ones end at 1.04."""
-MIN_SHARE_IN_VIEW = 0.30
-"""Slabs with less were up to 95 % wrong without other signs of it."""
+MIN_HEAD_MATCH = 1.077
+"""Normalized mutual information of head and rings: right fits start at 1.081, enlarged or shrunk heads end at 1.04, and
+a head upside down, found elsewhere than it lies, had 1.073 without another sign of it."""
+MIN_SHARE_IN_VIEW = 0.34
+"""Slabs with less were up to 95 % wrong without other signs of it, that head upside down had 0.31; clinical slabs of 55
+mm start at 0.36."""
 DOUBT = 0.1
 """Each finding that no good scan showed multiplies the figure by this."""
 NO_BRAIN_NATS = {
