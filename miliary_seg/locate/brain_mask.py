@@ -23,7 +23,7 @@ CLOSING_MM = 5.0
 """Fills sulci."""
 HOLE_MM2 = 100.0
 """Smaller holes in a slice are filled: bright fluid or vessels between folds of cortex (docs/compartments.md)."""
-SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.4
+SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.45
 """Gaussian and the level it is cut at: lower than one half, so that the outermost half voxel of cortex stays in."""
 CT_TISSUE_HU = (12.0, 120.0)
 """Between fluid and bone; cortex that shares a thick slice with bone is brighter than brain ever is."""
