@@ -9,7 +9,7 @@ from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import BoolArray, Float32Array
 from miliary_seg.locate.morphology import dilated, eroded
 from miliary_seg.locate.tissue import TissueValues
-from miliary_seg.locate.working_scan import linear_weights, upsampled_above
+from miliary_seg.locate.working_scan import blurred, linear_weights, tensor_product, upsampled_above
 
 BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
@@ -33,6 +33,12 @@ AIR_PERCENTILE = 1.0
 """Where a scan goes below zero (standardised grey values), this percentile of it stands for its zero level."""
 FLUID_SHARE, MIN_FLUID_CONTRAST = 0.5, 1.5
 """Where fluid is brighter than the brain by so many robust standard deviations, tissue ends half-way to fluid."""
+SHADING_MM, SHADING_STEP_MM = 15.0, 4.0
+"""Width of the Gaussian that tells shading from tissue, and how finely it is applied (docs/compartments.md)."""
+SHADING_RANGE = (0.3, 3.0)
+"""Of the brain's median: ventricles and vessels beyond count as this much."""
+PRIOR_SHARE, MIN_SHADING_VOXELS = 0.01, 100
+"""Where less brain than this share is near, nothing is evened out."""
 STRIPPED_RING_MM = (4.0, 12.0)
 STRIPPED_SHARE = 0.9
 """Share of background around the brain above which the skull counts as removed (9 of 9 and 0 of 37 real scans)."""
@@ -96,8 +102,13 @@ def refined_mask(
         return fine
     box = found[0]
     near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
-    low, high = CT_TISSUE_HU if is_ct else _tissue_range(near, near_mm, values, _zero_level(voxels))
-    work = _refined((near > low) & (near < high), near_mm, np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps)
+    spacing_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps
+    low, high = CT_TISSUE_HU
+    if not is_ct:
+        zero = _zero_level(voxels)
+        near = zero + (near - zero) * _evening(near - zero, near_mm, spacing_mm)
+        low, high = _tissue_range(near, near_mm, values, zero)
+    work = _refined((near > low) & (near < high), near_mm, spacing_mm)
     place, weights = [], []
     for part, step, n, thinned in zip(box, steps, voxels.shape, outside_mm.shape, strict=True):
         span = slice(part.start * step, n if part.stop == thinned else (part.stop - 1) * step + 1)
@@ -141,6 +152,26 @@ def _zero_level(voxels: Float32Array) -> float:
     """No signal: 0 for magnitudes; what is darkest where grey values were standardised and go below 0."""
     thin = voxels[tuple(slice(None, None, max(1, n // 64)) for n in voxels.shape)]
     return min(0.0, float(np.percentile(thin, AIR_PERCENTILE)))
+
+
+def _evening(signal: Float32Array, outside_mm: Float32Array, spacing_mm: Float64Array) -> Float32Array:
+    """Factor that evens out the coils' shading: the brain's median over its mean around each voxel.
+
+    A receive coil can make the rim several times as bright as the middle, and skull at the rim as bright as tissue.
+    """
+    steps = tuple(max(1, round(SHADING_STEP_MM / s)) for s in spacing_mm.tolist())
+    thin = _every(steps)
+    inside = outside_mm[thin] < -BAND_MM
+    if inside.sum() < MIN_SHADING_VOXELS:
+        return np.ones_like(signal)
+    some = signal[thin]
+    median = np.float32(np.median(some[inside]))
+    sigma = SHADING_MM / (spacing_mm * steps)
+    held = np.clip(some, SHADING_RANGE[0] * median, SHADING_RANGE[1] * median) * inside
+    density = blurred(inside.astype(np.float32), sigma) + PRIOR_SHARE
+    factor = density * median / (blurred(held, sigma) + PRIOR_SHARE * median)
+    places = [np.arange(n) / step for n, step in zip(signal.shape, steps, strict=True)]
+    return tensor_product(factor, [linear_weights(p, n) for p, n in zip(places, factor.shape, strict=True)])
 
 
 def _tissue_range(
