@@ -14,7 +14,7 @@ from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
 from miliary_seg.locate.shading import flattened
 from miliary_seg.locate.signs import inner_signs
-from miliary_seg.locate.transform import distance_mm, from_pose, tilt_deg
+from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
 from miliary_seg.locate.working_scan import (
     BRAIN_WINDOW_HU,
     HEAD_WINDOW_HU,
@@ -32,6 +32,8 @@ NEAR_TIE_NATS = 0.06
 DIFFERENT_MM = 8.0
 """Transforms further apart than this at the brain's corners are different answers."""
 MAX_AFFINE_STARTS = 3
+SMALLER_START = 0.86
+"""About brain over scalp of a child: from here a fit that was stretched to the scalp falls back to the brain."""
 AFFINE_POINT_SHARE = 0.5
 
 
@@ -105,7 +107,13 @@ def align(scan: Resolutions) -> Alignment | None:
         return None
     poses = search_pose(scan.coarse, centre)
     fits = fit_near_ties(scan, poses)
-    return Alignment(poses=poses, fits=fits, best=max(fits, key=lambda fit: fit.score)) if fits else None
+    if not fits:
+        return None
+    best = max(fits, key=lambda fit: fit.score)
+    smaller = fit_from_smaller(scan, best)
+    if smaller is not None:
+        fits, best = [*fits, smaller], smaller
+    return Alignment(poses=poses, fits=fits, best=best)
 
 
 def completed(scan: Resolutions, aligned: Alignment, deform: bool) -> Fit:
@@ -138,6 +146,20 @@ def fit_near_ties(scan: Resolutions, poses: list[Pose]) -> list[AffineFit]:
     points = template_points(4, AFFINE_POINT_SHARE)
     fits = (fit_affine(scan.medium, scan.medium_brain, points, fit.parameters) for fit in followed)
     return [fit for fit in fits if fit is not None]
+
+
+def fit_from_smaller(scan: Resolutions, best: AffineFit) -> AffineFit | None:
+    """Another and better fit from a smaller start; None where there is none.
+
+    The scalp of a small head, with dark bone below it, can pass for the cortex of a large one with fluid around it.
+    """
+    start = best.parameters.copy()
+    start[6:9] += np.log(SMALLER_START) / UNIT
+    fit = fit_affine(scan.medium, scan.medium_brain, template_points(4, AFFINE_POINT_SHARE), start)
+    if fit is None or distance_mm(fit.matrix, best.matrix) < DIFFERENT_MM:
+        return None
+    better = fit.score > best.score and fit.brain_information > best.brain_information
+    return fit if better else None
 
 
 def _figures(scan: Resolutions, aligned: Alignment, deformation: Deformation) -> dict[str, float]:

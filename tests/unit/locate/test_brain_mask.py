@@ -63,6 +63,17 @@ def test_the_surface_is_found_although_the_fit_is_off(drawn, fluid, modality, fi
     assert not mask[outside > 3.0].any()
 
 
+@pytest.mark.parametrize("shift", [0.0, -300.0])
+def test_a_coil_that_makes_the_rim_bright_moves_no_surface(drawn, shift):
+    affine, outside = drawn
+    depth = np.clip(-outside / RADIUS_MM, -0.3, 1)
+    voxels = head(outside, brain=100.0, fluid=40.0, skull=40.0) * np.exp(1.0 - depth).astype(np.float32)
+    assert voxels[(outside > 3) & (outside < 7)].mean() > 0.6 * np.median(voxels[outside < -8]), "skull like tissue"
+    mask = refined_mask(voxels + np.float32(shift), affine, outside - 2.0, is_ct=False, values=None)
+    assert np.mean(~mask[(outside < 0) & (outside > -3)]) < 0.03
+    assert np.mean(mask[outside >= 0.9]) == pytest.approx(0, abs=0.02)
+
+
 def test_bright_fluid_is_told_from_brain_by_the_scans_own_values(drawn):
     affine, outside = drawn
     voxels = head(outside, brain=100.0, fluid=136.0)
