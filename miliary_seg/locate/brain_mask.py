@@ -9,7 +9,7 @@ from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import BoolArray, Float32Array
 from miliary_seg.locate.morphology import dilated, eroded
 from miliary_seg.locate.tissue import TissueValues
-from miliary_seg.locate.working_scan import blurred, linear_weights, tensor_product, upsampled_above
+from miliary_seg.locate.working_scan import linear_weights, shading_gain, tensor_product, upsampled_above
 
 BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
@@ -167,9 +167,8 @@ def _evening(signal: Float32Array, outside_mm: Float32Array, spacing_mm: Float64
     some = signal[thin]
     median = np.float32(np.median(some[inside]))
     sigma = SHADING_MM / (spacing_mm * steps)
-    held = np.clip(some, SHADING_RANGE[0] * median, SHADING_RANGE[1] * median) * inside
-    density = blurred(inside.astype(np.float32), sigma) + PRIOR_SHARE
-    factor = density * median / (blurred(held, sigma) + PRIOR_SHARE * median)
+    held = np.clip(some, SHADING_RANGE[0] * median, SHADING_RANGE[1] * median)
+    factor = shading_gain(held, inside, median, sigma, PRIOR_SHARE)
     places = [np.arange(n) / step for n, step in zip(signal.shape, steps, strict=True)]
     return tensor_product(factor, [linear_weights(p, n) for p, n in zip(places, factor.shape, strict=True)])
 

@@ -17,7 +17,7 @@ from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.volume import Float32Array
 from miliary_seg.locate.atlas import grid_points, load_atlas, tissue_classes
 from miliary_seg.locate.transform import inverse
-from miliary_seg.locate.working_scan import N_BINS, Blocks, WorkingScan, blurred, resampled
+from miliary_seg.locate.working_scan import N_BINS, Blocks, WorkingScan, resampled, shading_gain
 
 BRAIN_SHADING_MM = 20.0
 """Width of the Gaussian (docs/compartments.md, "Constants")."""
@@ -93,6 +93,4 @@ def _gain(levels: Float32Array, classes: NDArray[np.intp], inside: NDArray[np.bo
     ratio = np.zeros(levels.shape, np.float32)
     ratio[inside] = np.clip(levels[inside] / np.maximum(mean[classes[inside]], 0.5), *RATIOS)
     sigma = BRAIN_SHADING_MM / scan.spacing_mm
-    local = blurred(ratio, sigma) + PRIOR_SHARE
-    density = blurred(inside.astype(np.float32), sigma) + PRIOR_SHARE
-    return Blocks(voxels=density / local, affine=scan.affine)
+    return Blocks(voxels=shading_gain(ratio, inside, 1.0, sigma, PRIOR_SHARE), affine=scan.affine)

@@ -236,6 +236,18 @@ def blurred(samples: Float32Array, sigma: Float64Array) -> Float32Array:
     )
 
 
+def shading_gain(
+    values: Float32Array, inside: BoolArray, typical: float | np.float32, sigma: Float64Array, prior_share: float
+) -> Float32Array:
+    """Factor that takes values to what is typical of them: one over their weighted mean around each place, smooth.
+
+    ``sigma`` in voxels; only values ``inside`` count; where less than ``prior_share`` of them is near, it goes to 1.
+    """
+    density = blurred(inside.astype(np.float32), sigma) + prior_share
+    gain: Float32Array = density * typical / (blurred(values * inside, sigma) + prior_share * typical)
+    return gain
+
+
 def linear_weights(places: Float64Array, n: int) -> Float32Array:
     """Matrix (m, n) that interpolates n samples linearly at m fractional indices; edges continue."""
     clipped = np.clip(places, 0, n - 1)
