@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from miliary_seg.software import __version__
 
 if TYPE_CHECKING:
     from miliary_seg.domain.decision import Decision, Verdict
@@ -40,7 +40,9 @@ _HOME = {
     "Decision": "miliary_seg.domain.decision",
     "Verdict": "miliary_seg.domain.decision",
 }
-_MODULES = ("domain", "pipeline", "load", "detect", "locate", "decide", "report", "phantom", "cohort")
+_MODULES = ("domain", "pipeline", "load", "detect", "locate", "decide", "report", "cohort", "lab")
+_INSTRUMENTS = ("phantom", "bench")
+"""Of ``lab``, reachable by their own names."""
 
 __all__ = [
     "CaseResult",
@@ -64,8 +66,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_HOME[name]), name)
     if name in _MODULES:
         return import_module(f"miliary_seg.{name}")
+    if name in _INSTRUMENTS:
+        return import_module(f"miliary_seg.lab.{name}")
     raise AttributeError(f"module 'miliary_seg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES})
+    return sorted({*__all__, *_MODULES, *_INSTRUMENTS})

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from miliary_seg import __version__
-from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
-from miliary_seg.domain.sequence import Modality
-from miliary_seg.domain.volume import BoolArray, Study, Volume
+from miliary_seg.domain.scan_facts import scan_facts
+from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError
 from miliary_seg.settings import Settings
-
-if TYPE_CHECKING:
-    from miliary_seg.phantom import Phantom, PhantomSpec
+from miliary_seg.software import software
 
 T = TypeVar("T")
-
-PACKAGES = ("numpy", "scipy", "scikit-image", "SimpleITK", "nibabel", "pydicom", "highdicom", "opencv-python-headless")
-"""What reads, computes or writes; their versions stand in every result."""
 
 GIVEN_MASK = Reason(
     code="given_mask", text="The brain mask was given by the user: lesions outside of it are not looked for."
@@ -121,85 +113,12 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
 
 
 def _pattern(detection: Detection, location: Location) -> Pattern:
-    from miliary_seg.decide import describe_pattern, places_needed
-    from miliary_seg.locate import random_places
+    from miliary_seg.decide import describe_pattern, points_needed
+    from miliary_seg.locate import sample_points
 
-    n = places_needed(len(detection.lesions))
-    places = random_places(location.brain_mask, location.compartments.grid, n)
+    n = points_needed(len(detection.lesions))
+    places = sample_points(location.brain_mask, location.compartments.grid, n)
     return describe_pattern(detection.lesions, places)
-
-
-def scan_facts(volume: Volume, location: Location, detection: Detection) -> ScanFacts:
-    """What the criteria may know of a scan: geometry, coverage and trust, but no voxels."""
-    centres = volume.slice_centres_ras_mm
-    point = detection.operating_point
-    across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
-    return ScanFacts(
-        modality=volume.modality,
-        sequence=volume.sequence,
-        slice_positions_mm=tuple(round(float(d), 6) for d in centres @ volume.slice_normal),
-        slice_centres_ras_mm=tuple((round(float(r), 4), round(float(a), 4), round(float(s), 4)) for r, a, s in centres),
-        sop_instance_uids=volume.source.sop_instance_uids,
-        thickness_mm=volume.thickness_mm,
-        gap_mm=volume.gap_mm,
-        n_brain_slices=int(location.brain_mask.any(axis=across).sum()),
-        missing_slices=volume.missing_slices,
-        interpolated=volume.resampled and not volume.missing_slices,
-        coverage=location.coverage,
-        registration=location.registration,
-        image_doubts=(*detection.doubts, *_grey_value_doubts(volume)),
-        artefact_doubts=detection.artefact_doubts,
-        lesion_sensitivity=point.measured_recall,
-        false_positives_per_slice=point.measured_false_positives_per_slice,
-        evidence_probability=point.evidence_probability,
-        evidence_false_positives_per_slice=point.evidence_false_positives_per_slice,
-    )
-
-
-def _grey_value_doubts(volume: Volume) -> tuple[Reason, ...]:
-    if volume.modality is not Modality.CT or volume.in_hounsfield:
-        return ()
-    text = "The grey values of this CT are not in HU; few visible lesions say little."
-    return (Reason(code="ct_not_hounsfield", text=text),)
-
-
-def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> Phantom:
-    """Make a phantom on the shipped template, or put its lesions into a scan of the user's own.
-
-    On a user's scan the voxels and the grid stay as they are (it has noise of its own); brain and compartments come
-    from the registration, so sides and levels of the truth are as good as that.
-
-    Raises
-    ------
-    MiliaryError
-        If the scan cannot be read, shows no brain or one that the atlas does not fit, or the lesions cannot be placed
-        as wanted.
-    """
-    from miliary_seg.load import load_study
-    from miliary_seg.locate import locate
-    from miliary_seg.phantom import ScannerSpec, head_from_volume, make
-
-    if host is None:
-        return make(spec, seed=seed)
-    settings = Settings()
-    volume = load_study(host, settings=settings).volumes[0]
-    place = locate(volume, settings.locate)
-    if not place.registration.trusted:
-        what = "the atlas fit of the host is not trusted: sides and levels of the truth could be wrong"
-        raise NoBrainError(what, where=host, todo="give another host")
-    head = head_from_volume(volume, place.brain_mask, compartments=place.compartments)
-    return make(replace(spec, scanner=ScannerSpec(on_host_grid=True, noise=0.0, bias=0.0)), head, seed)
-
-
-def software() -> dict[str, str]:
-    """Versions that a result depends on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"name": "miliary-seg", "version": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):  # another build of the same library (opencv-python) may stand in
-            found[package] = version(package)
-    return found
 
 
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from miliary_seg.domain.volume import Volume
-from miliary_seg.phantom import LesionSpec, MimicSpec, Phantom, PhantomSpec, ScannerSpec, make
-from miliary_seg.report.dicom_series import SeriesText, write_series
+from miliary_seg.lab.phantom import LesionSpec, MimicSpec, Phantom, PhantomSpec, ScannerSpec, make
+from miliary_seg.report.dicom.images import SeriesText, write_series
 from miliary_seg.report.volume_files import write_bytes, write_nifti, write_sidecar
 
 SERIES = "dicom_t1c_miliary"

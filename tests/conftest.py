@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from miliary_seg.phantom import Phantom
+    from miliary_seg.lab.phantom import Phantom
 
 # No clock and no luck decides a test: the same examples each time. Fresh ones: pytest --hypothesis-profile=explore
 unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -75,7 +75,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="session")
 def small_phantom() -> Phantom:
     """A coarse head with a few plain lesions: quick to make and to analyse."""
-    from miliary_seg import phantom
+    from miliary_seg.lab import phantom
 
     spec = phantom.preset("few-large")
     lesions = replace(spec.lesions, count=12, diameter_mm=(5.0, 7.0), contrast=(25.0, 30.0), ring_fraction=0.0)

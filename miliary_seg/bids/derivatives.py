@@ -32,10 +32,9 @@ from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import OutputError
 from miliary_seg.report import case_document, report_html, validate, write_label_map
-from miliary_seg.report.columns import Column
-from miliary_seg.report.palette import COMPARTMENT_COLOURS
-from miliary_seg.report.tables import Table, candidates_table, lesions_table, slices_table
-from miliary_seg.report.thumbnail import thumbnail
+from miliary_seg.report.html.pictures import thumbnail
+from miliary_seg.report.html.views import COMPARTMENT_COLOURS
+from miliary_seg.report.tables import Column, Table, candidates_table, lesions_table, slices_table
 
 SOURCE = "raw"
 """Name of the input in ``DatasetLinks`` and in BIDS URIs."""

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from miliary_seg import __version__
 from miliary_seg.bids.dataset import DESCRIPTION, Dataset
 from miliary_seg.bids.derivatives import SOURCE
-from miliary_seg.cohort.resume import SETTINGS
-from miliary_seg.report.statements import CITATION, DISCLAIMER, PROPOSED_CRITERIA
+from miliary_seg.cohort.run.manifest import SETTINGS
+from miliary_seg.report.json_document import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.volume_files import write_bytes
 from miliary_seg.settings import Settings
 

@@ -13,10 +13,9 @@ from miliary_seg import __version__
 from miliary_seg.bids.derivatives import dictionary, tsv
 from miliary_seg.bids.pages import Finished, table_of_sessions
 from miliary_seg.cohort import incidence, patients_of
-from miliary_seg.cohort.collect import finished_cases
+from miliary_seg.cohort.tables import finished_cases
 from miliary_seg.errors import NoImageError, OutputError
-from miliary_seg.report.columns import CASES, Column
-from miliary_seg.report.tables import Table, write_cases_table
+from miliary_seg.report.tables import CASES, Column, Table, write_cases_table
 from miliary_seg.report.volume_files import write_bytes
 
 TABLE, SUMMARY, PAGE = "group_desc-miliary_cases.tsv", "group_desc-miliary_summary.json", "group.html"

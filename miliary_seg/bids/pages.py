@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from miliary_seg.bids.derivatives import report_name, thumbnail_name
-from miliary_seg.cohort.collect import finished_cases
-from miliary_seg.cohort.mark import Mark
-from miliary_seg.report.cases_page import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
+from miliary_seg.cohort.pages.cases import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
+from miliary_seg.cohort.run.manifest import Manifest
+from miliary_seg.cohort.tables import finished_cases
 from miliary_seg.report.volume_files import write_bytes
 
-Finished = tuple[Path, Mark]
+Finished = tuple[Path, Manifest]
 """Folder and completion mark of a session."""
 
 
@@ -63,7 +63,7 @@ def table_of_sessions(sessions: Sequence[Finished], output: Path) -> str:
     return cases_page(cases, pictures, digest=", ".join(digests), versions=versions)
 
 
-def _page_case(folder: Path, mark: Mark, output: Path) -> PageCase:
+def _page_case(folder: Path, mark: Manifest, output: Path) -> PageCase:
     below = folder.relative_to(output).as_posix()
     return PageCase(
         case=mark.case,

@@ -9,10 +9,10 @@ from time import perf_counter
 
 from miliary_seg.bids.dataset import Choice, Dataset, Session
 from miliary_seg.bids.derivatives import write_session
-from miliary_seg.cohort import CaseProduct, RunPlan, Seal, analyzed
-from miliary_seg.cohort.mark import NAME as MARK
+from miliary_seg.cohort import CaseProduct, Finalize, RunPlan, analyzed
+from miliary_seg.cohort.run.manifest import NAME as MARK
 from miliary_seg.errors import UsageError
-from miliary_seg.load import FoundCase, Problem, find_session
+from miliary_seg.load import CaseInfo, Problem, find_session
 from miliary_seg.report import case_rows
 from miliary_seg.report.write import install_folder
 from miliary_seg.settings import Settings
@@ -34,7 +34,7 @@ class WriteDerivatives:
         """
         return case.replace("_ses-", "/ses-")
 
-    def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
+    def __call__(self, case: CaseInfo, plan: RunPlan, seal: Finalize) -> CaseProduct:
         """Load, analyse and write."""
         result, timings = analyzed(case, plan)
         start = perf_counter()
@@ -54,7 +54,7 @@ class FoundSessions:
     """What a run on a dataset would do."""
 
     sessions: tuple[Session, ...]
-    cases: tuple[FoundCase, ...]
+    cases: tuple[CaseInfo, ...]
     problems: tuple[Problem, ...] = ()
 
 
@@ -67,7 +67,7 @@ def find_cases(dataset: Dataset, choice: Choice, settings: Settings) -> FoundSes
         If there is nothing to analyse.
     """
     sessions = tuple(dataset.sessions(choice))
-    cases: list[FoundCase] = []
+    cases: list[CaseInfo] = []
     problems: list[Problem] = []
     for session in sessions:
         if session.images:

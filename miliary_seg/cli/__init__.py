@@ -13,7 +13,7 @@ import typer
 
 from miliary_seg import __version__
 from miliary_seg.cli import bench, bids, cohort, demo, inspect, phantom, run, settings
-from miliary_seg.cli.options import say
+from miliary_seg.cli.options import print_error
 from miliary_seg.cli.space_separated import SpaceSeparated
 from miliary_seg.errors import MiliaryError, OutputError
 
@@ -48,8 +48,10 @@ def main() -> None:
     try:
         app()
     except MiliaryError as error:
-        say(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except OSError as error:
-        say(MiliaryError(f"the system refused ({error.strerror or type(error).__name__})", where=error.filename or ""))
+        print_error(
+            MiliaryError(f"the system refused ({error.strerror or type(error).__name__})", where=error.filename or "")
+        )
         sys.exit(OutputError.exit_code)

@@ -12,9 +12,9 @@ import typer
 from miliary_seg.cli.options import AsJson, Changes, Config, Force, Output, resolved
 
 if TYPE_CHECKING:
-    from miliary_seg.bench.scoring.matching import MatchRule
-    from miliary_seg.bench.sections import Section
-    from miliary_seg.bench.sides import ReadOptions
+    from miliary_seg.lab.bench.scoring.matching import MatchRule
+    from miliary_seg.lab.bench.sections import Section
+    from miliary_seg.lab.bench.sides import ReadOptions
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ def score(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     as_json: AsJson = False,
 ) -> None:
     """Score predicted lesions against references: a run of this program, or any other program's masks."""
-    from miliary_seg.bench.agreement import ScorePlan
-    from miliary_seg.bench.agreement import score as scored
-    from miliary_seg.bench.document import agreement_document
-    from miliary_seg.bench.write import agreement_sections, require_free, write_agreement
+    from miliary_seg.lab.bench.agreement import ScorePlan
+    from miliary_seg.lab.bench.agreement import score as scored
+    from miliary_seg.lab.bench.document import agreement_document
+    from miliary_seg.lab.bench.write import agreement_sections, require_free, write_agreement
 
     plan = ScorePlan(
         predictions=predictions,
@@ -101,11 +101,11 @@ def phantoms(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
     Ends with 1 where a phantom could not be made or analysed: it is named, and the figures are without it.
     """
-    from miliary_seg.bench.hosts import given_hosts
-    from miliary_seg.bench.scenes import COUNTS, FAMILIES, THICKNESSES_MM, BenchPlan, drawn_hosts
-    from miliary_seg.bench.selftest import run
-    from miliary_seg.bench.selftest_pages import write_selftest
-    from miliary_seg.bench.write import require_free
+    from miliary_seg.lab.bench.hosts import given_hosts
+    from miliary_seg.lab.bench.scenes import COUNTS, FAMILIES, THICKNESSES_MM, BenchPlan, drawn_hosts
+    from miliary_seg.lab.bench.selftest import run
+    from miliary_seg.lab.bench.selftest_pages import write_selftest
+    from miliary_seg.lab.bench.write import require_free
 
     settings = resolved(config, changes, {"detect.sensitivity": sensitivity})
     require_free(output, force)
@@ -164,12 +164,12 @@ def _watched(outcomes: Iterable[T], total: int) -> Iterable[T]:
 
 
 def _rule(kind: str, tolerance_mm: float) -> MatchRule:
-    from miliary_seg.bench.scoring.matching import MatchRule
+    from miliary_seg.lab.bench.scoring.matching import MatchRule
 
     return MatchRule(kind=kind, tolerance_mm=tolerance_mm)  # type: ignore[arg-type]
 
 
 def _options(labels: str, frame: str, series: str) -> ReadOptions:
-    from miliary_seg.bench.sides import ReadOptions
+    from miliary_seg.lab.bench.sides import ReadOptions
 
     return ReadOptions(labels=labels, frame=frame, series=series)  # type: ignore[arg-type]

@@ -117,26 +117,26 @@ def _participants(
     from miliary_seg.bids.description import write_description
     from miliary_seg.bids.pages import write_participant_pages
     from miliary_seg.bids.participant import WriteDerivatives
-    from miliary_seg.cli.outcomes import Sayer, watched
+    from miliary_seg.cli.outcomes import OutcomePrinter, watched
     from miliary_seg.cohort import CaseOutcome, require_writable, run_cases
-    from miliary_seg.cohort.resume import require_same_settings
+    from miliary_seg.cohort.run.manifest import require_same_settings
 
     require_writable(plan.output)
     require_same_settings(plan.output, plan.settings, force=plan.force)
-    sayer = Sayer(as_json=False, page=_page)
+    printer = OutcomePrinter(as_json=False, page=_page)
     for problem in found.problems:
-        sayer.add(CaseOutcome(case=problem.path.name, error=problem.error))
+        printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
     work = WriteDerivatives(dataset=dataset.path)
     try:
         if found.cases:
-            watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), sayer)
+            watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), printer)
     finally:
         if plan.output.is_dir():
             write_description(dataset, plan.output, plan.settings)
             write_participant_pages(plan.output, {session.participant for session in found.sessions})
-    if then is not None and sayer.counts["done"] + sayer.counts["kept"]:
+    if then is not None and printer.counts["done"] + printer.counts["kept"]:
         _say_group(then)
-    sayer.end()
+    printer.end()
 
 
 def _page(outcome: CaseOutcome, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from miliary_seg.cli.options import AsJson, Changes, Config, Force, Output, need_extra, resolved, say
+from miliary_seg.cli.options import AsJson, Changes, Config, Force, Output, need_extra, print_error, resolved
 from miliary_seg.errors import MiliaryError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Patient-level tables and statistics over finished cases.")
@@ -19,7 +19,7 @@ def tables(
     run: Annotated[Path, typer.Argument(help="Output folder of run.")],
 ) -> None:
     """Write cases.csv and index.html of an output folder anew, after runs with --no-tables."""
-    from miliary_seg.cli.outcomes import Sayer
+    from miliary_seg.cli.outcomes import OutcomePrinter
     from miliary_seg.cohort import write_tables
     from miliary_seg.errors import NoImageError
 
@@ -27,7 +27,7 @@ def tables(
     if not collected.n_cases:
         raise NoImageError("no finished case is here", where=run, todo="give the --output of miliary-seg run")
     typer.echo(f"{collected.n_cases} cases  {run / 'index.html'}")
-    Sayer(as_json=False).say_collected(collected)
+    OutcomePrinter(as_json=False).print_collected(collected)
 
 
 @app.command()
@@ -54,8 +54,7 @@ def summary(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 ) -> None:
     """Incidence per patient, findings, groups and survival: tables, figures, a page and a text of methods."""
     need_extra("statsmodels", "matplotlib", extra="cohort")
-    from miliary_seg.cohort import SummaryPlan, summarise
-    from miliary_seg.report import write_cohort_summary
+    from miliary_seg.cohort import SummaryPlan, summarise, write_cohort_summary
 
     plan = SummaryPlan(
         runs=tuple(runs),
@@ -101,8 +100,8 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     as_json: AsJson = False,
 ) -> None:
     """Analyse the scans of each patient in the order of their dates: new, persisting and resolved lesions."""
-    from miliary_seg.cohort import TimelinePlan, read_scans, timelines
-    from miliary_seg.report import TIMELINE, require_free, write_timelines
+    from miliary_seg.cohort import TIMELINE, TimelinePlan, read_scans, timelines, write_timelines
+    from miliary_seg.report import require_free
 
     require_free(output / "timeline", TIMELINE, force)
     known = _yes_or_no(participants, earlier_metastases) if earlier_metastases else None
@@ -115,7 +114,7 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     failed = [visit for patient in patients for visit in patient["visits"] if visit["error"] is not None]
     for visit in failed:
         what = "not analysed" if visit["verdict"] is None else "analysed, but not every file was written"
-        say(MiliaryError(f"{what} ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
+        print_error(MiliaryError(f"{what} ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
     if as_json:
         typer.echo(json.dumps({"patients": patients}, indent=1))
     else:

@@ -33,7 +33,7 @@ def resolved(config: Path | None, changes: Sequence[str] | None, options: dict[s
     return base.with_options(changes or []).updated(chosen)
 
 
-def say(error: MiliaryError) -> None:
+def print_error(error: MiliaryError) -> None:
     """One line on stderr: code, then what, where and what to do; control characters are made harmless."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     sys.stderr.write(f"miliary-seg: {error.code}: {line}\n")  # as it is now: a bar that is shown prints it above itself

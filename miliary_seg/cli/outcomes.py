@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from miliary_seg.cli.options import say
+from miliary_seg.cli.options import print_error
 
 if TYPE_CHECKING:
     from miliary_seg.cohort import CaseOutcome
-    from miliary_seg.cohort.collect import Collected
+    from miliary_seg.cohort.tables import Collected
 
 MANY = 2
 """Fewer cases than this need no summary."""
 
 
-class Sayer:
+class OutcomePrinter:
     """Says each outcome when it comes and keeps no more of it than the end needs.
 
     Parameters
@@ -52,7 +52,7 @@ class Sayer:
         error = outcome.error
         if error is not None:
             self._first_exit_code = self._first_exit_code or error.exit_code
-            say(error)
+            print_error(error)
             if self._as_json:
                 self._failed.append({"case": outcome.case, "code": error.code, "message": str(error)})
         if outcome.folder is not None:
@@ -64,7 +64,7 @@ class Sayer:
                 sys.stdout.write(f"{outcome.case}: {outcome.verdict}  {self._page(outcome, outcome.folder)}\n")
                 sys.stderr.write(f"{outcome.case}: {_figures(outcome)}\n")
 
-    def say_collected(self, collected: Collected) -> None:
+    def print_collected(self, collected: Collected) -> None:
         """Warn of what the tables leave out."""
         if collected.left_out:
             names = ", ".join(collected.left_out[:5]) + (", ..." if len(collected.left_out) > 5 else "")
@@ -104,7 +104,7 @@ class Sayer:
         typer.echo('\n],\n"failed": ' + json.dumps(self._failed, indent=1) + "\n}")
 
 
-def watched(outcomes: Iterable[CaseOutcome], total: int, sayer: Sayer) -> None:
+def watched(outcomes: Iterable[CaseOutcome], total: int, printer: OutcomePrinter) -> None:
     """Say outcomes behind a bar with done, failed and the time left (stderr, silent when not a terminal)."""
     from rich.console import Console
     from rich.progress import (
@@ -134,10 +134,10 @@ def watched(outcomes: Iterable[CaseOutcome], total: int, sayer: Sayer) -> None:
         speed_estimate_period=3600,
     )
     with bar:
-        task = bar.add_task("cases", total=total, failed=sayer.counts["failed"])
+        task = bar.add_task("cases", total=total, failed=printer.counts["failed"])
         for outcome in outcomes:
-            sayer.add(outcome)
-            bar.update(task, advance=1, failed=sayer.counts["failed"])
+            printer.add(outcome)
+            bar.update(task, advance=1, failed=printer.counts["failed"])
 
 
 def _figures(outcome: CaseOutcome) -> str:

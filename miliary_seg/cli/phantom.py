@@ -14,7 +14,7 @@ import typer
 from miliary_seg.cli.options import Force, Output
 
 if TYPE_CHECKING:
-    from miliary_seg.phantom import Phantom, PhantomSpec
+    from miliary_seg.lab.phantom import Phantom, PhantomSpec
 
 Pair = tuple[float, float]
 
@@ -39,8 +39,8 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     force: Force = False,
 ) -> None:
     """Make a head with known lesions: the scan, truth.json, lesions.csv, slices.csv and the label map."""
-    from miliary_seg.phantom import preset as preset_named
-    from miliary_seg.pipeline import make_phantom
+    from miliary_seg.lab.host_scan import make_phantom
+    from miliary_seg.lab.phantom import preset as preset_named
 
     wanted = {
         "count": count,
@@ -82,7 +82,7 @@ def _format(text: str) -> Literal["nifti", "dicom"]:
 
 
 def _written(made: Phantom, folder: Path, file_format: Literal["nifti", "dicom"], force: bool) -> Path:
-    from miliary_seg.report.dicom_series import write_series
+    from miliary_seg.report.dicom.images import write_series
     from miliary_seg.report.volume_files import write_bytes, write_nifti, write_sidecar
 
     if file_format == "dicom":

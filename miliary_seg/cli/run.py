@@ -14,7 +14,7 @@ from miliary_seg.errors import DiskFullError, UsageError
 
 if TYPE_CHECKING:
     from miliary_seg.cohort import BatchOptions, RunPlan
-    from miliary_seg.load import FoundCase, FoundCases
+    from miliary_seg.load import CaseInfo, CaseInventory
     from miliary_seg.settings import Settings
 
 
@@ -70,31 +70,31 @@ def run_inputs(
     as_json: bool = False,
     tables: bool = True,
 ) -> None:
-    """Find the cases, run them behind a progress bar, say how each ended, and end with the exit code."""
-    from miliary_seg.cli.outcomes import Sayer, watched
+    """Find the cases, run them behind a progress bar, print how each ended, and end with the exit code."""
+    from miliary_seg.cli.outcomes import OutcomePrinter, watched
     from miliary_seg.cohort import CaseOutcome, require_writable, run_cases, write_tables
-    from miliary_seg.cohort.resume import require_same_settings
+    from miliary_seg.cohort.run.manifest import require_same_settings
 
     require_writable(plan.output)
     require_same_settings(plan.output, plan.settings, force=plan.force)
     found = _found(inputs, plan.settings)
     cases = _named(list(found.cases), name)
-    sayer = Sayer(as_json=as_json)
+    printer = OutcomePrinter(as_json=as_json)
     for problem in found.problems:
-        sayer.add(CaseOutcome(case=problem.path.name, error=problem.error))
+        printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
     records = len(cases) + len(found.problems) > 1 or _results_there(plan, cases)
     try:
         if cases:
             outcomes = run_cases(cases, plan, replace(batch, records=records), problems=found.problems)
-            watched(outcomes, len(cases), sayer)
+            watched(outcomes, len(cases), printer)
     finally:
         with suppress(DiskFullError):  # then the run has said so already
             if tables and plan.output.is_dir():
-                sayer.say_collected(write_tables(plan.output, plan.settings))
-    sayer.end()
+                printer.print_collected(write_tables(plan.output, plan.settings))
+    printer.end()
 
 
-def _found(inputs: list[Path], settings: Settings) -> FoundCases:
+def _found(inputs: list[Path], settings: Settings) -> CaseInventory:
     from miliary_seg.cli.progress import counting_files
     from miliary_seg.load import find_cases
 
@@ -102,19 +102,19 @@ def _found(inputs: list[Path], settings: Settings) -> FoundCases:
         return find_cases(inputs, settings, progress=seen)
 
 
-def _results_there(plan: RunPlan, cases: list[FoundCase]) -> bool:
+def _results_there(plan: RunPlan, cases: list[CaseInfo]) -> bool:
     """Whether a run of one case must leave a record: the tables must know if this attempt at a finished case fails.
 
     Else it leaves none: the terminal says all.
     """
-    from miliary_seg.cohort.records import LEDGER
+    from miliary_seg.cohort.run.log import LEDGER
     from miliary_seg.report.file_names import case_folder
 
     names = [LEDGER, *(case_folder(case.id) for case in cases)]
     return any((plan.output / name).is_dir() for name in names)
 
 
-def _named(cases: list[FoundCase], name: str) -> list[FoundCase]:
+def _named(cases: list[CaseInfo], name: str) -> list[CaseInfo]:
     if not name:
         return cases
     if len(cases) > 1:

@@ -10,33 +10,36 @@
 
 from __future__ import annotations
 
-from miliary_seg.cohort.batch import require_writable, run_cases
-from miliary_seg.cohort.case import AnalyzeAndWrite, analyzed
-from miliary_seg.cohort.collect import write_tables
-from miliary_seg.cohort.fates import Fate, LesionFate, lesion_fates
-from miliary_seg.cohort.groups import compare_several, compare_two
-from miliary_seg.cohort.mark import Mark, read_mark
-from miliary_seg.cohort.participants import read_participants
-from miliary_seg.cohort.patients import patients_of, read_cases
-from miliary_seg.cohort.plan import BatchOptions, CaseOutcome, CaseProduct, CaseWork, RunPlan, Seal
-from miliary_seg.cohort.proportions import co_occurrence, incidence, wilson, yes_or_no
-from miliary_seg.cohort.records import read_ledger
-from miliary_seg.cohort.summary import SummaryPlan, summarise
-from miliary_seg.cohort.survival import Subject, cumulative_incidence, survival
-from miliary_seg.cohort.timeline import DatedScan, TimelinePlan, compare, read_scans, timelines
+from miliary_seg.cohort.longitudinal.lesion_tracking import Change, LesionChange, track_lesions
+from miliary_seg.cohort.longitudinal.timeline import DatedScan, TimelinePlan, compare, read_scans, timelines
+from miliary_seg.cohort.pages.summary import write_cohort_summary
+from miliary_seg.cohort.pages.timeline import TIMELINE, write_timelines
+from miliary_seg.cohort.run.batch import require_writable, run_cases
+from miliary_seg.cohort.run.case import AnalyzeAndWrite, analyzed
+from miliary_seg.cohort.run.log import read_ledger
+from miliary_seg.cohort.run.manifest import Manifest, read_manifest
+from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseProduct, CaseWork, Finalize, RunPlan
+from miliary_seg.cohort.statistics.groups import compare_several, compare_two
+from miliary_seg.cohort.statistics.participants import read_participants
+from miliary_seg.cohort.statistics.patients import patients_of, read_cases
+from miliary_seg.cohort.statistics.proportions import co_occurrence, incidence, wilson, yes_or_no
+from miliary_seg.cohort.statistics.summary import SummaryPlan, summarise
+from miliary_seg.cohort.statistics.survival import Subject, cumulative_incidence, survival
+from miliary_seg.cohort.tables import write_tables
 
 __all__ = [
+    "TIMELINE",
     "AnalyzeAndWrite",
     "BatchOptions",
     "CaseOutcome",
     "CaseProduct",
     "CaseWork",
+    "Change",
     "DatedScan",
-    "Fate",
-    "LesionFate",
-    "Mark",
+    "Finalize",
+    "LesionChange",
+    "Manifest",
     "RunPlan",
-    "Seal",
     "Subject",
     "SummaryPlan",
     "TimelinePlan",
@@ -47,11 +50,10 @@ __all__ = [
     "compare_two",
     "cumulative_incidence",
     "incidence",
-    "lesion_fates",
     "patients_of",
     "read_cases",
     "read_ledger",
-    "read_mark",
+    "read_manifest",
     "read_participants",
     "read_scans",
     "require_writable",
@@ -59,7 +61,10 @@ __all__ = [
     "summarise",
     "survival",
     "timelines",
+    "track_lesions",
     "wilson",
+    "write_cohort_summary",
     "write_tables",
+    "write_timelines",
     "yes_or_no",
 ]

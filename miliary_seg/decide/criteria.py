@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from miliary_seg.decide.gates import Gates
+from miliary_seg.decide.adequacy import Gates
 from miliary_seg.decide.reasons import reason, unique
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions
 from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, Verdict

@@ -2,20 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from miliary_seg.decide.adequacy import SHOWS_LESIONS
 from miliary_seg.decide.evidence import Evidence
-from miliary_seg.decide.gates import SHOWS_LESIONS
-from miliary_seg.decide.margin import count_error
-from miliary_seg.decide.readings import FEW_LESIONS, Reading, all_readings, default_reading
+from miliary_seg.decide.interpretations import FEW_LESIONS, Interpretation, all_interpretations, default_interpretation
+from miliary_seg.decide.probability import count_error
 from miliary_seg.decide.reasons import coverage_reasons, reason, unique
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES
 from miliary_seg.domain.compartment import Assignment
-from miliary_seg.domain.decision import CriterionResult, Decision, ReadingResult, ScanFacts, Verdict
+from miliary_seg.domain.decision import (
+    CriterionResult,
+    Decision,
+    InterpretationResult,
+    ScanFacts,
+    StudyDecision,
+    Verdict,
+)
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
+
+
+def decide_study(decisions: Mapping[str, Decision], not_analysed: Sequence[str] = ()) -> StudyDecision:
+    """Combine the answers for the series of one study.
+
+    Parameters
+    ----------
+    decisions
+        Identifier of each eligible series -> its decision.
+    not_analysed
+        Identifiers of eligible series that could not be analysed. They cannot undo a MET, but no study is negative
+        while one of its series is unseen.
+
+    Returns
+    -------
+    StudyDecision
+        The reasons of the series that carry the verdict come first, then what the other series say.
+    """
+    by_verdict = {v: tuple(name for name, d in decisions.items() if d.verdict is v) for v in Verdict}
+    met, not_met, unclear = (by_verdict[v] for v in (Verdict.MET, Verdict.NOT_MET, Verdict.INDETERMINATE))
+    if not decisions:
+        return StudyDecision(verdict=Verdict.INDETERMINATE, reasons=(reason("no_eligible_series"),))
+    if met:
+        remarks = (reason("series_disagree", ", ".join(not_met)),) if not_met else ()
+        return _carried_by(met, decisions, Verdict.MET, remarks)
+    reaching = tuple(name for name in unclear if decisions[name].margin >= 0)
+    if not_met and reaching:
+        conflict = reason("series_conflict", f"{', '.join(not_met)} against {', '.join(reaching)}")
+        return _carried_by(reaching, decisions, Verdict.INDETERMINATE, (conflict,))
+    if not_met and not_analysed:
+        unseen = reason("series_not_analysed", ", ".join(not_analysed))
+        return _carried_by(not_met, decisions, Verdict.INDETERMINATE, (unseen,))
+    if not_met:
+        remarks = (reason("indeterminate_series", ", ".join(unclear)),) if unclear else ()
+        return _carried_by(not_met, decisions, Verdict.NOT_MET, remarks)
+    return _carried_by(unclear, decisions, Verdict.INDETERMINATE, ())
+
+
+def _carried_by(
+    names: tuple[str, ...], decisions: Mapping[str, Decision], verdict: Verdict, remarks: tuple[Reason, ...]
+) -> StudyDecision:
+    reasons = unique((*(item for name in names for item in decisions[name].reasons), *remarks))
+    return StudyDecision(verdict=verdict, reasons=reasons, deciding_series=names)
+
 
 SURE = 0.975
 """The threshold is surely reached (or not) from this probability on: the end of a two-sided 95 % interval."""
@@ -54,9 +105,9 @@ def decide(
         raise UsageError("slice positions, centres and SOPInstanceUIDs differ in number")
     settings = settings or DecideSettings()
     evidence = Evidence.of(lesions, assignments, facts, settings)
-    chosen = default_reading(settings)
+    chosen = default_interpretation(settings)
     criteria = evidence.criteria(chosen)
-    readings = tuple(_reading_result(evidence, reading, chosen) for reading in all_readings(settings))
+    readings = tuple(_reading_result(evidence, reading, chosen) for reading in all_interpretations(settings))
     margin, borderline = _margin(evidence, chosen), _is_borderline(evidence, chosen)
     verdict = Verdict.all_of(criterion.verdict for criterion in criteria)
     remarks = (*_remarks(evidence, chosen, verdict, borderline), *_disagreement(readings, chosen, verdict))
@@ -86,10 +137,10 @@ def _decisive(criteria: Sequence[CriterionResult], verdict: Verdict) -> tuple[Re
     return tuple(item for criterion in criteria if criterion.verdict is verdict for item in criterion.reasons)
 
 
-def _reading_result(evidence: Evidence, reading: Reading, chosen: Reading) -> ReadingResult:
+def _reading_result(evidence: Evidence, reading: Interpretation, chosen: Interpretation) -> InterpretationResult:
     criteria = evidence.criteria(reading)
     verdict = Verdict.all_of(criterion.verdict for criterion in criteria)
-    return ReadingResult(
+    return InterpretationResult(
         name=reading.name,
         choices=reading.choices,
         verdict=verdict,
@@ -100,12 +151,12 @@ def _reading_result(evidence: Evidence, reading: Reading, chosen: Reading) -> Re
     )
 
 
-def _margin(evidence: Evidence, reading: Reading) -> int | None:
+def _margin(evidence: Evidence, reading: Interpretation) -> int | None:
     seen = evidence.count(reading)
     return None if seen is None else seen.deciding - seen.threshold
 
 
-def _is_borderline(evidence: Evidence, reading: Reading) -> bool:
+def _is_borderline(evidence: Evidence, reading: Interpretation) -> bool:
     """Within the detector's measured error, or the other answer is likely enough by the lesions' probabilities."""
     margin, chance = _margin(evidence, reading), evidence.chance_of_count(reading)
     if margin is None or chance is None:
@@ -123,7 +174,7 @@ def _slice_counts(lesions: Sequence[Lesion], n_slices: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _remarks(evidence: Evidence, reading: Reading, verdict: Verdict, borderline: bool) -> tuple[Reason, ...]:
+def _remarks(evidence: Evidence, reading: Interpretation, verdict: Verdict, borderline: bool) -> tuple[Reason, ...]:
     """What changes nothing but should be read beside the answer."""
     facts, settings = evidence.facts, evidence.settings
     found: list[Reason] = []
@@ -138,7 +189,7 @@ def _remarks(evidence: Evidence, reading: Reading, verdict: Verdict, borderline:
     return tuple(found)
 
 
-def _remarks_on_met(evidence: Evidence, reading: Reading) -> tuple[Reason, ...]:
+def _remarks_on_met(evidence: Evidence, reading: Interpretation) -> tuple[Reason, ...]:
     facts, settings, regions = evidence.facts, evidence.settings, evidence.regions
     short = coverage_reasons(facts.coverage, settings.min_coverage)
     found = [reason("partial_coverage_met", " ".join(item.text for item in short))] if short else []
@@ -151,7 +202,9 @@ def _remarks_on_met(evidence: Evidence, reading: Reading) -> tuple[Reason, ...]:
     return tuple(found)
 
 
-def _disagreement(readings: Sequence[ReadingResult], chosen: Reading, verdict: Verdict) -> tuple[Reason, ...]:
+def _disagreement(
+    readings: Sequence[InterpretationResult], chosen: Interpretation, verdict: Verdict
+) -> tuple[Reason, ...]:
     """Say how many readings answer otherwise, and which smallest changes of the default do."""
     changes = {
         tuple(mine for mine, default in zip(reading.choices, chosen.choices, strict=True) if mine != default): reading

@@ -7,15 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miliary_seg.decide.adequacy import Gates, gates_of
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
-from miliary_seg.decide.gates import Gates, gates_of
-from miliary_seg.decide.images import IntVector, Stack, acquired_stack, axial_stack, is_axial, slab_stack, spacing_mm
-from miliary_seg.decide.probability import Worlds, reached, worlds_of
-from miliary_seg.decide.readings import Reading
+from miliary_seg.decide.interpretations import Interpretation
+from miliary_seg.decide.probability import Scenarios, reached, scenarios_of
 from miliary_seg.decide.regions import Regions, regions_of
-from miliary_seg.decide.separation import Apart, deciding_pair, second_best
+from miliary_seg.decide.slice_counts import (
+    ContiguityRule,
+    SliceStack,
+    acquired_stack,
+    axial_stack,
+    deciding_pair,
+    is_axial,
+    second_best,
+    slab_stack,
+    spacing_mm,
+)
+from miliary_seg.domain.arrays import Float64Array, Int64Array
 from miliary_seg.domain.compartment import Assignment
 from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFacts
 from miliary_seg.domain.lesion import Lesion
@@ -41,12 +50,12 @@ class Evidence:
     threshold: int
     gates: Gates
     regions: Regions
-    worlds: Worlds
-    spreads: NDArray[np.float64]
+    worlds: Scenarios
+    spreads: Float64Array
     """p(1 - p) of each lesion, shape (lesions,)."""
-    slabs: Stack
+    slabs: SliceStack
     """Slabs of the acquired slices."""
-    stacks: Mapping[tuple[str, str], Stack | None]
+    stacks: Mapping[tuple[str, str], SliceStack | None]
     """(plane, slice) -> the images of that reading; None where they are unknown."""
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
     """Intermediate results that several readings share."""
@@ -80,7 +89,7 @@ class Evidence:
             threshold=settings.ct_lesions_per_slice if on_ct else settings.mri_lesions_per_slice,
             gates=gates_of(facts, settings),
             regions=regions_of(lesions, assignments, facts, settings),
-            worlds=worlds_of(lesions),
+            worlds=scenarios_of(lesions),
             spreads=chances * (1 - chances),
             slabs=slabs,
             stacks={
@@ -91,7 +100,7 @@ class Evidence:
             },
         )
 
-    def criteria(self, reading: Reading) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
+    def criteria(self, reading: Interpretation) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
         """Answer each criterion under one reading."""
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         return (
@@ -100,7 +109,7 @@ class Evidence:
             both_levels_criterion(self.regions, self.gates, fewest),
         )
 
-    def count(self, reading: Reading) -> CountEvidence | None:
+    def count(self, reading: Interpretation) -> CountEvidence | None:
         """Count on the deciding image; None where this reading's images are unknown."""
         stack = self.stacks[reading.plane, reading.slice]
         if stack is None:
@@ -114,12 +123,12 @@ class Evidence:
             images=IMAGE_NAMES[reading.plane, reading.slice],
         )
 
-    def deciding_images(self, reading: Reading) -> tuple[int, ...]:
+    def deciding_images(self, reading: Interpretation) -> tuple[int, ...]:
         """Images (of the reading's stack) that carry the count: the best admissible pair, or fewer."""
         stack = self.stacks[reading.plane, reading.slice]
         return () if stack is None else deciding_pair(stack, self._apart(reading))
 
-    def spread(self, reading: Reading) -> float:
+    def spread(self, reading: Interpretation) -> float:
         """Return the variance of the deciding image's count, from the lesions' probabilities."""
         stack = self.stacks[reading.plane, reading.slice]
         images = self.deciding_images(reading)
@@ -128,7 +137,7 @@ class Evidence:
         weakest = min(images, key=lambda image: int(stack.counts[image]))
         return float(self.spreads[stack.shows[weakest]].sum())
 
-    def false_share(self, reading: Reading) -> float:
+    def false_share(self, reading: Interpretation) -> float:
         """How many more false lesions an image of a reading shows than an acquired slice does.
 
         A false lesion is taken to be as tall as the lesions of this scan: a slab shows what any of its slices shows.
@@ -138,17 +147,17 @@ class Evidence:
         tall = [0.0 if stack is None else _mean_height_mm(stack) for stack in stacks]
         return tall[0] / tall[1] if min(tall) > 0 else 1.0
 
-    def chance_of_count(self, reading: Reading) -> float | None:
+    def chance_of_count(self, reading: Interpretation) -> float | None:
         """P(enough true lesions on the deciding image), from the lesions' probabilities and the measured misses."""
         deciding, sensitivity = self._deciding_in_worlds(reading), self.facts.lesion_sensitivity
         return None if deciding is None else self.worlds.chance(reached(deciding, self.threshold, sensitivity))
 
-    def evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
+    def evidence_slices(self, reading: Interpretation) -> tuple[EvidenceSlice, ...]:
         """Slices to look at, with their place in the world."""
         key = ("slices", reading.plane, reading.slice, reading.non_contiguous)
         return self._once(key, lambda: self._evidence_slices(reading))
 
-    def _evidence_slices(self, reading: Reading) -> tuple[EvidenceSlice, ...]:
+    def _evidence_slices(self, reading: Interpretation) -> tuple[EvidenceSlice, ...]:
         stack = self.stacks[reading.plane, reading.slice]
         if stack is None:
             return ()
@@ -168,7 +177,7 @@ class Evidence:
             )
         return tuple(slices)
 
-    def probability(self, reading: Reading) -> float | None:
+    def probability(self, reading: Interpretation) -> float | None:
         """P(criteria met), from the lesions' probabilities and the measured misses; None where places are unknown."""
         deciding = self._deciding_in_worlds(reading)
         if deciding is None or self.gates.sides:
@@ -179,7 +188,7 @@ class Evidence:
         )
         return self.worlds.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
 
-    def count_distribution(self, reading: Reading) -> tuple[tuple[int, float], ...]:
+    def count_distribution(self, reading: Interpretation) -> tuple[tuple[int, float], ...]:
         """(count, probability) of the deciding image's true count."""
         deciding = self._deciding_in_worlds(reading)
         return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
@@ -190,10 +199,12 @@ class Evidence:
         counts[self.slabs.indices] = self.slabs.counts
         return tuple(int(n) for n in counts)
 
-    def _apart(self, reading: Reading) -> Apart:
-        return Apart(kind=reading.non_contiguous, separation_mm=self.settings.separation_mm, threshold=self.threshold)
+    def _apart(self, reading: Interpretation) -> ContiguityRule:
+        return ContiguityRule(
+            kind=reading.non_contiguous, separation_mm=self.settings.separation_mm, threshold=self.threshold
+        )
 
-    def _deciding_in_worlds(self, reading: Reading) -> IntVector | None:
+    def _deciding_in_worlds(self, reading: Interpretation) -> Int64Array | None:
         stack, apart = self.stacks[reading.plane, reading.slice], self._apart(reading)
         if stack is None:
             return None
@@ -207,7 +218,7 @@ class Evidence:
         return made
 
 
-def _mean_height_mm(stack: Stack) -> float:
+def _mean_height_mm(stack: SliceStack) -> float:
     """Mean over the lesions that show of (images that show one) x (distance between images); 0 where none does."""
     shown = stack.shows.sum(axis=0)
     return float(shown[shown > 0].mean()) * spacing_mm(stack.distance_mm) if shown.any() else 0.0

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.pattern import Distribution, Homogeneity, Pattern, RandomnessTest
 
-Points = NDArray[np.float64]
+Points = Float64Array
 
 MILIARY_MM = 3.0
 """Bot 2020 calls enhancement miliary below this diameter."""
@@ -45,7 +45,7 @@ def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | N
     lesions
         Accepted lesions of one series.
     random_points_ras_mm
-        Places drawn at random from the brain mask, shape (n, 3), RAS+ mm; as many as ``places_needed`` says. They are
+        Places drawn at random from the brain mask, shape (n, 3), RAS+ mm; as many as ``points_needed`` says. They are
         dealt out to the simulations, so the result is as reproducible as they are.
 
     Returns
@@ -69,13 +69,13 @@ def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | N
     )
 
 
-def places_needed(n_lesions: int) -> int:
+def points_needed(n_lesions: int) -> int:
     """Number of random places that the test of homogeneity needs for so many lesions; 0 = it will not be made."""
     return N_SIMULATIONS * min(n_lesions, MAX_LESIONS) if n_lesions >= MIN_HOMOGENEITY else 0
 
 
 def _homogeneity(lesions: Sequence[Lesion], places: Points | None) -> Homogeneity | None:
-    needed = places_needed(len(lesions))
+    needed = points_needed(len(lesions))
     if places is None or not needed or len(places) < needed:
         return None
     taken = np.linspace(0, len(lesions) - 1, needed // N_SIMULATIONS).round().astype(int)
@@ -101,7 +101,7 @@ def _statistics(points: Points) -> tuple[float, float]:
     return float(distances[:, 1].mean()), (pairs - len(points)) / len(points)
 
 
-def _against(observed: float, simulated: NDArray[np.float64]) -> RandomnessTest:
+def _against(observed: float, simulated: Float64Array) -> RandomnessTest:
     """One statistic against its simulations (Besag and Diggle 1977: rank among them; two-sided)."""
     expected = float(simulated.mean())
     below, above = int((simulated <= observed).sum()), int((simulated >= observed).sum())

@@ -13,15 +13,69 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import nbdtr, nbdtrc
 
-from miliary_seg.decide.images import FloatVector, IntVector, Stack
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, REGIONS, SIDES, Regions
+from miliary_seg.decide.slice_counts import SliceStack
+from miliary_seg.domain.arrays import BoolArray, Float64Array, Int16Array, Int64Array
+from miliary_seg.domain.decision import ScanFacts
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
 
-BoolMatrix = NDArray[np.bool_]
+TWO_SIDED_95 = 1.96
+"""Standard deviations of a normal distribution that hold 95 %."""
+LEAST_ERROR = 1.0
+"""One lesion more or less is always within the error: readers differ by more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountError:
+    """Counts from ``threshold - below`` to ``threshold + above`` cannot be told from the threshold."""
+
+    below: float
+    above: float
+
+    def holds(self, margin: int) -> bool:
+        """Whether a count that is ``margin`` from the threshold lies within the error."""
+        return -self.below <= margin <= self.above
+
+
+def count_error(threshold: int, facts: ScanFacts, spread: float, false_share: float = 1.0) -> CountError:
+    """Error of a count that is truly at the threshold.
+
+    With a measured sensitivity s and f false cross-sections an image, the count of an image with T true lesions has
+    the mean sT + f and the variance Ts(1 - s) + f (binomial and Poisson). A low count may hide as many more as are
+    missed on average; a high one may hold f too many. Where nothing was measured, the variance is that of the
+    lesions' probabilities.
+
+    Parameters
+    ----------
+    threshold
+        Lesions per image that the rule asks for.
+    facts
+        The detector's measured sensitivity and false positives (cross-sections an acquired slice).
+    spread
+        Sum of p(1 - p) over the lesions of the deciding image.
+    false_share
+        False lesions on an image of the reading over those on an acquired slice (more on slabs).
+
+    Examples
+    --------
+    >>> from miliary_seg.domain.decision import ScanFacts
+    >>> from miliary_seg.domain.sequence import Modality, SequenceEvidence
+    >>> scan = ScanFacts(
+    ...     modality=Modality.MR, sequence=SequenceEvidence(), slice_positions_mm=(), lesion_sensitivity=0.8
+    ... )
+    >>> error = count_error(20, scan, 0.0)
+    >>> round(error.below, 2), round(error.above, 2)
+    (7.51, 3.51)
+    """
+    sensitivity, false = facts.lesion_sensitivity, (facts.false_positives_per_slice or 0.0) * false_share
+    missed = 0.0 if sensitivity is None else threshold * (1 - sensitivity)
+    variance = (spread if sensitivity is None else missed * sensitivity) + false
+    chance = TWO_SIDED_95 * float(variance) ** 0.5
+    return CountError(below=max(LEAST_ERROR, chance + max(0.0, missed - false)), above=max(LEAST_ERROR, chance + false))
+
 
 EXACT_UP_TO = 11
 """Uncertain lesions that are enumerated: 2 048 combinations, as many as are simulated otherwise."""
@@ -34,33 +88,33 @@ CERTAIN = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Worlds:
+class Scenarios:
     """Possible truths: which lesions are real in each, and how much weight each world has."""
 
-    present: BoolMatrix
+    present: BoolArray
     """Shape (worlds, lesions)."""
-    weights: FloatVector
+    weights: Float64Array
     """Shape (worlds,), sum 1."""
     exact: bool
 
-    def regions_met(self, regions: Regions, fewest: int, by_quadrant: bool) -> BoolMatrix:
+    def regions_met(self, regions: Regions, fewest: int, by_quadrant: bool) -> BoolArray:
         """Whether every side and level has enough sure lesions in each world, shape (worlds,)."""
         names = (*LEVELS, *(QUADRANTS if by_quadrant else SIDES))
         columns = [REGIONS.index(name) for name in names]
         held = self.present.astype(np.float32) @ regions.sure[:, columns].astype(np.float32)
-        enough: BoolMatrix = np.asarray(np.all(held >= fewest, axis=1))
+        enough: BoolArray = np.asarray(np.all(held >= fewest, axis=1))
         return enough
 
-    def counts(self, stack: Stack) -> NDArray[np.int16]:
+    def counts(self, stack: SliceStack) -> Int16Array:
         """Lesions per image in each world, shape (images, worlds)."""
         shown = stack.shows.astype(np.float32) @ self.present.T.astype(np.float32)
         return np.rint(np.minimum(shown, np.iinfo(np.int16).max)).astype(np.int16)
 
-    def chance(self, met: NDArray[np.bool_] | FloatVector) -> float:
+    def chance(self, met: BoolArray | Float64Array) -> float:
         """Weighted mean over the worlds of how likely something holds in each."""
         return float(min(1.0, (self.weights * met).sum()))
 
-    def distribution(self, counts: IntVector, sensitivity: float | None) -> tuple[tuple[int, float], ...]:
+    def distribution(self, counts: Int64Array, sensitivity: float | None) -> tuple[tuple[int, float], ...]:
         """(true count, probability) pairs of the deciding image, ascending, without (nearly) impossible ones."""
         mass = np.bincount(counts, weights=self.weights)
         if sensitivity is not None:
@@ -68,7 +122,7 @@ class Worlds:
         return tuple((int(value), float(mass[value])) for value in np.flatnonzero(mass > CERTAIN))
 
 
-def reached(counts: IntVector, threshold: int, sensitivity: float | None) -> FloatVector:
+def reached(counts: Int64Array, threshold: int, sensitivity: float | None) -> Float64Array:
     """How likely the true count of an image reaches the threshold, in each world.
 
     Of an image with T true lesions the detector shows n, binomial with its sensitivity s. With weight 1/T on every T
@@ -89,15 +143,15 @@ def reached(counts: IntVector, threshold: int, sensitivity: float | None) -> Flo
     >>> reached(np.array([0, 15, 20]), 20, 0.8).round(2).tolist()
     [0.0, 0.33, 1.0]
     """
-    sure: FloatVector = (counts >= threshold).astype(np.float64)
+    sure: Float64Array = (counts >= threshold).astype(np.float64)
     if sensitivity is None:
         return sure
     lacking = np.maximum(threshold - counts, 1)
-    chance: FloatVector = np.where(counts > 0, nbdtrc(lacking - 1, np.maximum(counts, 1), sensitivity), 0.0)
+    chance: Float64Array = np.where(counts > 0, nbdtrc(lacking - 1, np.maximum(counts, 1), sensitivity), 0.0)
     return np.maximum(sure, chance)
 
 
-def _with_misses(found: int, mass: float, sensitivity: float, size: int) -> FloatVector:
+def _with_misses(found: int, mass: float, sensitivity: float, size: int) -> Float64Array:
     """Probability ``mass`` of so many real lesions found, spread over true counts; as many entries for every ``found``.
 
     Counts beyond ten standard deviations are gathered in the last entry.
@@ -114,7 +168,7 @@ def _with_misses(found: int, mass: float, sensitivity: float, size: int) -> Floa
     return spread
 
 
-def worlds_of(lesions: Sequence[Lesion]) -> Worlds:
+def scenarios_of(lesions: Sequence[Lesion]) -> Scenarios:
     """Enumerate or simulate which lesions are real.
 
     Draws belong to a lesion's rank by id, so neither the order of the lesions nor the probability of another one
@@ -132,11 +186,11 @@ def worlds_of(lesions: Sequence[Lesion]) -> Worlds:
     if uncertain.size > EXACT_UP_TO:
         draws = np.random.default_rng(SEED).random((len(lesions), N_SAMPLES))
         ranks = np.argsort(np.argsort([lesion.id for lesion in lesions]))
-        return Worlds(
+        return Scenarios(
             present=(draws[ranks] < chances[:, None]).T, weights=np.full(N_SAMPLES, 1 / N_SAMPLES), exact=False
         )
     combinations = (np.arange(2**uncertain.size)[:, None] >> np.arange(uncertain.size)) & 1 == 1
     present = np.repeat(chances[None] > 0.5, len(combinations), axis=0)
     present[:, uncertain] = combinations
     weights = np.where(combinations, chances[uncertain], 1 - chances[uncertain]).prod(axis=1)
-    return Worlds(present=present, weights=weights, exact=True)
+    return Scenarios(present=present, weights=weights, exact=True)

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
 from miliary_seg.domain.decision import ScanFacts
 from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
-
-BoolMatrix = NDArray[np.bool_]
 
 SIDES = (str(Side.LEFT), str(Side.RIGHT))
 LEVELS = (str(Level.SUPRATENTORIAL), str(Level.INFRATENTORIAL))
@@ -38,11 +36,11 @@ class Regions:
 
     ids: tuple[int, ...]
     """Ids of the lesions, in the order of the rows."""
-    sure: BoolMatrix
+    sure: BoolArray
     """Lies there, outside the uncertainty band, and is probable enough to be evidence."""
-    likely: BoolMatrix
+    likely: BoolArray
     """More likely there than on the other side of the boundary; ``sure`` included."""
-    unknown: BoolMatrix
+    unknown: BoolArray
     """Could lie there: its side or level is not known."""
     error_limit: Mapping[str, int]
     """Most lesions of each region that the detector's false positives alone explain; 0 where not measured."""

@@ -6,19 +6,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from skimage.morphology import reconstruction
 
-from miliary_seg.detect.intensity import WorkVolume
 from miliary_seg.detect.maxima import maxima
+from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import Float32Array, Responses, ScaleSpace, over_slices, scale_space
+from miliary_seg.detect.scale_space import Responses, ScaleSpace, over_slices, scale_space
 from miliary_seg.detect.work_grid import block_mean
-from miliary_seg.domain.volume import BoolArray
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray
 
 SIGMA_0_MM = 0.6
 """Finest width; a ball of 2 mm answers most strongly here (docs/detection.md, scales)."""
@@ -42,7 +38,7 @@ SAMPLE_PLANES = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Octave:
+class GridLevel:
     """One grid of the search: its scale space, mask, and the spread of the response at each scale."""
 
     space: ScaleSpace
@@ -56,13 +52,13 @@ class Octave:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Blobs:
-    """Maxima of one octave and one polarity (n of them)."""
+    """Maxima of one grid level and one polarity (n of them)."""
 
-    scale: IntArray
-    voxel: IntArray
-    """Nearest voxel (n, 3) on the octave's grid."""
+    scale: IndexArray
+    voxel: IndexArray
+    """Nearest voxel (n, 3) on the grid of the level."""
     index: Float64Array
-    """Sub-voxel position (n, 3) on the octave's grid."""
+    """Sub-voxel position (n, 3) on the grid of the level."""
     sigma_mm: Float64Array
     response: Float64Array
     eigen_ratio: Float64Array
@@ -70,20 +66,20 @@ class Blobs:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Blobs:
+    def where(self, keep: BoolArray | IndexArray) -> Blobs:
         """Some of them."""
         return Blobs(**{name: getattr(self, name)[keep] for name in self.__slots__})
 
 
-def fine_octave(work: WorkVolume) -> Octave:
+def fine_level(work: WorkVolume) -> GridLevel:
     """The work grid itself: lesions up to about 7 mm."""
     sigmas = [SIGMA_0_MM * 2 ** (i / 2) for i in range(FINE_SCALES)]
     done = [_block_variance(b) for b in work.grid.block]
     space = scale_space(work.release(), work.spacing_mm, sigmas, done)
-    return _octave(space, work.mask, range(FINE_SCALES - 1), (1, 1, 1))
+    return _grid_level(space, work.mask, range(FINE_SCALES - 1), (1, 1, 1))
 
 
-def coarse_octave(work: WorkVolume, sign: int) -> Octave | None:
+def coarse_level(work: WorkVolume, sign: int) -> GridLevel | None:
     """A grid about half as fine, for larger masses; None where the mask is too small for it.
 
     The core of a ring-enhancing mass is raised to its ring first (``close_rings``), so that it answers as a whole.
@@ -101,7 +97,7 @@ def coarse_octave(work: WorkVolume, sign: int) -> Octave | None:
     grey = block_mean(work.voxels, block)
     close_rings(grey, sign, RING_CORE_MM2 / (spacing[1] * spacing[2]))
     space = scale_space(grey, spacing, sigmas, done)
-    return _octave(space, mask, range(1, COARSE_SCALES - 1), block)
+    return _grid_level(space, mask, range(1, COARSE_SCALES - 1), block)
 
 
 def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
@@ -129,8 +125,8 @@ def _block_variance(size: int) -> float:
     return (1 - 1 / size**2) / 12
 
 
-def _octave(space: ScaleSpace, mask: BoolArray, own: range, block: tuple[int, int, int]) -> Octave:
-    return Octave(space=space, mask=mask, spread=_spread(space, mask), own=own, block=block)
+def _grid_level(space: ScaleSpace, mask: BoolArray, own: range, block: tuple[int, int, int]) -> GridLevel:
+    return GridLevel(space=space, mask=mask, spread=_spread(space, mask), own=own, block=block)
 
 
 def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
@@ -151,7 +147,7 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
     return tuple(spread.tolist())
 
 
-def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:
+def find_maxima(grid_level: GridLevel, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:
     """Maxima over the 26 neighbours at each scale, inside the mask, with their sub-voxel place and width.
 
     Scales do not compete for a place: the fold that a small lesion sits on answers more strongly at a larger width, and
@@ -159,16 +155,16 @@ def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MA
 
     Parameters
     ----------
-    octave
+    grid_level
         Grid to search.
     sign
         1 for blobs brighter than their surroundings, -1 for darker ones.
     floor_mads
         Least response in units of the scale's spread.
     """
-    space = octave.space
-    floors = [floor_mads * spread for spread in octave.spread]
-    scale, voxel = maxima(space, sign, floors, octave.own, octave.mask, reach=(1, 0))
+    space = grid_level.space
+    floors = [floor_mads * spread for spread in grid_level.spread]
+    scale, voxel = maxima(space, sign, floors, grid_level.own, grid_level.mask, reach=(1, 0))
     ratio = eigen_ratio(space, scale, voxel, sign)
     keep = ratio > EIGEN_RATIO_FLOOR
     scale, voxel, ratio = scale[keep], voxel[keep], ratio[keep]
@@ -177,7 +173,7 @@ def find_maxima(octave: Octave, sign: int, floor_mads: float = RESPONSE_FLOOR_MA
     return blobs.where(~_outshone(blobs, space))
 
 
-def _outshone(blobs: Blobs, space: ScaleSpace) -> NDArray[np.bool_]:
+def _outshone(blobs: Blobs, space: ScaleSpace) -> BoolArray:
     """Maxima beside a stronger one at the same place, one scale up or down: one blob, seen twice."""
     place = blobs.index * np.array(space.spacing_mm)
     hidden = np.zeros(len(blobs), dtype=bool)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.candidates import Blobs, Octave
+from miliary_seg.detect.candidates import Blobs, GridLevel
 from miliary_seg.detect.feature_table import FEATURES
-from miliary_seg.detect.intensity import WorkVolume
+from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.refine import is_thick, radius_mm, response_at
-from miliary_seg.detect.scale_space import Float32Array, Spacing, over_jobs
+from miliary_seg.detect.scale_space import Spacing, over_jobs
+from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
-Float64Array = NDArray[np.float64]
 Features = dict[str, Float64Array]
 
 SHELLS = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 2.0), (1.0, 3.0), (1.0, 4.0), (1.0, 6.0))
@@ -51,34 +50,34 @@ def _circle(count: int) -> Float64Array:
     return np.stack([0 * angle, np.sin(angle), np.cos(angle)], axis=1)
 
 
-def clear_of_noise(octave: Octave, blobs: Blobs, least: float, sign: int) -> Blobs:
+def clear_of_noise(grid_level: GridLevel, blobs: Blobs, least: float, sign: int) -> Blobs:
     """The blobs whose centre stands out from the shell around them by more than ``least``: all that is measured."""
-    how = octave.space.spacing_mm, sign, is_thick(octave.space.spacing_mm, len(octave.space.gaussians[0]))
+    how = grid_level.space.spacing_mm, sign, is_thick(grid_level.space.spacing_mm, len(grid_level.space.gaussians[0]))
     keep = np.zeros(len(blobs), dtype=bool)
 
-    def look(job: tuple[int, NDArray[np.intp]]) -> None:
+    def look(job: tuple[int, IndexArray]) -> None:
         level, chosen = job
         keep[chosen] = (
-            _Shells(octave.space.gaussians[level], blobs.where(chosen), how, (SHELLS[NEAR],)).contrast > least
+            _Shells(grid_level.space.gaussians[level], blobs.where(chosen), how, (SHELLS[NEAR],)).contrast > least
         )
 
     over_jobs(look, _jobs(blobs))
     return blobs.where(keep)
 
 
-def _jobs(blobs: Blobs) -> list[tuple[int, NDArray[np.intp]]]:
+def _jobs(blobs: Blobs) -> list[tuple[int, IndexArray]]:
     """Chunks of blobs that are sampled from one scale, with that scale."""
     sharper = np.maximum(blobs.scale - SHARPER_SCALES, 0)
     levels = [(int(level), np.flatnonzero(sharper == level)) for level in np.unique(sharper)]
     return [(level, rows[n : n + CHUNK]) for level, rows in levels for n in range(0, len(rows), CHUNK)]
 
 
-def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) -> Features:
+def measure_features(grid_level: GridLevel, blobs: Blobs, work: WorkVolume, sign: int) -> Features:
     """All features of blobs that are read from their samples and from scale space.
 
     Parameters
     ----------
-    octave
+    grid_level
         The grid that the blobs were found on.
     blobs
         n maxima.
@@ -92,15 +91,15 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
     dict of float64 arrays of length n
         Keys as in ``FEATURES``.
     """
-    space = octave.space
+    space = grid_level.space
     thick = is_thick(space.spacing_mm, len(space.gaussians[0]))
     out: Features = {name: np.zeros(len(blobs)) for name in FEATURES}
     out["eigen_ratio"] = blobs.eigen_ratio
     out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, thick))
-    out["response_mads"] = blobs.response / np.array(octave.spread)[blobs.scale]
-    out |= _scale_profile(octave, blobs, sign)
+    out["response_mads"] = blobs.response / np.array(grid_level.spread)[blobs.scale]
+    out |= _scale_profile(grid_level, blobs, sign)
 
-    def measure(job: tuple[int, NDArray[np.intp]]) -> None:
+    def measure(job: tuple[int, IndexArray]) -> None:
         level, chosen = job
         shells = _Shells(space.gaussians[level], blobs.where(chosen), (space.spacing_mm, sign, thick))
         for name, values in shells.features().items():
@@ -111,9 +110,9 @@ def measure_features(octave: Octave, blobs: Blobs, work: WorkVolume, sign: int) 
     return out
 
 
-def _scale_profile(octave: Octave, blobs: Blobs, sign: int) -> Features:
+def _scale_profile(grid_level: GridLevel, blobs: Blobs, sign: int) -> Features:
     """Response at the same place at other widths, over the blob's own: a lesion on a fold answers twice."""
-    space, top = octave.space, len(octave.space.sigmas_mm) - 1
+    space, top = grid_level.space, len(grid_level.space.sigmas_mm) - 1
     profile = {}
     for name, step in (("finer_response", -1), ("coarser_response", 1), ("coarsest_response", 2)):
         level = np.clip(blobs.scale + step, 0, top)

@@ -12,12 +12,9 @@ from itertools import product
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import Float32Array, Responses, ScaleSpace, as_image, over_slices
-from miliary_seg.domain.volume import BoolArray
-
-IntArray = NDArray[np.intp]
+from miliary_seg.detect.scale_space import Responses, ScaleSpace, as_image, over_slices
+from miliary_seg.domain.arrays import BoolArray, Float32Array, IndexArray
 
 SQUARE = np.ones((3, 3), dtype=np.uint8)
 """A pixel and its 8 neighbours."""
@@ -32,7 +29,7 @@ def maxima(
     own: range,
     mask: BoolArray | None = None,
     reach: tuple[int, int] = (1, 1),
-) -> tuple[IntArray, IntArray]:
+) -> tuple[IndexArray, IndexArray]:
     """Places where the Laplacian is largest among its neighbours in space and scale.
 
     Parameters
@@ -62,7 +59,7 @@ def maxima(
     low, high = int(filled[0]), int(filled[-1]) + 1
     # Scales that do not look at each other are swept one after the other: smaller buffers.
     groups = [range(len(floors))] if reach[1] else [range(scale, scale + 1) for scale in own]
-    found: dict[tuple[int, int], IntArray] = {}
+    found: dict[tuple[int, int], IndexArray] = {}
 
     def work(first: int, stop: int) -> None:
         sweep = _Sweep(space, sign, floors, reach, mask)
@@ -102,7 +99,7 @@ class _Sweep:
         self.largest = np.zeros((together, self.batch + 2, rows + 2, columns), dtype=np.float32)
         self.hit, self.above = (np.empty((self.batch, rows + 2, columns), dtype=bool) for _ in range(2))
 
-    def search(self, slices: tuple[int, int], scales: range, own: range) -> IntArray:
+    def search(self, slices: tuple[int, int], scales: range, own: range) -> IndexArray:
         """Maxima of some scales in a range of slices as two rows: voxel and scale."""
         first, stop = slices
         low, high = max(first - self.reach, 0), min(stop + self.reach, self.n_slices)
@@ -122,7 +119,7 @@ class _Sweep:
             waiting = table[:, ~ready]
         return np.concatenate(done, axis=1)
 
-    def _hits(self, scale: int, slots: Float32Array, slices: tuple[int, int]) -> IntArray:
+    def _hits(self, scale: int, slots: Float32Array, slices: tuple[int, int]) -> IndexArray:
         """Voxels that are largest in their slice and scale; the largest of each 3 x 3 go into the slots."""
         a, b = slices
         response, largest = self.responses.of(scale, slices, self.sign), slots[2 : 2 + b - a]
@@ -133,10 +130,10 @@ class _Sweep:
         np.logical_and(hit, above, out=hit)
         if self.mask is not None:
             hit[:, 1:-1] &= self.mask[a:b]
-        voxel: IntArray = np.flatnonzero(hit) + a * self.size
+        voxel: IndexArray = np.flatnonzero(hit) + a * self.size
         return voxel
 
-    def _unsurpassed(self, hits: IntArray, a: int, scales: range) -> IntArray:
+    def _unsurpassed(self, hits: IndexArray, a: int, scales: range) -> IndexArray:
         """Those hits that are not surpassed in a neighbouring slice or scale; slice a lies in slot 2."""
         values, per_scale = self.largest.reshape(-1), (self.batch + 2) * self.size
         voxel, scale = hits

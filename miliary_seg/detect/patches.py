@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import Float32Array, Spacing
-
-Float64Array = NDArray[np.float64]
+from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 SIZE = 24
 """Pixels along a side."""
@@ -33,7 +32,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Places:
+class PatchSites:
     """Where and how to look (n candidates on one grid)."""
 
     index: Float64Array
@@ -46,11 +45,11 @@ class Places:
     contrast: Float64Array
     """Height of the centre over it; taken as ``LEAST_CONTRAST`` where lower."""
 
-    def where(self, rows: NDArray[np.intp]) -> Places:
+    def where(self, rows: IndexArray) -> PatchSites:
         """Some of them."""
-        return Places(**{name: getattr(self, name)[rows] for name in self.__slots__})
+        return PatchSites(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
-    def jobs(self) -> list[tuple[float, NDArray[np.intp]]]:
+    def jobs(self) -> list[tuple[float, IndexArray]]:
         """Rows that are sampled together and the pixel of their picture in mm."""
         ratio = np.maximum(self.radius_mm, PIXEL_MM) / PIXEL_RADIUS_MM
         rung = np.maximum(0, np.rint(RUNGS * np.log2(ratio))).astype(int)
@@ -58,7 +57,7 @@ class Places:
         return [(pixel, rows[n : n + BATCH]) for pixel, rows in every for n in range(0, len(rows), BATCH)]
 
 
-def pictures(grey: Float32Array, spacing_mm: Spacing, places: Places, pixel_mm: float, thick: bool) -> Float32Array:
+def pictures(grey: Float32Array, spacing_mm: Spacing, places: PatchSites, pixel_mm: float, thick: bool) -> Float32Array:
     """Pictures of candidates of about one size.
 
     Parameters
@@ -124,7 +123,7 @@ def _cubes(grey: Float32Array, spacing_mm: Spacing, index: Float64Array, pixel_m
     return cube
 
 
-def _boxes(grey: Float32Array, lines: list[NDArray[np.intp]]) -> Float32Array:
+def _boxes(grey: Float32Array, lines: list[IndexArray]) -> Float32Array:
     """Voxels at evenly spaced slices, rows and columns (n, m) each, as boxes (n, m, m, m)."""
     box = np.empty((len(lines[0]), *(line.shape[1] for line in lines)), dtype=np.float32)
     within = np.ones(len(box), dtype=bool)
@@ -138,7 +137,7 @@ def _boxes(grey: Float32Array, lines: list[NDArray[np.intp]]) -> Float32Array:
     return box
 
 
-def _window(centre: Float64Array, mm: float, pixel_mm: float) -> tuple[NDArray[np.intp], Float32Array]:
+def _window(centre: Float64Array, mm: float, pixel_mm: float) -> tuple[IndexArray, Float32Array]:
     """Voxels (n, m) around each centre along one axis, and the weights (n, m, SIZE) that make pixels of them."""
     blur, stride = BLUR_PIXELS * pixel_mm, max(1, int(pixel_mm / mm))
     half = int(np.ceil(((SIZE - 1) / 2 * pixel_mm + 2 * blur) / (mm * stride)))

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import Float32Array, ScaleSpace, Spacing, over_slices
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.intp]
+from miliary_seg.detect.scale_space import ScaleSpace, Spacing, over_slices
+from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 THICK_MM = 2.25
 """Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
@@ -25,7 +22,7 @@ def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
     return spacing_mm[0] > THICK_MM or n_slices < 3
 
 
-def response_at(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64Array:
+def response_at(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64Array:
     """-sigma^2 Laplacian at single voxels (n, 3) of single scales (n,); places beyond the border are moved onto it."""
     result = np.zeros(len(scale))
     for level in np.unique(scale):
@@ -42,10 +39,10 @@ def response_at(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64A
 class _Neighbours:
     """Grey values beside n voxels (n, 3) of an array; beyond the border counts as the border."""
 
-    def __init__(self, array: Float32Array, voxel: IntArray) -> None:
+    def __init__(self, array: Float32Array, voxel: IndexArray) -> None:
         self.values = array.reshape(-1)
         self.place = np.zeros(len(voxel), dtype=np.intp)
-        self.moves: list[dict[int, IntArray | int]] = []
+        self.moves: list[dict[int, IndexArray | int]] = []
         strides = (array.shape[1] * array.shape[2], array.shape[2], 1)
         for axis, (size, stride) in enumerate(zip(array.shape, strides, strict=True)):
             at = voxel[:, axis]
@@ -60,7 +57,7 @@ class _Neighbours:
 
 
 def refine(
-    space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int
+    space: ScaleSpace, scale: IndexArray, voxel: IndexArray, sign: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Sub-voxel index (n, 3), width in mm (n,) and response (n,) of maxima, by a parabola along each axis and scale."""
     index, sigma, peak = voxel.astype(np.float64), np.empty(len(scale)), np.empty(len(scale))
@@ -75,7 +72,7 @@ def refine(
 
 
 def _parabolas(
-    space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int
+    space: ScaleSpace, scale: IndexArray, voxel: IndexArray, sign: int
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Shift in voxels (n, 3), width in mm (n,) and response (n,)."""
     top = len(space.sigmas_mm) - 1
@@ -100,7 +97,7 @@ def _vertex(low: Float64Array, peak: Float64Array, high: Float64Array) -> Float6
     return np.where(curvature < -1e-12, np.clip((low - high) / (2 * safe), -0.5, 0.5), 0.0)
 
 
-def eigen_ratio(space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int) -> Float64Array:
+def eigen_ratio(space: ScaleSpace, scale: IndexArray, voxel: IndexArray, sign: int) -> Float64Array:
     """Smallest over largest curvature at maxima, -1 to 1: 1 for a ball, 0 for a line; in the plane for thick slices."""
     ratio = np.empty(len(scale))
 
@@ -112,7 +109,7 @@ def eigen_ratio(space: ScaleSpace, scale: IntArray, voxel: IntArray, sign: int) 
     return ratio
 
 
-def _hessian(space: ScaleSpace, scale: IntArray, voxel: IntArray) -> Float64Array:
+def _hessian(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64Array:
     """Second differences of the grey values per mm^2, (n, 3, 3); (n, 2, 2) for thick slices."""
     axes = (1, 2) if is_thick(space.spacing_mm, len(space.gaussians[0])) else (0, 1, 2)
     hessian = np.zeros((len(scale), len(axes), len(axes)))

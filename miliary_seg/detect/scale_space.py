@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
-Float32Array = NDArray[np.float32]
+from miliary_seg.domain.arrays import Float32Array
+
 Spacing = tuple[float, float, float]
 Job = TypeVar("Job")
 

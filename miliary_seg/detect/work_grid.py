@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.domain.volume import BoolArray, Float32Array, Volume
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.volume import Volume
 
-Float64Array = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MARGIN_MM = 8.0

@@ -122,7 +122,7 @@ class CriterionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingResult:
+class InterpretationResult:
     """The answer under one reading of the rule's open points."""
 
     name: str
@@ -145,7 +145,7 @@ class Decision:
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     criteria: tuple[CriterionResult, ...] = field(default=(), repr=False)
-    readings: tuple[ReadingResult, ...] = field(default=(), repr=False)
+    readings: tuple[InterpretationResult, ...] = field(default=(), repr=False)
     probability: float | None = None
     """P(criteria met) under the default reading if every lesion is real with its own probability, independently, and
     the detector misses what it was measured to miss. It knows nothing of the scan's gates or of artefacts; None where

@@ -8,15 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.compartment import Assignment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
-from miliary_seg.domain.grid import Float64Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
-from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
+from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import UsageError
 
 

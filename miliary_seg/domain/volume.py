@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from miliary_seg.domain.arrays import Float32Array, Float64Array
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
 from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
-
-Float32Array = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 AIR_BELOW_HU = -200.0
 """Air is -1000 HU by definition, fat about -100: a CT with air in view reaches below this."""
@@ -158,12 +156,12 @@ class Volume:
         return self.grid.shape[self.slice_axis]
 
     @property
-    def slice_normal(self) -> NDArray[np.float64]:
+    def slice_normal(self) -> Float64Array:
         """Unit RAS vector across the slices, pointing to growing slice indices."""
         a, b = (self.grid.directions[:, x] for x in range(3) if x != self.slice_axis)
         normal = np.cross(a, b)
         normal *= np.sign(normal @ self.grid.directions[:, self.slice_axis]) / np.linalg.norm(normal)
-        unit: NDArray[np.float64] = normal
+        unit: Float64Array = normal
         return unit
 
     @property
@@ -172,7 +170,7 @@ class Volume:
         return float(self.slice_normal @ self.grid.affine[:3, self.slice_axis])
 
     @property
-    def slice_centres_ras_mm(self) -> NDArray[np.float64]:
+    def slice_centres_ras_mm(self) -> Float64Array:
         """Centre of every slice in RAS+ mm, shape (n_slices, 3), in the order of the slice axis."""
         ijk = np.tile((np.array(self.grid.shape, dtype=np.float64) - 1) / 2, (self.n_slices, 1))
         ijk[:, self.slice_axis] = np.arange(self.n_slices)

@@ -18,9 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from miliary_seg.domain.arrays import Float32Array, Float64Array
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import (
@@ -31,22 +29,19 @@ from miliary_seg.errors import (
     UnreadableFileError,
     UnsuitableImageError,
 )
-from miliary_seg.load.cases import find_in_paths
-from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem
-from miliary_seg.load.inventory import Inventory
-from miliary_seg.load.label_file import LabelFile, read_label_map
-from miliary_seg.load.mask_file import read_mask
-from miliary_seg.load.session import find_session
+from miliary_seg.load.cases import find_in_paths, find_session
+from miliary_seg.load.inventory import CaseInfo, CaseInventory, Inventory, LedgerEntry, Problem, SeriesInfo
+from miliary_seg.load.masks import LabelFile, read_label_map, read_mask
 from miliary_seg.settings import Settings
 
 __all__ = [
-    "FoundCase",
-    "FoundCases",
-    "FoundSeries",
+    "CaseInfo",
+    "CaseInventory",
     "Inventory",
     "LabelFile",
     "LedgerEntry",
     "Problem",
+    "SeriesInfo",
     "find_cases",
     "find_session",
     "inspect",
@@ -63,7 +58,7 @@ _BROKEN = (UnreadableFileError, GeometryError)
 
 def find_cases(
     paths: Iterable[str | Path], settings: Settings | None = None, *, progress: Callable[[int], None] | None = None
-) -> FoundCases:
+) -> CaseInventory:
     """Find every case below some files and folders, reading headers only.
 
     Parameters
@@ -77,7 +72,7 @@ def find_cases(
 
     Returns
     -------
-    FoundCases
+    CaseInventory
         Cases with safe unique ids; problems (path, error) beside them, so that one bad file hides nothing and stops
         nothing; and the ledger of all files.
     """
@@ -91,7 +86,7 @@ def inspect(
     return Inventory(found=find_cases(paths, settings, progress=progress))
 
 
-def load_case(found: FoundCase, settings: Settings | None = None) -> Study:
+def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
     """Load every eligible series of a case, the preferred one first.
 
     A series that fails while its pixels are decoded becomes a caveat of the study, unless none is left.
@@ -131,7 +126,7 @@ def load_study(path: str | Path, *, settings: Settings | None = None, case: str 
     return replace(study, case=case) if case else study
 
 
-def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def read_array(path: str | Path, settings: Settings | None = None) -> tuple[Float32Array, Float64Array]:
     """The one volume that would be analysed, as an array.
 
     A lone series that would not be analysed but can be placed is read too: a phase image, an ADC map, a derived
@@ -167,17 +162,17 @@ def read_array(path: str | Path, settings: Settings | None = None) -> tuple[NDAr
     return volume.voxels, volume.grid.affine
 
 
-def _load_series(series: FoundSeries, settings: Settings) -> Volume:
+def _load_series(series: SeriesInfo, settings: Settings) -> Volume:
     if series.format == "DICOM":
-        from miliary_seg.load.dicom_volume import load_dicom
+        from miliary_seg.load.dicom.volume import load_dicom
 
         return load_dicom(series, settings.load)
-    from miliary_seg.load.nifti import load_nifti
+    from miliary_seg.load.nifti.volume import load_nifti
 
     return load_nifti(series, settings.load)
 
 
-def _the_case(path: str | Path, settings: Settings) -> FoundCase:
+def _the_case(path: str | Path, settings: Settings) -> CaseInfo:
     found = find_cases([path], settings)
     if len(found.cases) == 1:
         ambiguous = [p.error for p in found.problems if isinstance(p.error, AmbiguousInputError)]
@@ -194,13 +189,13 @@ def _the_case(path: str | Path, settings: Settings) -> FoundCase:
     raise found.problems[0].error if found.problems else NoImageError("nothing to analyse", where=path)
 
 
-def _the_only_one(case: FoundCase) -> tuple[FoundSeries, ...]:
+def _the_only_one(case: CaseInfo) -> tuple[SeriesInfo, ...]:
     """A series that is not for analysis (phase, ADC, derived) but all there is: its array can be read."""
     readable = tuple(series for series in case.series if series.source is not None and not series.error)
     return readable if len(case.series) == 1 else ()
 
 
-def _why_none(case: FoundCase, errors: list[MiliaryError]) -> MiliaryError:
+def _why_none(case: CaseInfo, errors: list[MiliaryError]) -> MiliaryError:
     """The error that stands against the best series; else the list of reasons."""
     errors = errors or [series.error for series in case.series if series.error]
     if errors:

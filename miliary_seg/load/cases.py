@@ -9,28 +9,83 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import SequenceEvidence
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
 from miliary_seg.load.archive import members as members_of_archive
-from miliary_seg.load.choose import choose
-from miliary_seg.load.dicom import find_series
-from miliary_seg.load.dicom_series import DicomImage, NotAnImage, SeriesFacts, read_image
-from miliary_seg.load.discover import header_of_pair, sniff, walk
-from miliary_seg.load.found import FoundCase, FoundCases, FoundSeries, LedgerEntry, Problem, safe_name, unique_names
-from miliary_seg.load.label_maps import stem
-from miliary_seg.load.naming import dicom_names
-from miliary_seg.load.nifti_series import bids_case, find_nifti
-from miliary_seg.settings import LoadSettings
+from miliary_seg.load.dicom.images import DicomImage, NotAnImage, SeriesFacts, read_image
+from miliary_seg.load.dicom.naming import dicom_names
+from miliary_seg.load.dicom.series import find_series
+from miliary_seg.load.inventory import (
+    CaseInfo,
+    CaseInventory,
+    LedgerEntry,
+    Problem,
+    SeriesInfo,
+    case_name,
+    unique_names,
+)
+from miliary_seg.load.masks import stem
+from miliary_seg.load.nifti.series import bids_case, find_nifti
+from miliary_seg.load.selection import choose
+from miliary_seg.load.walk import header_of_pair, sniff, walk
+from miliary_seg.settings import LoadSettings, Settings
+
+
+def find_session(files: Iterable[str | Path], folder: str | Path, settings: Settings | None = None) -> CaseInventory:
+    """The images of one BIDS session, chosen by the caller, as one case; headers only.
+
+    A file that cannot be read is a problem, and a series of the case with its error too: no study may be negative while
+    one of its series is unseen.
+
+    Parameters
+    ----------
+    files
+        Images with BIDS names of one participant and session.
+    folder
+        The folder that they come from, for messages.
+    settings
+        As in ``find_cases``.
+    """
+    found = find_together(files, Path(folder), (settings or Settings()).load)
+    if len(found.cases) != 1 or not found.problems:
+        return found
+    return replace(found, cases=(_with_unread(found.cases[0], found.problems),))
+
+
+def _with_unread(case: CaseInfo, problems: Iterable[Problem]) -> CaseInfo:
+    unread = [_unread(problem) for problem in problems]
+    ids = unique_names([series.id for series in (*case.series, *unread)])
+    caveats = [
+        Reason(code="series_not_readable", text=f"Series {series.id} is not analysed: {series.why}.")
+        for series in unread
+    ]
+    every = tuple(replace(series, id=name) for series, name in zip((*case.series, *unread), ids, strict=True))
+    return replace(case, series=every, caveats=(*case.caveats, *caveats))
+
+
+def _unread(problem: Problem) -> SeriesInfo:
+    return SeriesInfo(
+        id=case_name(stem(problem.path), "volume"),
+        format="NIfTI",
+        modality=None,
+        sequence=SequenceEvidence(),
+        eligible=False,
+        why=problem.error.what,
+        error=problem.error,
+        paths=(problem.path,),
+    )
+
 
 Progress = Callable[[int], None]
 
 
 @dataclass(slots=True)
-class _Pile:
+class _Scan:
     """What has been read below one path, sorted by what it is."""
 
     root: Path
     images: list[DicomImage] = field(default_factory=list)
-    nifti: list[FoundSeries] = field(default_factory=list)
+    nifti: list[SeriesInfo] = field(default_factory=list)
     series_facts: SeriesFacts = field(default_factory=dict)
     blocked: dict[Path, MiliaryError] = field(default_factory=dict)
     no_image: list[Path] = field(default_factory=list)
@@ -45,14 +100,16 @@ class _Pile:
         self.ledger.append(LedgerEntry(path=path, status="skipped", reason=reason))
 
 
-def find_in_paths(paths: Iterable[str | Path], settings: LoadSettings, progress: Progress | None = None) -> FoundCases:
+def find_in_paths(
+    paths: Iterable[str | Path], settings: LoadSettings, progress: Progress | None = None
+) -> CaseInventory:
     """Every case below the paths, problems beside them, and the ledger of all files."""
-    cases: list[FoundCase] = []
+    cases: list[CaseInfo] = []
     problems: list[Problem] = []
     ledger: list[LedgerEntry] = []
     n_files = 0
     for path in dict.fromkeys(Path(p) for p in paths):
-        pile = _Pile(root=path)
+        pile = _Scan(root=path)
         try:
             for file in walk(path, pile.ledger):
                 _add(pile, file, settings)
@@ -69,19 +126,19 @@ def find_in_paths(paths: Iterable[str | Path], settings: LoadSettings, progress:
         ledger += _final_ledger(pile, found)
     names = unique_names([case.id for case in cases])
     named = tuple(replace(case, id=name) for case, name in zip(cases, names, strict=True))
-    return FoundCases(cases=named, problems=tuple(problems), ledger=tuple(ledger))
+    return CaseInventory(cases=named, problems=tuple(problems), ledger=tuple(ledger))
 
 
-def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSettings) -> FoundCases:
+def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSettings) -> CaseInventory:
     """The cases of some files alone, found as if nothing else lay in their folder."""
-    pile = _Pile(root=folder)
+    pile = _Scan(root=folder)
     for file in files:
         _add(pile, Path(file), settings)
     cases = tuple(_cases(pile, settings))
-    return FoundCases(cases=cases, problems=tuple(pile.problems), ledger=tuple(_final_ledger(pile, list(cases))))
+    return CaseInventory(cases=cases, problems=tuple(pile.problems), ledger=tuple(_final_ledger(pile, list(cases))))
 
 
-def _add(pile: _Pile, path: Path, settings: LoadSettings) -> None:
+def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
     """Read the header of one file onto the pile; nothing that goes wrong with it may stop the others."""
     named_by_user = path == pile.root
     if named_by_user:
@@ -110,7 +167,7 @@ def _not_a_scan(path: Path, kind: str, reason: str) -> MiliaryError:
     return UnreadableFileError(what, where=path, todo="give a DICOM or NIfTI file or a folder")
 
 
-def _add_archive(pile: _Pile, path: Path) -> None:
+def _add_archive(pile: _Scan, path: Path) -> None:
     """Read the DICOM headers in a zip archive."""
     found, skipped = members_of_archive(path)
     for member, reason in skipped:
@@ -130,7 +187,7 @@ def _add_archive(pile: _Pile, path: Path) -> None:
             pile.no_image.append(member)
 
 
-def _add_dicom(pile: _Pile, path: Path) -> None:
+def _add_dicom(pile: _Scan, path: Path) -> None:
     image = read_image(path, pile.series_facts)
     if isinstance(image, NotAnImage):
         pile.skip(path, image.reason)
@@ -138,7 +195,7 @@ def _add_dicom(pile: _Pile, path: Path) -> None:
         pile.images.append(image)
 
 
-def _nothing(pile: _Pile) -> MiliaryError:
+def _nothing(pile: _Scan) -> MiliaryError:
     """Why nothing was found, with what was seen."""
     seen = Counter(entry.reason for entry in pile.ledger)
     if not seen:
@@ -147,7 +204,7 @@ def _nothing(pile: _Pile) -> MiliaryError:
     return NoImageError(f"no scan to analyse ({listed})", where=pile.root, todo="give a folder with MR or CT images")
 
 
-def _cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
+def _cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     cases = _dicom_cases(pile, settings) + _nifti_cases(pile, settings)
     kept = []
     for case in cases:
@@ -160,7 +217,7 @@ def _cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
     return kept
 
 
-def _caveats(series: Sequence[FoundSeries]) -> tuple[Reason, ...]:
+def _caveats(series: Sequence[SeriesInfo]) -> tuple[Reason, ...]:
     """A series that should have been analysed but cannot be is a caveat of the whole case."""
     broken = [s for s in series if s.error]
     return tuple(
@@ -169,7 +226,7 @@ def _caveats(series: Sequence[FoundSeries]) -> tuple[Reason, ...]:
     )
 
 
-def _dicom_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
+def _dicom_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     images = _one_patient_a_folder(pile)
     _block_by_lost_files(pile, images)
     studies: dict[str, list[DicomImage]] = defaultdict(list)
@@ -181,11 +238,11 @@ def _dicom_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
     for (uid, members), name in zip(studies.items(), names, strict=True):
         series = tuple(find_series(members, pile.blocked, settings))
         stated = "" if uid.startswith("folder ") else uid
-        cases.append(FoundCase(id=name, path=pile.root, series=series, study_instance_uid=stated))
+        cases.append(CaseInfo(id=name, path=pile.root, series=series, study_instance_uid=stated))
     return cases
 
 
-def _one_patient_a_folder(pile: _Pile) -> list[DicomImage]:
+def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
     """Images of folders and studies that hold one patient; the others become problems."""
     by_folder: dict[Path, set[str]] = defaultdict(set)
     by_study: dict[str, set[str]] = defaultdict(set)
@@ -208,7 +265,7 @@ def _one_patient_a_folder(pile: _Pile) -> list[DicomImage]:
     return [image for image in pile.images if image.path.parent not in mixed]
 
 
-def _one_study_a_series(pile: _Pile, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:
+def _one_study_a_series(pile: _Scan, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:
     """A SeriesInstanceUID that occurs in two studies means that UIDs were damaged: then nothing can be told apart."""
     owners: dict[str, set[str]] = defaultdict(set)
     for uid, members in studies.items():
@@ -226,7 +283,7 @@ def _one_study_a_series(pile: _Pile, studies: dict[str, list[DicomImage]]) -> di
     return {uid: members for uid, members in studies.items() if uid not in damaged}
 
 
-def _block_by_lost_files(pile: _Pile, images: list[DicomImage]) -> None:
+def _block_by_lost_files(pile: _Scan, images: list[DicomImage]) -> None:
     """A file that is named like the images of its folder but is none was one of them: an interrupted copy."""
     patterns: dict[Path, set[str]] = defaultdict(set)
     for image in images:
@@ -249,26 +306,26 @@ def _pattern(path: Path) -> str:
     return suffix if suffix in (".dcm", ".ima", ".dicom") and not hidden else re.sub(r"\d+", "#", path.name)
 
 
-def _nifti_cases(pile: _Pile, settings: LoadSettings) -> list[FoundCase]:
-    groups: dict[tuple[Path | None, str], list[FoundSeries]] = defaultdict(list)
+def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
+    groups: dict[tuple[Path | None, str], list[SeriesInfo]] = defaultdict(list)
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
-        groups[(None, session) if session else (path, safe_name(stem(path)))].append(series)
+        groups[(None, session) if session else (path, case_name(stem(path)))].append(series)
     repeated = Counter(name for _, name in groups)
     cases = []
     for (file, name), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        case = f"{safe_name(file.parent.name)}-{name}" if file is not None and repeated[name] > 1 else name
+        case = f"{case_name(file.parent.name)}-{name}" if file is not None and repeated[name] > 1 else name
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        cases.append(FoundCase(id=case, path=file or pile.root, series=numbered))
+        cases.append(CaseInfo(id=case, path=file or pile.root, series=numbered))
     return cases
 
 
-def _enter_unused(pile: _Pile, members: list[FoundSeries]) -> None:
+def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:
     """Files of which none can be a case: masks are entered in the ledger, errors among the problems."""
     for series in members:
         if series.error:
@@ -277,7 +334,7 @@ def _enter_unused(pile: _Pile, members: list[FoundSeries]) -> None:
             pile.skip(series.paths[0], series.why)
 
 
-def _final_ledger(pile: _Pile, cases: list[FoundCase]) -> list[LedgerEntry]:
+def _final_ledger(pile: _Scan, cases: list[CaseInfo]) -> list[LedgerEntry]:
     """Every file once: used, skipped or failed."""
     entered = {entry.path for entry in pile.ledger}
     entries = list(pile.ledger)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from miliary_seg.load.geometry import Placement
-
-Float32Array = NDArray[np.float32]
+from miliary_seg.domain.arrays import Float32Array, Float64Array
+from miliary_seg.load.dicom.geometry import Placement
 
 
 def fill_missing(voxels: Float32Array, placement: Placement) -> tuple[Float32Array, Placement]:
@@ -36,7 +34,7 @@ def on_even_grid(voxels: Float32Array, placement: Placement) -> tuple[Float32Arr
     return _interpolated(voxels, along, targets), even
 
 
-def _interpolated(voxels: Float32Array, at: NDArray[np.float64], targets: NDArray[np.float64]) -> Float32Array:
+def _interpolated(voxels: Float32Array, at: Float64Array, targets: Float64Array) -> Float32Array:
     right = np.clip(np.searchsorted(at, targets), 1, len(at) - 1)
     weight = ((targets - at[right - 1]) / (at[right] - at[right - 1])).astype(np.float32)
     result = np.empty((len(targets), *voxels.shape[1:]), dtype=np.float32)

@@ -7,10 +7,42 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage as ndi
 
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.compartment import Assignment, Level, Side
+from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import Location
-from miliary_seg.domain.volume import Float32Array, LabelMap
+from miliary_seg.domain.volume import LabelMap
+
+SEED = 20201
+
+
+def sample_points(mask: BoolArray, grid: Grid, n: int, seed: int = SEED) -> Float64Array:
+    """Draw places evenly over the volume of a mask.
+
+    Parameters
+    ----------
+    mask
+        Shape (i, j, k) on ``grid``.
+    grid
+        Where the voxels lie.
+    n
+        How many places.
+    seed
+        Equal seeds give equal places.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, 3), RAS+ mm, spread within the voxels too; empty where the mask is.
+    """
+    inside = np.flatnonzero(mask)
+    if not n or not inside.size:
+        return np.empty((0, 3))
+    rng = np.random.default_rng(seed)
+    voxels = np.column_stack(np.unravel_index(rng.choice(inside, n), mask.shape))
+    return grid.to_ras_mm(voxels + rng.random((n, 3)) - 0.5)
+
 
 DISTANCES_MM = (0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0)
 """Where the error tables below are given; linear between."""

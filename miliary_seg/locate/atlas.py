@@ -11,11 +11,9 @@ from importlib.resources import files
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import BoolArray, Float32Array
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray, UInt8Array
 
 N_TISSUE_CLASSES = 14
 """Grey levels of the template's brain (docs/compartments.md, "Registration")."""
@@ -38,7 +36,7 @@ class Atlas:
     """
 
     t1: Float32Array
-    labels: NDArray[np.uint8]
+    labels: UInt8Array
     outside_mm: Float32Array
     tentorium_mm: Float32Array
     affine: Float64Array
@@ -64,7 +62,7 @@ class TemplatePoints:
 
     positions_mm: Float64Array
     """Shape (3, n)."""
-    classes: NDArray[np.intp]
+    classes: IndexArray
     """Shape (n,)."""
     n_tissues: int
     n_classes: int
@@ -138,7 +136,7 @@ def template_points(step_mm: int, share: float = 1.0) -> TemplatePoints:
     ).only(keep)
 
 
-def tissue_classes(t1: Float32Array, n: int, span: tuple[float, float]) -> NDArray[np.intp]:
+def tissue_classes(t1: Float32Array, n: int, span: tuple[float, float]) -> IndexArray:
     """Class of each template intensity: ``n`` equal steps over ``span``, clipped."""
     scaled = (t1 - span[0]) / (span[1] - span[0]) * n
     return np.clip(scaled.astype(np.intp), 0, n - 1)

@@ -2,14 +2,112 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import product
+
 import numpy as np
 from scipy import ndimage as ndi
 
-from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import BoolArray, Float32Array
-from miliary_seg.locate.morphology import dilated, eroded
-from miliary_seg.locate.tissue import TissueValues
-from miliary_seg.locate.working_scan import linear_weights, shading_gain, tensor_product, upsampled_above
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.locate.deform import Deformation, atlas_at_lattice, lattice
+from miliary_seg.locate.pyramid import linear_weights, shading_gain, tensor_product, upsampled_above
+from miliary_seg.locate.transform import apply, inverse
+
+FLUID_CLASSES, GREY_CLASSES, WHITE_CLASSES = (0, 3), (8, 9), (12, 13)
+"""Steps of the template's T1 intensity (``deform.N_TISSUE_CLASSES``): ventricles, cortex and nuclei, white matter."""
+FLUID_DEPTH_MM, TISSUE_DEPTH_MM = 10.0, 4.0
+"""Read only so deep below the brain's surface: ventricles rather than sulci, cortex without the fluid around it."""
+MIN_POINTS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TissueValues:
+    """Median intensities in the scan's own unit."""
+
+    grey: float
+    white: float
+    fluid: float
+
+
+def tissue_values(
+    voxels: Float32Array, affine: Float64Array, matrix: Float64Array, deformation: Deformation
+) -> TissueValues | None:
+    """Medians over the template's points; None where too little of one kind is in view."""
+    grid = lattice()
+    moved = grid.points.positions_mm + grid.field(deformation.coefficients)[:, grid.used]
+    ijk = apply(inverse(affine) @ matrix, moved)
+    upper = np.array(voxels.shape)[:, None] - 0.5
+    inside = ((ijk > -0.5) & (ijk < upper)).all(axis=0)
+    outside_mm, _ = atlas_at_lattice()
+    classes = grid.points.classes
+    medians = []
+    kinds = ((GREY_CLASSES, TISSUE_DEPTH_MM), (WHITE_CLASSES, TISSUE_DEPTH_MM), (FLUID_CLASSES, FLUID_DEPTH_MM))
+    for (first, last), depth_mm in kinds:
+        which = inside & (classes >= first) & (classes <= last) & (outside_mm < -depth_mm)
+        if which.sum() < MIN_POINTS:
+            return None
+        medians.append(float(np.median(ndi.map_coordinates(voxels, ijk[:, which], order=1, mode="nearest"))))
+    grey, white, fluid = medians
+    return TissueValues(grey=grey, white=white, fluid=fluid)
+
+
+Offset = tuple[int, int, int]
+
+STEP_MM = 2.6
+"""Larger balls are made of repeated balls of at most this radius; slices further apart are treated one by one."""
+
+
+def dilated(mask: BoolArray, radius_mm: float, spacing_mm: Float64Array) -> BoolArray:
+    """All voxels within ``radius_mm`` of the mask.
+
+    A ball is a bundle of lines: the mask drawn out along one axis is shifted once for each line, not for each voxel.
+    """
+    repeats = max(1, int(np.ceil(radius_mm / STEP_MM)))
+    axis, lines = _lines_of_ball(radius_mm / repeats, spacing_mm)
+    for _ in range(repeats):
+        drawn = _drawn_out(mask, axis, max(lines.values()))
+        grown = mask.copy()
+        for offset, half_length in lines.items():
+            to, source = _shifted(offset, mask.shape)
+            grown[to] |= drawn[half_length][source]
+        mask = grown
+    return mask
+
+
+def eroded(mask: BoolArray, radius_mm: float, spacing_mm: Float64Array) -> BoolArray:
+    """All voxels of the mask further than ``radius_mm`` from its outside; beyond the array the mask goes on."""
+    return ~dilated(~mask, radius_mm, spacing_mm)
+
+
+def _lines_of_ball(radius_mm: float, spacing_mm: Float64Array) -> tuple[int, dict[Offset, int]]:
+    """The axis along which lines run, and the half length in voxels of the line at each offset across it."""
+    reach = [int(radius_mm / s) for s in spacing_mm]
+    axis = int(np.argmax(reach))
+    lines: dict[Offset, int] = {}
+    for offset in product(*(range(-r, r + 1) if a != axis else (0,) for a, r in enumerate(reach))):
+        left = radius_mm**2 - sum((step * s) ** 2 for step, s in zip(offset, spacing_mm, strict=True))
+        if left >= 0:
+            lines[(offset[0], offset[1], offset[2])] = int(np.sqrt(left) / spacing_mm[axis])
+    return axis, lines
+
+
+def _drawn_out(mask: BoolArray, axis: int, length: int) -> list[BoolArray]:
+    """The mask drawn out by 0, 1, ... ``length`` voxels both ways along an axis."""
+    drawn = [mask]
+    for step in range(1, length + 1):
+        longer = drawn[-1].copy()
+        for sign in (-1, 1):
+            to, source = _shifted(tuple(sign * step if a == axis else 0 for a in range(3)), mask.shape)
+            longer[to] |= mask[source]
+        drawn.append(longer)
+    return drawn
+
+
+def _shifted(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    to = tuple(slice(max(0, o), n + min(0, o)) for o, n in zip(offset, shape, strict=True))
+    source = tuple(slice(max(0, -o), n + min(0, -o)) for o, n in zip(offset, shape, strict=True))
+    return to, source
+
 
 BAND_MM = 3.5
 """Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""

@@ -16,13 +16,12 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage as ndi
 
-from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import BoolArray, Float32Array
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.locate.affine_fit import descend
 from miliary_seg.locate.atlas import RIM_MM, TemplatePoints, grid_points, load_atlas, tissue_classes
-from miliary_seg.locate.descent import descend
 from miliary_seg.locate.mutual_information import mutual_information_slope
+from miliary_seg.locate.pyramid import WorkingScan, tensor_product
 from miliary_seg.locate.transform import apply, inverse
-from miliary_seg.locate.working_scan import WorkingScan, tensor_product
 
 KNOT_MM = 18.0
 SURFACE_WEIGHT = 6.0

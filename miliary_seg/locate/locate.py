@@ -8,20 +8,26 @@ import numpy as np
 from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from miliary_seg.domain.arrays import BoolArray, Float32Array
 from miliary_seg.domain.compartment import Compartment, Coverage, Registration
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
-from miliary_seg.domain.volume import BoolArray, Float32Array, LabelMap, Volume
+from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError
-from miliary_seg.locate.brain_mask import is_stripped, refined_mask, ring_steps, stripped_mask, work_steps
-from miliary_seg.locate.canonical import CanonicalView
-from miliary_seg.locate.distances import DistanceMaps, coverage, distance_maps
+from miliary_seg.locate.brain_mask import (
+    is_stripped,
+    refined_mask,
+    ring_steps,
+    stripped_mask,
+    tissue_values,
+    work_steps,
+)
+from miliary_seg.locate.compartments import DistanceMaps, coverage, distance_maps
+from miliary_seg.locate.pyramid import BlockMeans
+from miliary_seg.locate.quality import Trust, assess_trust
 from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
-from miliary_seg.locate.reorient import register_turned
-from miliary_seg.locate.tissue import tissue_values
-from miliary_seg.locate.trust import Trust, judge
-from miliary_seg.locate.working_scan import Blocks
+from miliary_seg.locate.reorient import CanonicalView, register_turned
 from miliary_seg.settings import LocateSettings
 
 MIN_SCORE_RATIO = 0.95
@@ -76,7 +82,7 @@ def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
     is_ct = volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
-    found = _fitted(resolutions(Blocks(voxels=voxels, affine=canonical.affine), is_ct), settings)
+    found = _fitted(resolutions(BlockMeans(voxels=voxels, affine=canonical.affine), is_ct), settings)
     if found is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
     fit = found.fit
@@ -109,13 +115,13 @@ class _Found:
 def _fitted(scan: Resolutions, settings: LocateSettings) -> _Found | None:
     """The fit under the header's axes, or else a trusted one under turned axes."""
     upright = register(scan, settings.deform)
-    found = None if upright is None else _Found(upright, judge(upright.figures))
+    found = None if upright is None else _Found(upright, assess_trust(upright.figures))
     if found is not None and found.trusted(settings):
         return found
     turned = register_turned(scan, settings.deform)
     if turned is None:
         return found
-    rescued = _Found(turned, judge(turned.figures), reoriented=True)
+    rescued = _Found(turned, assess_trust(turned.figures), reoriented=True)
     better = found is None or turned.score > MIN_SCORE_RATIO * found.fit.score
     return rescued if better and rescued.trusted(settings) else found
 

@@ -13,13 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import Float32Array
+from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 from miliary_seg.locate.atlas import TemplatePoints
+from miliary_seg.locate.pyramid import N_BINS, WorkingScan
 from miliary_seg.locate.transform import apply
-from miliary_seg.locate.working_scan import N_BINS, WorkingScan
 
 MARGIN = 2
 """Empty bins on either side, so that the smoothing kernel loses nothing."""
@@ -36,7 +34,7 @@ class JointHistogram:
     """Shares of (class, grey level), shape (n_classes, bins), and where every sample went."""
 
     shares: Float64Array
-    cells: NDArray[np.intp]
+    cells: IndexArray
 
 
 def normalized_mutual_information(
@@ -58,12 +56,12 @@ def normalized_mutual_information(
     return head + brain_weight * (_normalized(shares[: points.n_tissues]) - 1) if brain_weight else head
 
 
-def mutual_information(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> float:
+def mutual_information(levels: Float32Array, classes: IndexArray, n_classes: int) -> float:
     """Mutual information in nats of levels and classes, both of shape (n,)."""
     return _information(joint_histogram(levels, classes, n_classes))[0]
 
 
-def unbiased_information(levels: Float32Array, classes: NDArray[np.intp], n_classes: int) -> float:
+def unbiased_information(levels: Float32Array, classes: IndexArray, n_classes: int) -> float:
     """Mutual information in nats less what chance alone gives so few samples; 0 where there are next to none.
 
     The expected value without any relation is that of the chi-squared statistic (Miller 1955): the number of free
@@ -76,7 +74,7 @@ def unbiased_information(levels: Float32Array, classes: NDArray[np.intp], n_clas
 
 
 def mutual_information_slope(
-    levels: Float32Array, classes: NDArray[np.intp], n_classes: int, weights: Float64Array | None = None
+    levels: Float32Array, classes: IndexArray, n_classes: int, weights: Float64Array | None = None
 ) -> tuple[float, Float64Array]:
     """Mutual information in nats of samples that count by their weights, and its derivative by every level, (n,)."""
     histogram = joint_histogram(levels, classes, n_classes, weights)
@@ -88,7 +86,7 @@ def mutual_information_slope(
 
 
 def joint_histogram(
-    levels: Float32Array, classes: NDArray[np.intp], n_classes: int, weights: Float64Array | None = None
+    levels: Float32Array, classes: IndexArray, n_classes: int, weights: Float64Array | None = None
 ) -> JointHistogram:
     """Joint histogram; every sample is shared between the two nearest bins."""
     bins = N_BINS + 2 * MARGIN

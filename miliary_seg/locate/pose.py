@@ -9,13 +9,12 @@ from itertools import product
 import numpy as np
 from scipy import ndimage as ndi
 
-from miliary_seg.domain.grid import Float64Array
-from miliary_seg.domain.volume import BoolArray
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.locate.affine_fit import descend_along_lines
 from miliary_seg.locate.atlas import template_points
-from miliary_seg.locate.descent import descend_along_lines
 from miliary_seg.locate.mutual_information import normalized_mutual_information
+from miliary_seg.locate.pyramid import BlockMeans, WorkingScan
 from miliary_seg.locate.transform import MEAN_LOG_SCALE, UNIT, affine_matrix, from_pose, size_penalty
-from miliary_seg.locate.working_scan import Blocks, WorkingScan
 
 PITCHES_DEG = (-40, -20, 0, 20, 40, 60)
 """Against MNI most heads are pitched 0 to 30 degrees forward as they lie in the scanner."""
@@ -48,7 +47,7 @@ class Pose:
     score: float
 
 
-def head_centre(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> Float64Array | None:
+def head_centre(blocks: BlockMeans, scan: WorkingScan, is_ct: bool) -> Float64Array | None:
     """World position in mm of the middle of the head; None where there is no foreground."""
     foreground = _foreground(blocks, scan, is_ct)
     indices = np.argwhere(foreground)
@@ -97,7 +96,7 @@ def _starts(centre: Float64Array, turns_deg: Iterable[tuple[int, int, int]]) -> 
     return [np.concatenate([place, turn, [MEAN_LOG_SCALE / UNIT]]) for turn in angles for place in heights]
 
 
-def _foreground(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> BoolArray:
+def _foreground(blocks: BlockMeans, scan: WorkingScan, is_ct: bool) -> BoolArray:
     """The largest bright piece, holes filled."""
     levels = scan.inside_levels
     bright = blocks.voxels > CT_TISSUE_HU if is_ct else levels > 0.6 * _otsu(levels)
@@ -108,7 +107,7 @@ def _foreground(blocks: Blocks, scan: WorkingScan, is_ct: bool) -> BoolArray:
     return filled
 
 
-def _otsu(levels: np.typing.NDArray[np.float32]) -> float:
+def _otsu(levels: Float32Array) -> float:
     """Threshold that separates two classes best (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
     counts, edges = np.histogram(levels, 64)
     shares = counts / counts.sum()

@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.locate.affine_fit import AffineFit, fit_affine
 from miliary_seg.locate.atlas import template_points
+from miliary_seg.locate.bias_field import bias_corrected
 from miliary_seg.locate.deform import BENDING_WEIGHT, Deformation, fit_deformation, no_deformation
 from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
-from miliary_seg.locate.shading import flattened
-from miliary_seg.locate.signs import inner_signs
-from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
-from miliary_seg.locate.working_scan import (
+from miliary_seg.locate.pyramid import (
     BRAIN_WINDOW_HU,
     HEAD_WINDOW_HU,
-    Blocks,
+    BlockMeans,
     GreyScale,
     WorkingScan,
     ct_grey_scale,
     mr_grey_scale,
 )
+from miliary_seg.locate.quality import inner_signs
+from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
 
 COARSE_ITERATIONS = 15
 """Of the affine fit at 8 mm, which chooses between the poses."""
@@ -61,11 +61,11 @@ class Resolutions:
     medium: WorkingScan
     """4 mm, the head's grey levels."""
     coarse: WorkingScan
-    coarse_blocks: Blocks
+    coarse_blocks: BlockMeans
     is_ct: bool
 
 
-def resolutions(blocks: Blocks, is_ct: bool) -> Resolutions:
+def resolutions(blocks: BlockMeans, is_ct: bool) -> Resolutions:
     """Block means of about 2, 4 and 8 mm (4 mm where slices are thick and the head would be lost) as grey levels."""
     fine = blocks.windowed(HEAD_WINDOW_HU) if is_ct else blocks
     fine = fine.coarser(2.0)
@@ -87,12 +87,12 @@ def resolutions(blocks: Blocks, is_ct: bool) -> Resolutions:
 
 def register(scan: Resolutions, deform: bool) -> Fit | None:
     """Fit the template; None where nothing head-like is in the scan."""
-    aligned = align(scan)
+    aligned = fit_affine_multistart(scan)
     return None if aligned is None else completed(scan, aligned, deform)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Alignment:
+class AffineAlignment:
     """What pose search and affine fit found."""
 
     poses: list[Pose]
@@ -100,7 +100,7 @@ class Alignment:
     best: AffineFit
 
 
-def align(scan: Resolutions) -> Alignment | None:
+def fit_affine_multistart(scan: Resolutions) -> AffineAlignment | None:
     """Pose search and affine fit; None where nothing head-like is in the scan."""
     centre = head_centre(scan.coarse_blocks, scan.coarse, scan.is_ct)
     if centre is None:
@@ -113,13 +113,13 @@ def align(scan: Resolutions) -> Alignment | None:
     smaller = fit_from_smaller(scan, best)
     if smaller is not None:
         fits, best = [*fits, smaller], smaller
-    return Alignment(poses=poses, fits=fits, best=best)
+    return AffineAlignment(poses=poses, fits=fits, best=best)
 
 
-def completed(scan: Resolutions, aligned: Alignment, deform: bool) -> Fit:
+def completed(scan: Resolutions, aligned: AffineAlignment, deform: bool) -> Fit:
     """Deform on top of the best affine fit, and measure how good the whole is."""
     matrix = aligned.best.matrix
-    fine = scan.fine if scan.is_ct else flattened(scan.fine, scan.medium, matrix)
+    fine = scan.fine if scan.is_ct else bias_corrected(scan.fine, scan.medium, matrix)
     deformation = no_deformation()
     if deform:
         deformation = fit_deformation(fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
@@ -162,7 +162,7 @@ def fit_from_smaller(scan: Resolutions, best: AffineFit) -> AffineFit | None:
     return fit if better else None
 
 
-def _figures(scan: Resolutions, aligned: Alignment, deformation: Deformation) -> dict[str, float]:
+def _figures(scan: Resolutions, aligned: AffineAlignment, deformation: Deformation) -> dict[str, float]:
     best, matrix = aligned.best, aligned.best.matrix
     others = [fit.score for fit in aligned.fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
     scales = np.exp(best.parameters[6:9] * 0.02)

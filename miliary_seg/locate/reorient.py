@@ -6,17 +6,68 @@ has an upper and a lower end, but no left and right.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.arrays import Float64Array
+from miliary_seg.domain.grid import Grid
 from miliary_seg.locate.pose import head_centre, quick_score
-from miliary_seg.locate.register import Alignment, Fit, Resolutions, align, completed
+from miliary_seg.locate.pyramid import BlockMeans, WorkingScan
+from miliary_seg.locate.quality import MAX_TILT_DEG
+from miliary_seg.locate.register import AffineAlignment, Fit, Resolutions, completed, fit_affine_multistart
 from miliary_seg.locate.transform import inverse, tilt_deg
-from miliary_seg.locate.trust import MAX_TILT_DEG
-from miliary_seg.locate.working_scan import Blocks, WorkingScan
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CanonicalView:
+    """How voxel axes are permuted and flipped; only views are made, no voxel is resampled."""
+
+    axes: tuple[int, int, int]
+    """Voxel axis of the original for each canonical axis."""
+    flipped: tuple[bool, bool, bool]
+    """Whether each canonical axis runs against the original one."""
+    shape: tuple[int, int, int]
+    affine: Float64Array
+    """Canonical voxel index to RAS+ mm."""
+
+    @classmethod
+    def of(cls, grid: Grid) -> CanonicalView:
+        """The view of a grid whose axes run to the right, front and top as nearly as its voxel axes allow."""
+        world = grid.world_axes
+        first, second, third = (world.index(w) for w in range(3))
+        axes = (first, second, third)
+        flips = [bool(grid.affine[w, a] < 0) for w, a in enumerate(axes)]
+        to_original = np.zeros((4, 4))
+        to_original[3, 3] = 1
+        for canonical, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
+            to_original[axis, canonical] = -1 if flip else 1
+            to_original[axis, 3] = grid.shape[axis] - 1 if flip else 0
+        return cls(
+            axes=axes,
+            flipped=(flips[0], flips[1], flips[2]),
+            shape=(grid.shape[first], grid.shape[second], grid.shape[third]),
+            affine=grid.affine @ to_original,
+        )
+
+    def view(self, array: NDArray[T]) -> NDArray[T]:
+        """An array of the original grid, seen canonically."""
+        return array.transpose(self.axes)[self._steps]
+
+    def back(self, array: NDArray[T]) -> NDArray[T]:
+        """A canonical array on the original grid, contiguous."""
+        inverse = [self.axes.index(a) for a in range(3)]
+        return np.ascontiguousarray(array[self._steps].transpose(inverse))
+
+    @property
+    def _steps(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if flip else None) for flip in self.flipped)
+
 
 TURNS_FOLLOWED = 2
 """So many of the 23 quarter turns with the best quick scores are fitted (docs/compartments.md, "Wrong headers")."""
@@ -26,9 +77,9 @@ def register_turned(scan: Resolutions, deform: bool) -> Fit | None:
     """Best fit under any quarter turn of the scan's axes but none; its matrix is that of the scan as it was given."""
     turns = quarter_turns()
     scores = [_score(turned(scan, turn)) for turn in turns]
-    best: tuple[Alignment, int] | None = None
+    best: tuple[AffineAlignment, int] | None = None
     for n in np.argsort(scores)[::-1][:TURNS_FOLLOWED]:
-        aligned = align(turned(scan, turns[n])) if scores[n] > 0 else None
+        aligned = fit_affine_multistart(turned(scan, turns[n])) if scores[n] > 0 else None
         if aligned is None or tilt_deg(aligned.best.matrix) > MAX_TILT_DEG:
             continue  # a head found lying askew lies straight under another turn
         if best is None or aligned.best.score > best[0].best.score:
@@ -60,7 +111,7 @@ def turned(scan: Resolutions, turn: Float64Array) -> Resolutions:
         medium_brain=medium if scan.medium_brain is scan.medium else _turned_scan(scan.medium_brain, turn),
         medium=medium,
         coarse=_turned_scan(scan.coarse, turn),
-        coarse_blocks=Blocks(voxels=scan.coarse_blocks.voxels, affine=turn @ scan.coarse_blocks.affine),
+        coarse_blocks=BlockMeans(voxels=scan.coarse_blocks.voxels, affine=turn @ scan.coarse_blocks.affine),
     )
 
 

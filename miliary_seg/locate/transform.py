@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from miliary_seg.domain.grid import Float64Array
+from miliary_seg.domain.arrays import Float64Array
 
 UNIT = 0.02
 """Radians (or log scale, or shear) in one parameter unit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from miliary_seg.domain.result import CaseResult
-from miliary_seg.report.plain_text import safe_name
+from miliary_seg.report.sanitise import safe_name
 
 RESULT = "result.json"
 REPORT = "report.html"

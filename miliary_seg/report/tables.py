@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,154 @@ from typing import Any
 
 from miliary_seg.domain.lesion import Candidate
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.report import columns
-from miliary_seg.report.columns import Column, Row
-from miliary_seg.report.document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
-from miliary_seg.report.file_names import CASES, CASES_PARQUET, case_folder
-from miliary_seg.report.plain_text import csv_cell, csv_text, plain
+from miliary_seg.report import file_names
+from miliary_seg.report.file_names import CASES_PARQUET, case_folder
+from miliary_seg.report.json_document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
+from miliary_seg.report.sanitise import csv_cell, csv_text, sanitise
 from miliary_seg.report.volume_files import write_bytes
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a CSV file."""
+
+    name: str
+    unit: str
+    """``mm``, ``voxel`` ...; empty where the value has none."""
+    text: str
+    value: Callable[[Row], Any]
+
+
+def _column(name: str, unit: str, text: str, key: str = "") -> Column:
+    return Column(name=name, unit=unit, text=text, value=lambda row: row.get(key or name))
+
+
+def _item(name: str, unit: str, text: str, key: str, index: int) -> Column:
+    return Column(name=name, unit=unit, text=text, value=lambda row: (row.get(key) or [None] * 3)[index])
+
+
+def _joined(name: str, text: str, key: str) -> Column:
+    return Column(name=name, unit="", text=text, value=lambda row: ";".join(str(x) for x in row.get(key) or ()))
+
+
+_PLACE = (
+    _item("centroid_r_mm", "mm", "Centroid in the patient: growing to the right (RAS+).", "centroid_ras_mm", 0),
+    _item("centroid_a_mm", "mm", "Centroid in the patient: growing to anterior (RAS+).", "centroid_ras_mm", 1),
+    _item("centroid_s_mm", "mm", "Centroid in the patient: growing to superior (RAS+).", "centroid_ras_mm", 2),
+    _item("centroid_i", "voxel", "Centroid on the input's grid, first voxel axis, from 0.", "centroid_ijk", 0),
+    _item("centroid_j", "voxel", "Centroid on the input's grid, second voxel axis, from 0.", "centroid_ijk", 1),
+    _item("centroid_k", "voxel", "Centroid on the input's grid, third voxel axis, from 0.", "centroid_ijk", 2),
+)
+
+LESIONS = (
+    _column("id", "", "Number of the lesion; its label in lesions.nii.gz."),
+    *_PLACE,
+    _column("equivalent_diameter_mm", "mm", "Diameter of the sphere of the same volume."),
+    _column("max_diameter_mm", "mm", "Longest extent within any slice."),
+    _column("volume_mm3", "mm³", "Volume of the delineated voxels."),
+    _column("contrast", "noise SD", "Local contrast over the standard deviation of the scan's noise."),
+    _column("probability", "", "Estimated probability that a reader would call it a lesion, 0 to 1."),
+    _column("polarity", "", "bright or dark against its surroundings."),
+    _column("side", "", "left or right of the patient; empty where unknown."),
+    _column("level", "", "supratentorial or infratentorial; empty where unknown."),
+    _column("compartment", "", "Side and level together, as in compartments.nii.gz."),
+    _column("boundary_distance_mm", "mm", "Distance to the nearer of midline and tentorium."),
+    _column("midline_distance_mm", "mm", "Signed distance to the midline: negative on the left."),
+    _column("tentorium_distance_mm", "mm", "Signed distance to the tentorium: negative above."),
+    _column("side_confidence", "", "How likely the side is right, 0.5 to 1."),
+    _column("level_confidence", "", "How likely the level is right, 0.5 to 1."),
+    Column(name="n_slices", unit="", text="Slices on which it is counted.", value=lambda row: len(row["slices"])),
+    _joined("slices", "Indices of those slices from 0, joined by semicolons.", "slices"),
+    _joined("flags", "What to be careful about, joined by semicolons.", "flags"),
+    _column("candidate_id", "", "Its row in candidates.csv."),
+)
+
+SLICES = (
+    _column("index", "", "Slice along the slice axis, from 0."),
+    _column("position_mm", "mm", "Position along the normal of the slices."),
+    _item("centre_r_mm", "mm", "Centre of the slice in the patient (RAS+), to the right.", "centre_ras_mm", 0),
+    _item("centre_a_mm", "mm", "Centre of the slice in the patient (RAS+), to anterior.", "centre_ras_mm", 1),
+    _item("centre_s_mm", "mm", "Centre of the slice in the patient (RAS+), to superior.", "centre_ras_mm", 2),
+    _column("n_lesions", "", "Lesions that a reader would count on this slice."),
+    _column("n_lesions_slab", "", "Lesions that a thick slab beginning at this slice would have shown."),
+    _column("slab_thickness_mm", "mm", "Thickness of that slab (setting decide.slab_mm)."),
+    _column("n_left", "", "Counted lesions on the left."),
+    _column("n_right", "", "Counted lesions on the right."),
+    _column("n_supratentorial", "", "Counted lesions above the tentorium."),
+    _column("n_infratentorial", "", "Counted lesions below the tentorium."),
+    _column("threshold", "", "Lesions per slice that the proposed criteria ask for."),
+    _column("reaches_threshold", "", "Whether n_lesions is at least the threshold."),
+    _column("is_evidence", "", "Whether the answer rests on this slice."),
+    _column("sop_instance_uid", "", "SOPInstanceUID; only with report.identified (result.json always holds it)."),
+)
+
+CANDIDATES = (
+    _column("id", "", "Number of the candidate."),
+    _column("accepted", "", "Whether it became a lesion."),
+    _column("lesion_id", "", "Its row in lesions.csv, where it became a lesion."),
+    _column("rule", "", "Code of the rule that rejected it; empty for lesions."),
+    _column("reason", "", "The rule in words."),
+    _column("probability", "", "Estimated probability that a reader would call it a lesion, 0 to 1."),
+    *_PLACE,
+    _column("diameter_mm", "mm", "Diameter from the best scale."),
+    _column("contrast", "noise SD", "Local contrast over the standard deviation of the scan's noise."),
+    _column("polarity", "", "bright or dark against its surroundings."),
+)
+
+_REGIONS = ("left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial", "unassigned")
+
+CASES = (
+    _column("case", "", "Name of the case."),
+    _column("series", "", "Identifier of the series within the case."),
+    _column("folder", "", "Folder of the case's files below the output folder."),
+    _column("study_verdict", "", "MET, NOT_MET or INDETERMINATE for the study: met if any series is."),
+    _column("verdict", "", "MET, NOT_MET or INDETERMINATE for this series."),
+    _column("probability", "", "Probability that the criteria are met, from the lesions' probabilities."),
+    _column("borderline", "", "Whether the deciding slice lies within the detector's own error of the threshold."),
+    _column("margin", "", "Count of the deciding (second-best admissible) slice minus the threshold."),
+    _column("threshold", "", "Lesions per slice that the proposed criteria ask for."),
+    _column("readings_disagree", "", "Whether another reading of the rule gives another answer."),
+    _column("reasons", "", "Codes of the reasons, joined by semicolons."),
+    _column("caveats", "", "Codes of the caveats, joined by semicolons."),
+    _column("modality", "", "MR or CT."),
+    _column("sequence", "", "t1c, t1, t2, flair, dwi, adc, swi, t2star, pd, ct, ctc or unknown."),
+    _column("sequence_confidence", "", "user, high, medium, low or none."),
+    _column("n_lesions", "", "Lesions found."),
+    _column("most_lesions_on_a_slice", "", "Largest count on any slice."),
+    _column("n_slices_at_threshold", "", "Slices whose count reaches the threshold."),
+    *(_column(f"n_{name}", "", f"Lesions {name.replace('_', ' ')}.") for name in _REGIONS),
+    _column("median_diameter_mm", "mm", "Median equivalent diameter."),
+    _column("largest_diameter_mm", "mm", "Largest equivalent diameter."),
+    _column("below_3_mm_fraction", "fraction", "Part of the lesions below 3 mm, the size called miliary by Bot 2020."),
+    _column("diameter_cv", "", "Uniformity: standard deviation over mean of the equivalent diameters."),
+    _column("diameter_iqr_over_median", "", "Uniformity: interquartile range over median of those diameters."),
+    _column("largest_over_median", "", "Dominance: largest over median diameter."),
+    _column("distribution", "", "random, clustered or regular against complete spatial randomness in the brain mask."),
+    _column("clark_evans_ratio", "", "Mean nearest-neighbour distance over its expectation; below 1 = clustered."),
+    _column("clark_evans_p_value", "", "Two-sided Monte Carlo p-value of it."),
+    _column("ripley_k_ratio", "", "Neighbours within 20 mm over their expectation; above 1 = clustered."),
+    _column("ripley_k_p_value", "", "Two-sided Monte Carlo p-value of it."),
+    _column("detectable_diameter_mm", "mm", "Smallest diameter that this scan allows to be found reliably."),
+    _column("n_candidates", "", "Candidates before rejection."),
+    _column("noise_sigma", "intensity", "Standard deviation of the noise inside the brain, unit of the scan."),
+    *(
+        _column(f"coverage_{name}_fraction", "fraction", f"Part of the {name.replace('_', ' ')} brain in view.")
+        for name in _REGIONS[:4]
+    ),
+    _column("registration_trusted", "", "Whether the atlas fit may be used for sides and levels."),
+    _column("registration_trust", "", "Figure of trust of the atlas fit, 0 to 1."),
+    _column("n_slices", "", "Acquired slices."),
+    _column("plane", "", "axial, coronal or sagittal: nearest to the acquired slices."),
+    _column("slice_thickness_mm", "mm", "Slice thickness; the spacing where the file states none."),
+    _column("slice_spacing_mm", "mm", "Distance between neighbouring slices."),
+    _column("spacing_i_mm", "mm", "Voxel spacing along the first axis."),
+    _column("spacing_j_mm", "mm", "Voxel spacing along the second axis."),
+    _column("spacing_k_mm", "mm", "Voxel spacing along the third axis."),
+    _column("software_version", "", "Version of miliary-seg."),
+    _column("settings_digest", "", "SHA-256 of the settings but load and report: only equal ones may be compared."),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +179,7 @@ class Table:
 
 def lesions_table(series: SeriesResult) -> Table:
     """One row a lesion."""
-    return Table(columns=columns.LESIONS, rows=list(lesion_rows(series)))
+    return Table(columns=LESIONS, rows=list(lesion_rows(series)))
 
 
 def slices_table(series: SeriesResult, *, identified: bool) -> Table:
@@ -54,7 +196,7 @@ def slices_table(series: SeriesResult, *, identified: bool) -> Table:
     shared: dict[str, Any] = {"threshold": series.decision.threshold, "slab_thickness_mm": series.decision.slab_mm}
     shared |= {} if identified else {"sop_instance_uid": None}
     rows: list[Row] = [{**row, **regions[row["index"]], **shared} for row in slice_rows(series)]
-    return Table(columns=columns.SLICES, rows=rows)
+    return Table(columns=SLICES, rows=rows)
 
 
 def candidates_table(series: SeriesResult) -> Table:
@@ -84,11 +226,11 @@ def candidates_table(series: SeriesResult) -> Table:
         )
     names = sorted({f"feature_{name}" for candidate in found.values() for name in candidate.features})
     features = tuple(Column(name=n, unit="", text="", value=lambda row, n=n: row.get(n)) for n in names)  # type: ignore[misc]
-    return Table(columns=(*columns.CANDIDATES, *features), rows=rows)
+    return Table(columns=(*CANDIDATES, *features), rows=rows)
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
-    """One flat mapping a series: the rows of ``cases.csv``, with the columns of ``columns.CASES``."""
+    """One flat mapping a series: the rows of ``cases.csv``, with the columns of ``CASES``."""
     return [_case_row(result, series) for series in result.series]
 
 
@@ -112,13 +254,13 @@ def write_cases_table(rows: Iterable[Mapping[str, Any]], output: Path) -> Path:
     OutputError
         If the table cannot be written.
     """
-    header = [column.name for column in columns.CASES]
+    header = [column.name for column in CASES]
     table = sorted(rows, key=lambda row: (str(row["case"]), str(row["series"])))
     text = csv_text(header, ([csv_cell(row.get(name)) for name in header] for row in table))
-    write_bytes(output / CASES, text.encode(), force=True)
+    write_bytes(output / file_names.CASES, text.encode(), force=True)
     with suppress(ModuleNotFoundError):
         write_bytes(output / CASES_PARQUET, _parquet(header, table), force=True)
-    return output / CASES
+    return output / file_names.CASES
 
 
 def _parquet(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -175,8 +317,8 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
     row |= dict(zip(("spacing_i_mm", "spacing_j_mm", "spacing_k_mm"), volume.grid.spacing_mm, strict=True))
     row |= {f"n_{name}": count for name, count in decision.quadrant_counts}
     row |= {f"coverage_{name}_fraction": value for name, value in coverage_document(series.location.coverage).items()}
-    flat = {name: ";".join(map(plain, value)) if isinstance(value, list) else value for name, value in row.items()}
-    return {column.name: flat.get(column.name) for column in columns.CASES}
+    flat = {name: ";".join(map(sanitise, value)) if isinstance(value, list) else value for name, value in row.items()}
+    return {column.name: flat.get(column.name) for column in CASES}
 
 
 def _pattern_cells(series: SeriesResult) -> dict[str, Any]:

@@ -14,13 +14,11 @@ from typing import Any
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
-from miliary_seg.report.dicom_files import DicomFiles, write_dicom
-from miliary_seg.report.document import case_document, is_identified
-from miliary_seg.report.drafts import hidden_name
-from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.atomic_folder import temp_name
+from miliary_seg.report.dicom.write import DicomFiles, write_dicom
+from miliary_seg.report.json_document import case_document, is_identified, validate
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
-from miliary_seg.report.validation import validate
-from miliary_seg.report.volume_files import write_error
+from miliary_seg.report.volume_files import write_error, write_label_map
 
 
 def write_case(
@@ -129,7 +127,7 @@ def require_free(target: Path, marker: str, force: bool) -> None:
 @contextmanager
 def _draft_folder(output: Path, name: str) -> Iterator[Path]:
     """Hidden folder on the same file system; whatever is left of it is removed, with the parents it needed."""
-    draft = output / hidden_name(name, "draft")
+    draft = output / temp_name(name, "draft")
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         draft.mkdir(parents=True)
@@ -144,7 +142,7 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
 
 
 def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> list[DicomFiles]:
-    from miliary_seg.report.report_page import report_html
+    from miliary_seg.report.html.page import report_html
 
     names, objects = file_names.series_folders(result), []
     for series in result.series:
@@ -188,7 +186,7 @@ def _install(draft: Path, target: Path) -> None:
     if not target.exists():
         draft.rename(target)
         return
-    old = target.with_name(hidden_name(target.name, "old"))
+    old = target.with_name(temp_name(target.name, "old"))
     target.rename(old)
     try:
         draft.rename(target)

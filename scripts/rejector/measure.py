@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from miliary_seg.detect.delineate import true_radius_mm
-from miliary_seg.detect.objects import same_object
-from miliary_seg.detect.rules import CONTRAST_LEAST
+from miliary_seg.detect.rejection import CONTRAST_LEAST, same_object
 
 BINS = [(a, b, c, d) for a, b in ((1.5, 3), (3, 5), (5, 8.01)) for c, d in ((3, 5.5), (5.5, 10), (10, 17), (17, 30.1))]
 """Diameter in mm and contrast in noise standard deviations, from and to."""

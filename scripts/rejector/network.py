@@ -18,8 +18,8 @@ from table import prepared
 from torch import nn
 from torch.nn import functional
 
-from miliary_seg.detect.network import CONTEXT_LIMIT, context, looked_at
-from miliary_seg.detect.patches import Places, pictures
+from miliary_seg.detect.classifier import CONTEXT_LIMIT, context, looked_at
+from miliary_seg.detect.patches import PatchSites, pictures
 from miliary_seg.detect.work_grid import WorkGrid
 
 KERNELS = ((5, 16), (3, 32), (3, 48))
@@ -31,7 +31,7 @@ EASY, KEEP_EASY = 0.03, 0.35
 
 
 class Judge(nn.Module):
-    """What `miliary_seg.detect.network.Network` computes, with batch normalisation and dropout for the fit."""
+    """What `miliary_seg.detect.classifier.Network` computes, with batch normalisation and dropout for the fit."""
 
     def __init__(self, channels: int, told: torch.Tensor) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def _seen(scene: Scene, table: dict) -> np.ndarray:
     level, contrast = (
         table["X"][rows, table["names"].index(name)].astype(float) for name in ("surround_value", "contrast")
     )
-    places = Places(
+    places = PatchSites(
         index=on_work_grid(volume.grid, table["pos"][rows] / np.array(scene.spacing)),
         radius_mm=table["radius"][rows].astype(float),
         sign=np.full(len(rows), scene.sign),

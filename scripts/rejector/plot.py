@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage as ndi
 
-from miliary_seg import phantom
 from miliary_seg.detect import find
-from miliary_seg.detect.objects import same_object
+from miliary_seg.detect.rejection import same_object
+from miliary_seg.lab import phantom
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,8 +12,8 @@ from scenes import Scene
 from scipy.spatial import cKDTree
 
 from miliary_seg.detect.delineate import PSF_MM
-from miliary_seg.detect.intensity import WorkVolume, prepare
-from miliary_seg.detect.lesions import search
+from miliary_seg.detect.normalise import WorkVolume, prepare
+from miliary_seg.detect.pipeline import search
 from miliary_seg.detect.refine import is_thick
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.grid import Grid

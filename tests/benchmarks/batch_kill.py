@@ -20,7 +20,7 @@ from pathlib import Path
 
 from batch_scans import make_scans
 
-from miliary_seg.cohort import read_mark
+from miliary_seg.cohort import read_manifest
 
 CLOCKED = {"ledger", "logs"}
 
@@ -39,7 +39,7 @@ def complete(output: Path) -> int:
     """Finished cases; raises if anything under a final name is not whole."""
     n = 0
     for folder in sorted(p for p in output.iterdir() if p.is_dir() and p.name not in CLOCKED and p.name[0] != "."):
-        mark = read_mark(folder)
+        mark = read_manifest(folder)
         if mark is None or mark.verify(folder):
             raise SystemExit(f"{folder.name} has its final name but is not complete")
         n += 1

@@ -23,7 +23,7 @@ from batch_scans import make_scans
 from no_work import NoWork
 
 from miliary_seg.cohort import BatchOptions, RunPlan, read_ledger, run_cases
-from miliary_seg.load import FoundCase
+from miliary_seg.load import CaseInfo
 from miliary_seg.settings import Settings
 
 SAMPLE_S = 1.0
@@ -85,7 +85,7 @@ def watched(scans: list[Path], output: Path, *options: str) -> None:
 
 def empty(n: int, folder: Path) -> None:
     """Seconds a case that does nothing, with its mark, log and ledger line."""
-    cases = [FoundCase(id=f"case{k:05d}", path=folder / f"{k}", series=()) for k in range(n)]
+    cases = [CaseInfo(id=f"case{k:05d}", path=folder / f"{k}", series=()) for k in range(n)]
     print(f"\n{n} cases without work\n| engine | wall ms a case | supervisor CPU ms a case |\n|---|---|---|")
     for name, options in (
         ("one process a worker, 1 worker", BatchOptions(jobs=1)),

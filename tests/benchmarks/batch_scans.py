@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from miliary_seg import phantom
+from miliary_seg.lab import phantom
 from miliary_seg.report.volume_files import write_nifti
 
 N_HEADS = 4

@@ -19,16 +19,16 @@ from types import ModuleType
 
 import numpy as np
 
-from miliary_seg.bench.hosts import given_hosts, head_of
-from miliary_seg.bench.scenes import BenchPlan, Scene, drawn_hosts, scenes_of, spec_of
-from miliary_seg.bench.scoring import Findings, MatchRule
-from miliary_seg.bench.scoring.froc import Marks, marks_of, sensitivity_at
-from miliary_seg.bench.selftest import true_findings
-from miliary_seg.bench.sides import BY_THRESHOLD
 from miliary_seg.detect import find
-from miliary_seg.detect.objects import same_object
+from miliary_seg.detect.rejection import same_object
 from miliary_seg.domain.sequence import Polarity
-from miliary_seg.phantom import Phantom, make
+from miliary_seg.lab.bench.hosts import given_hosts, head_of
+from miliary_seg.lab.bench.scenes import BenchPlan, Scene, drawn_hosts, scenes_of, spec_of
+from miliary_seg.lab.bench.scoring import Findings, MatchRule
+from miliary_seg.lab.bench.scoring.froc import Marks, marks_of, sensitivity_at
+from miliary_seg.lab.bench.selftest import true_findings
+from miliary_seg.lab.bench.sides import BY_THRESHOLD
+from miliary_seg.lab.phantom import Phantom, make
 from miliary_seg.settings import DetectSettings, Settings
 
 RATES = (20.0, 100.0)

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from scan_table import EXTRA, SCANS, SHARED, line
 
-from miliary_seg.bench.selftest import second_apart
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import UsageError
+from miliary_seg.lab.bench.selftest import second_apart
+from miliary_seg.lab.phantom import Head, LesionSpec, Phantom, PhantomSpec, ScannerSpec, head_from_volume, make
 from miliary_seg.load import load_study
 from miliary_seg.locate import locate
-from miliary_seg.phantom import Head, LesionSpec, Phantom, PhantomSpec, ScannerSpec, head_from_volume, make
 from miliary_seg.pipeline import analyze
 from miliary_seg.settings import Settings
 

@@ -49,7 +49,7 @@ def write_series(folder: Path, n_slices: int, pixels: int) -> None:
     """One axial MR series."""
     from miliary_seg.domain.grid import Grid
     from miliary_seg.domain.volume import Volume
-    from miliary_seg.report.dicom_series import write_series as write
+    from miliary_seg.report.dicom.images import write_series as write
 
     voxels = np.random.default_rng(1).integers(0, 4000, (pixels, pixels, n_slices)).astype(np.float32)
     grid = Grid(shape=(pixels, pixels, n_slices), affine=np.diag([-0.9, -0.9, 0.6, 1.0]))

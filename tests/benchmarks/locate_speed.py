@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/locate_speed.py [--repeats 3]
 
-A drawn head (`miliary_seg.phantom`) sampled to each grid; every shape in a process of its own, imports not counted in
+A drawn head (`miliary_seg.lab.phantom`) sampled to each grid; each in its own process, imports not counted in
 the time but in the memory, as is the scan itself.
 """
 
@@ -48,9 +48,9 @@ def main() -> None:
 
 
 def drawn(path: Path, sequence: str, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
-    from miliary_seg import phantom
     from miliary_seg.domain.sequence import Sequence
-    from miliary_seg.phantom import ScannerSpec
+    from miliary_seg.lab import phantom
+    from miliary_seg.lab.phantom import ScannerSpec
 
     scanner = ScannerSpec(pixel_mm=1.2, thickness_mm=1.2, noise=5.0 if sequence == "CT" else 0.03)
     spec = replace(phantom.preset("few-large"), sequence=Sequence[sequence], scanner=scanner)

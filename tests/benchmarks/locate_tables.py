@@ -20,7 +20,7 @@ from locate_accuracy import EDGES_MM
 from simulated_heads import CONDITIONS
 
 from miliary_seg.locate.assign import MIDLINE_WRONG, TENTORIUM_WRONG, wrong_share
-from miliary_seg.locate.trust import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, judge
+from miliary_seg.locate.quality import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, judge
 
 RIGHT_PERCENT, WRONG_PERCENT, TRUSTED = 2.0, 5.0, 0.5
 RIDGE = 0.5

@@ -21,11 +21,18 @@ from miliary_seg import Settings, load_study, phantom
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import Volume
+from miliary_seg.lab.phantom import ScannerSpec
 from miliary_seg.locate import locate
-from miliary_seg.phantom import ScannerSpec
-from miliary_seg.report.canvas import Canvas, Stroke, contours, cut_plane
-from miliary_seg.report.palette import BRAIN_COLOUR, MIDLINE_COLOUR, TENTORIUM_COLOUR
-from miliary_seg.report.views import Box, View, grey_window, to_grey
+from miliary_seg.report.html.canvas import Canvas, Stroke, contours, cut_plane
+from miliary_seg.report.html.views import (
+    BRAIN_COLOUR,
+    MIDLINE_COLOUR,
+    TENTORIUM_COLOUR,
+    Box,
+    View,
+    grey_window,
+    to_grey,
+)
 
 PIXELS_PER_MM, CAPTION_PX = 1.1, 18
 DRAWN: dict[str, tuple[Sequence, ScannerSpec, bool]] = {

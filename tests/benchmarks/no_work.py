@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from miliary_seg.cohort import CaseProduct, RunPlan, Seal
-from miliary_seg.load import FoundCase
-from miliary_seg.report.drafts import hidden_name
+from miliary_seg.cohort import CaseProduct, Finalize, RunPlan
+from miliary_seg.load import CaseInfo
+from miliary_seg.report.atomic_folder import temp_name
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class NoWork:
     def folder(self, case: str) -> str:
         return case
 
-    def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
+    def __call__(self, case: CaseInfo, plan: RunPlan, seal: Finalize) -> CaseProduct:
         target = plan.output / case.id
-        draft = target.with_name(hidden_name(case.id, "draft"))
+        draft = target.with_name(temp_name(case.id, "draft"))
         draft.mkdir(parents=True)
         (draft / "result.json").write_text("{}")
         rows = ({"case": case.id, "series": "s", "folder": case.id},)

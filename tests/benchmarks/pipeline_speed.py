@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scan_table import line, measured
 
-from miliary_seg import phantom
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume
+from miliary_seg.lab import phantom
 from miliary_seg.report.volume_files import write_nifti
 
 SHAPE = (256, 256, 192)

@@ -20,17 +20,17 @@ from time import perf_counter, process_time
 import numpy as np
 
 import miliary_seg as ms
-from miliary_seg import phantom
 from miliary_seg.domain.compartment import Assignment, Compartment
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import CaseResult
 from miliary_seg.domain.volume import LabelMap, Volume
-from miliary_seg.report.dicom_rtstruct import structure_set
-from miliary_seg.report.dicom_seg import segmentation
-from miliary_seg.report.dicom_series import write_series
-from miliary_seg.report.dicom_source import source_images, stamp
-from miliary_seg.report.dicom_sr import measurements
+from miliary_seg.lab import phantom
+from miliary_seg.report.dicom.images import write_series
+from miliary_seg.report.dicom.references import source_images, stamp
+from miliary_seg.report.dicom.rtstruct import structure_set
+from miliary_seg.report.dicom.seg import segmentation
+from miliary_seg.report.dicom.sr import measurements
 from miliary_seg.settings import Settings
 
 SIDE, COUNT, RADIUS = 256, 400, 2.2

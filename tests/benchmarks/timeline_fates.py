@@ -21,11 +21,11 @@ import numpy as np
 from scipy import ndimage as ndi
 
 import miliary_seg as ms
-from miliary_seg.cohort import lesion_fates
+from miliary_seg.cohort import track_lesions
 from miliary_seg.detect import find
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume
-from miliary_seg.locate import align, locate
+from miliary_seg.locate import locate, register_rigid
 from miliary_seg.locate.transform import rotation
 from miliary_seg.settings import Settings
 
@@ -129,12 +129,12 @@ def one(path: Path, seed: int, condition: dict[str, object]) -> tuple[Counter[tu
     pair = [analysed(replace(volume, voxels=first.astype(np.float32)))]
     later = replace(volume, voxels=second.astype(np.float32), grid=grid, slice_thickness_mm=thickness)
     pair.append(analysed(replace(later, slice_axis=int(np.argmax(grid.spacing_mm)))))
-    alignment = align(pair[0].volume, pair[0].location, pair[1].volume, pair[1].location)
+    alignment = register_rigid(pair[0].volume, pair[0].location, pair[1].volume, pair[1].location)
     places = np.array([ball.place for ball in balls])
     there = places @ move[:3, :3].T + move[:3, 3]
     error = np.linalg.norm(places @ alignment.matrix[:3, :3].T + alignment.matrix[:3, 3] - there, axis=1).max()
     table: Counter[tuple[str, str]] = Counter()
-    for fate in lesion_fates(pair[0], pair[1], alignment):
+    for fate in track_lesions(pair[0], pair[1], alignment):
         distance = np.linalg.norm((places if fate.later_id is None else there) - fate.centroid_ras_mm, axis=1)
         near = int(distance.argmin())
         truth = balls[near].fate if distance[near] < MATCH_MM else "no lesion"

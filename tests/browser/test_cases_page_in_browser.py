@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from miliary_seg.cohort.pages.cases import PageCase, cases_page
 from miliary_seg.report import case_rows
-from miliary_seg.report.cases_page import PageCase, cases_page
 
 pytestmark = pytest.mark.slow
 

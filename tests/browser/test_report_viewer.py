@@ -12,7 +12,7 @@ from miliary_seg.domain.decision import Verdict
 pytestmark = pytest.mark.slow
 
 ORANGE, SKY, YELLOW, PINK = (230, 159, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167)
-"""Rings of left and right lesions above the tentorium, then below (miliary_seg/report/palette.py)."""
+"""Rings of left and right lesions above the tentorium, then below (miliary_seg/report/html/views.py)."""
 
 
 def where(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

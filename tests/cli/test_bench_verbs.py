@@ -98,7 +98,7 @@ def test_phantoms_from_the_command_line(tmp_path: Path, bench, monkeypatch: pyte
     def refused(*_: object) -> None:
         raise UsageError("no room for lesion 3 of 9")
 
-    monkeypatch.setattr("miliary_seg.bench.selftest.score_scene", refused)
+    monkeypatch.setattr("miliary_seg.lab.bench.selftest.score_scene", refused)
     arguments = ("phantoms", "--heads", 2, "--thickness-mm", 5, "--family", "curve", "--count", 9)
     code, out, err = bench(*arguments, "-o", tmp_path / "out", "--json")
     assert code == 1, err

@@ -8,8 +8,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from miliary_seg.phantom import Phantom
-from miliary_seg.report.dicom_series import SeriesText, write_series
+from miliary_seg.lab.phantom import Phantom
+from miliary_seg.report.dicom.images import SeriesText, write_series
 
 OBJECTS = ["lesions.rtstruct.dcm", "lesions.seg.dcm", "measurements.sr.dcm"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from miliary_seg.cli.run import _results_there
 from miliary_seg.cohort import RunPlan
-from miliary_seg.load.found import FoundCase
+from miliary_seg.load.inventory import CaseInfo
 from miliary_seg.settings import Settings
 
 
@@ -48,4 +48,4 @@ def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
 def test_a_run_of_one_case_leaves_a_record_where_it_could_contradict_a_result(tmp_path: Path, there, kept) -> None:
     (tmp_path / there).mkdir(exist_ok=True)
     plan = RunPlan(output=tmp_path, settings=Settings())
-    assert _results_there(plan, [FoundCase(id="a", path=tmp_path / "a.nii", series=())]) is kept
+    assert _results_there(plan, [CaseInfo(id="a", path=tmp_path / "a.nii", series=())]) is kept

@@ -23,12 +23,12 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 import miliary_seg as ms
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
-from miliary_seg.domain.decision import Decision, EvidenceSlice, ReadingResult, StudyDecision, Verdict
+from miliary_seg.domain.decision import Decision, EvidenceSlice, InterpretationResult, StudyDecision, Verdict
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import CaseResult, Detection, Location, OperatingPoint, SeriesResult
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import LabelMap, Volume
-from miliary_seg.report.dicom_files import write_dicom
+from miliary_seg.report.dicom.write import write_dicom
 from miliary_seg.settings import Settings
 
 MR, CT, ENHANCED = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4.1"
@@ -197,7 +197,7 @@ def result_of(volume: Volume, labels: np.ndarray, *options: str) -> CaseResult:
     nothing = np.zeros(grid.shape, np.float32)
     uid = (volume.source.sop_instance_uids or ("",))[0]
     evidence = EvidenceSlice(index=3, position_mm=0.0, centre_ras_mm=None, sop_instance_uid=uid, n_lesions=len(lesions))
-    reading = ReadingResult(name="acquired/native", choices=(("plane", "acquired"),), verdict=Verdict.MET)
+    reading = InterpretationResult(name="acquired/native", choices=(("plane", "acquired"),), verdict=Verdict.MET)
     series = SeriesResult(
         volume=volume,
         location=Location(

@@ -19,8 +19,8 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.load import read_array
-from miliary_seg.report.dicom_series import write_series
-from miliary_seg.report.nifti import write_label_map
+from miliary_seg.report.dicom.images import write_series
+from miliary_seg.report.volume_files import write_label_map
 
 SPACING = (0.8, 1.1, 2.5)
 ORIENTATIONS = [

@@ -11,11 +11,11 @@ from scipy.ndimage import center_of_mass, map_coordinates
 from scipy.spatial import cKDTree
 
 import miliary_seg as ms
-from miliary_seg import phantom
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Volume
-from miliary_seg.report.dicom_series import write_series
+from miliary_seg.lab import phantom
+from miliary_seg.report.dicom.images import write_series
 
 THICKNESS_MM, PIXEL_MM = 4.0, 0.9
 

@@ -9,12 +9,11 @@ from miliary_seg.domain.decision import Decision, StudyDecision, Verdict
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.volume import Study, Volume
-from miliary_seg.report.canvas import Canvas
-from miliary_seg.report.document import slice_counts
-from miliary_seg.report.html import chance, number
-from miliary_seg.report.plain_text import lesions, plain
-from miliary_seg.report.statements import DISCLAIMER
-from miliary_seg.report.views import View, grey_window, to_grey
+from miliary_seg.report.html.canvas import Canvas
+from miliary_seg.report.html.environment import chance, number
+from miliary_seg.report.html.views import View, grey_window, to_grey
+from miliary_seg.report.json_document import DISCLAIMER, slice_counts
+from miliary_seg.report.sanitise import lesions, sanitise
 
 VERDICT_COLOURS = {Verdict.MET: "#D55E00", Verdict.NOT_MET: "#0072B2", Verdict.INDETERMINATE: "#999999"}
 """Bars beside the verdict, which is always in words too; from Okabe and Ito (``report.palette``)."""
@@ -175,4 +174,4 @@ def _small(text: str) -> str:
 
 def _text(value: object) -> str:
     """Visible text only, inert in HTML: names and remarks may come from a file."""
-    return escape(plain(value), quote=True)
+    return escape(sanitise(value), quote=True)

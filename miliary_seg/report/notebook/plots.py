@@ -12,11 +12,10 @@ import numpy as np
 from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.errors import UsageError
-from miliary_seg.report.document import slice_counts
-from miliary_seg.report.figures import Painter, Picture, shown_slices
+from miliary_seg.report.html.pictures import Picture, SliceRenderer, shown_slices
+from miliary_seg.report.html.views import COMPARTMENT_COLOURS, View, grey_window, to_grey
+from miliary_seg.report.json_document import slice_counts
 from miliary_seg.report.notebook import library
-from miliary_seg.report.palette import COMPARTMENT_COLOURS
-from miliary_seg.report.views import View, grey_window, to_grey
 
 PANEL_INCHES = 4.0
 COUNT_COLOUR, EVIDENCE_COLOUR, SLAB_COLOUR = "#56B4E9", "#0072B2", "#999999"
@@ -86,7 +85,7 @@ def slices(series: SeriesResult, indices: Sequence[int] | None = None, *, marked
     """
     pyplot = library("matplotlib.pyplot")
     chosen = _checked(series, shown_slices(series) if indices is None else indices)
-    painter = Painter(series)
+    painter = SliceRenderer(series)
     pictures = [painter.evidence(index)[int(marked)] for index in chosen]
     size = (PANEL_INCHES * len(pictures), PANEL_INCHES * pictures[0].height / pictures[0].width + 1.0)
     figure, axes = pyplot.subplots(1, len(pictures), figsize=size, layout="constrained", squeeze=False)

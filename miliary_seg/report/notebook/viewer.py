@@ -12,9 +12,8 @@ from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.errors import MissingLibraryError
+from miliary_seg.report.html.views import COMPARTMENT_COLOURS, grey_window, to_grey
 from miliary_seg.report.notebook import library, plots
-from miliary_seg.report.palette import COMPARTMENT_COLOURS
-from miliary_seg.report.views import grey_window, to_grey
 
 HEIGHT_PX = 480
 LESION_OPACITY = 0.6

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort import SummaryPlan, read_cases, summarise
+from miliary_seg.cohort import SummaryPlan, read_cases, summarise, write_cohort_summary
 from miliary_seg.errors import InputError, OutputError, SettingsError, UsageError
-from miliary_seg.report import write_cohort_summary
 
 PARTICIPANTS = """
 participant_id subtype leptomeningeal months died
@@ -203,7 +202,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, cli, tmp_path
 
 
 def test_a_scan_that_failed_leaves_its_patient_open(finished) -> None:
-    from miliary_seg.cohort.records import Ledger
+    from miliary_seg.cohort.run.log import Ledger
 
     folder = finished({"sub-01_ses-1": "NOT_MET", "sub-02": "MET", "sub-03": "NOT_MET"})
     ledger = Ledger(folder)

@@ -13,17 +13,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from miliary_seg.cohort import Fate, lesion_fates, read_scans
-from miliary_seg.cohort.fates import match
-from miliary_seg.cohort.timeline import DatedScan, TimelinePlan, timelines
+from miliary_seg.cohort import Change, read_scans, track_lesions
+from miliary_seg.cohort.longitudinal.lesion_tracking import match_one_to_one
+from miliary_seg.cohort.longitudinal.timeline import DatedScan, TimelinePlan, timelines
 from miliary_seg.detect import signal_at
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import InputError
-from miliary_seg.locate import align
-from miliary_seg.phantom import LesionSpec, Phantom, PhantomSpec, ScannerSpec, make
+from miliary_seg.lab.phantom import LesionSpec, Phantom, PhantomSpec, ScannerSpec, make
+from miliary_seg.locate import register_rigid
 from miliary_seg.settings import Settings
 
 PLACES = {"stays": (-30.0, -20.0, 30.0), "goes": (30.0, -10.0, 25.0), "comes": (-25.0, -50.0, 30.0)}
@@ -106,7 +106,7 @@ def visits() -> Visits:
 @pytest.fixture(scope="module")
 def alignment(visits: Visits):
     earlier, later = visits.series("earlier", []), visits.series("later", [])
-    return align(earlier.volume, earlier.location, later.volume, later.location)
+    return register_rigid(earlier.volume, earlier.location, later.volume, later.location)
 
 
 def test_two_visits_are_aligned_to_a_fraction_of_a_voxel(alignment) -> None:
@@ -126,7 +126,7 @@ def test_other_contrast_and_orientation_align_as_well(visits: Visits) -> None:
     other = replace(later.volume, voxels=voxels, grid=grid)
     place = SimpleNamespace(brain_mask=visits.masks[1][::-1])
     earlier = visits.series("earlier", [])
-    found = align(earlier.volume, earlier.location, other, place)
+    found = register_rigid(earlier.volume, earlier.location, other, place)
     assert np.abs(found.matrix - MOVE)[:3, 3].max() < 0.7
     assert found.trusted
 
@@ -136,7 +136,7 @@ def test_too_little_brain_is_not_aligned(visits: Visits) -> None:
     speck = np.zeros_like(visits.masks[0])
     speck[20:26, 20:26, 20:26] = True
     later = visits.series("later", [])
-    found = align(earlier.volume, SimpleNamespace(brain_mask=speck), later.volume, later.location)
+    found = register_rigid(earlier.volume, SimpleNamespace(brain_mask=speck), later.volume, later.location)
     assert [reason.code for reason in found.reasons] == ["alignment_impossible"]
 
 
@@ -144,12 +144,12 @@ def test_masks_that_do_not_cover_each_other_are_not_trusted(visits: Visits) -> N
     earlier, later = visits.series("earlier", []), visits.series("later", [])
     half = visits.masks[1].copy()
     half[: half.shape[0] // 2] = False
-    found = align(earlier.volume, earlier.location, later.volume, SimpleNamespace(brain_mask=half))
+    found = register_rigid(earlier.volume, earlier.location, later.volume, SimpleNamespace(brain_mask=half))
     assert "alignment_overlap" in [reason.code for reason in found.reasons]
 
 
 def fates_of(visits: Visits, alignment, earlier: list[Lesion], later: list[Lesion]) -> list:
-    return list(lesion_fates(visits.series("earlier", earlier), visits.series("later", later), alignment))
+    return list(track_lesions(visits.series("earlier", earlier), visits.series("later", later), alignment))
 
 
 def test_each_lesion_has_its_fate(visits: Visits, alignment) -> None:
@@ -157,9 +157,9 @@ def test_each_lesion_has_its_fate(visits: Visits, alignment) -> None:
     later = [lesion(1, moved(PLACES["comes"])), lesion(2, moved(PLACES["stays"]))]
     found = {(f.earlier_id, f.later_id): (f.fate, f.why) for f in fates_of(visits, alignment, earlier, later)}
     assert found == {
-        (1, 2): (Fate.PERSISTING, "matched"),
-        (2, None): (Fate.RESOLVED, "signal"),
-        (None, 1): (Fate.NEW, "signal"),
+        (1, 2): (Change.PERSISTING, "matched"),
+        (2, None): (Change.RESOLVED, "signal"),
+        (None, 1): (Change.NEW, "signal"),
     }
 
 
@@ -167,19 +167,19 @@ def test_a_lesion_that_one_detector_missed_is_not_new(visits: Visits, alignment)
     only_later = fates_of(visits, alignment, [], [lesion(1, moved(PLACES["stays"]))])
     only_earlier = fates_of(visits, alignment, [lesion(1, PLACES["stays"])], [])
     for fate in (*only_later, *only_earlier):
-        assert (fate.fate, fate.why) == (Fate.PERSISTING, "signal")
+        assert (fate.fate, fate.why) == (Change.PERSISTING, "signal")
         assert 0.8 < fate.signal_ratio < 1.25
 
 
 def test_outside_of_the_other_scan_is_uncertain(visits: Visits, alignment) -> None:
     fates = fates_of(visits, alignment, [lesion(1, (0.0, 0.0, 160.0))], [])
-    assert [(f.fate, f.why) for f in fates] == [(Fate.UNCERTAIN, "out_of_view")]
+    assert [(f.fate, f.why) for f in fates] == [(Change.UNCERTAIN, "out_of_view")]
 
 
 def test_what_the_other_scan_could_not_show_is_uncertain(visits: Visits, alignment) -> None:
     earlier, later = visits.series("earlier", [lesion(1, PLACES["goes"])]), visits.series("later", [])
     later.detection = SimpleNamespace(noise_sigma=visits.amplitude * 5)
-    assert [f.why for f in lesion_fates(earlier, later, alignment)] == ["too_faint"]
+    assert [f.why for f in track_lesions(earlier, later, alignment)] == ["too_faint"]
 
 
 def test_no_signal_of_its_own_proves_nothing(visits: Visits, alignment) -> None:
@@ -191,23 +191,23 @@ def test_no_signal_of_its_own_proves_nothing(visits: Visits, alignment) -> None:
 def test_scans_without_sides_leave_all_uncertain(visits: Visits, alignment, doubt: dict[str, bool]) -> None:
     earlier, later = visits.series("earlier", [lesion(1, PLACES["stays"])]), visits.series("later", [])
     vars(later.location.registration).update(doubt)
-    assert [(f.fate, f.why) for f in lesion_fates(earlier, later, alignment)] == [(Fate.UNCERTAIN, "sides_unknown")]
+    assert [(f.fate, f.why) for f in track_lesions(earlier, later, alignment)] == [(Change.UNCERTAIN, "sides_unknown")]
 
 
 def test_unknown_is_not_the_same_sequence_as_unknown(visits: Visits, alignment) -> None:
     unknown = SequenceEvidence(sequence=Sequence.UNKNOWN)
     earlier = visits.series("earlier", [lesion(1, PLACES["goes"])], sequence=unknown)
     later = visits.series("later", [], sequence=unknown)
-    assert [f.why for f in lesion_fates(earlier, later, alignment)] == ["other_sequence"]
+    assert [f.why for f in track_lesions(earlier, later, alignment)] == ["other_sequence"]
 
 
 def test_another_sequence_proves_nothing_new(visits: Visits, alignment) -> None:
     flair = SequenceEvidence(sequence=Sequence.FLAIR)
     earlier = visits.series("earlier", [lesion(1, PLACES["stays"])], sequence=flair)
     later = visits.series("later", [lesion(1, moved(PLACES["stays"])), lesion(2, moved(PLACES["comes"]))])
-    assert [(f.fate, f.why) for f in lesion_fates(earlier, later, alignment)] == [
-        (Fate.PERSISTING, "matched"),
-        (Fate.UNCERTAIN, "other_sequence"),
+    assert [(f.fate, f.why) for f in track_lesions(earlier, later, alignment)] == [
+        (Change.PERSISTING, "matched"),
+        (Change.UNCERTAIN, "other_sequence"),
     ]
 
 
@@ -216,15 +216,15 @@ def test_scans_that_do_not_align_leave_all_uncertain(visits: Visits, alignment) 
 
     lost = replace(alignment, reasons=(Reason(code="alignment_unstable", text="apart"),))
     fates = fates_of(visits, lost, [lesion(1, PLACES["stays"])], [lesion(1, moved(PLACES["stays"]))])
-    assert {(f.fate, f.why) for f in fates} == {(Fate.UNCERTAIN, "not_aligned")}
+    assert {(f.fate, f.why) for f in fates} == {(Change.UNCERTAIN, "not_aligned")}
     assert len(fates) == 2
 
 
 def test_matching_prefers_more_pairs_to_nearer_ones() -> None:
-    pairs, distances = match([(0, 0, 0), (2.5, 0, 0)], [(1.2, 0, 0), (-2.9, 0, 0)], 3.0)
+    pairs, distances = match_one_to_one([(0, 0, 0), (2.5, 0, 0)], [(1.2, 0, 0), (-2.9, 0, 0)], 3.0)
     assert pairs == [(0, 1), (1, 0)]
     assert distances == pytest.approx([2.9, 1.3])
-    assert match([], [(0, 0, 0)], 3.0) == ([], [])
+    assert match_one_to_one([], [(0, 0, 0)], 3.0) == ([], [])
 
 
 def test_signal_of_a_ball_is_its_amplitude() -> None:
@@ -293,7 +293,7 @@ def fake_result(verdict: str) -> SimpleNamespace:
     ],
 )
 def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier, expected) -> None:
-    from miliary_seg.cohort import timeline
+    from miliary_seg.cohort.longitudinal import timeline
 
     def visited(scan: DatedScan, plan: TimelinePlan) -> object:
         verdict = verdicts[scan.date.month - 1]
@@ -314,7 +314,7 @@ def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier,
 def test_an_answer_outlives_a_file_that_could_not_be_written(monkeypatch, tmp_path: Path) -> None:
     from datetime import date
 
-    from miliary_seg.cohort import timeline
+    from miliary_seg.cohort.longitudinal import timeline
     from miliary_seg.domain.volume import Study
     from miliary_seg.errors import PartialOutputError
 
@@ -349,7 +349,7 @@ def test_the_verb_compares_two_visits_and_names_what_failed(visits: Visits, cli,
     (interval,) = patient["intervals"]
     assert interval["days"] == 60
     assert interval["alignment"]["trusted"]
-    assert sum(interval[f"n_{fate}"] for fate in Fate) == len(interval["fates"])
+    assert sum(interval[f"n_{fate}"] for fate in Change) == len(interval["fates"])
     assert (interval["n_earlier"], interval["n_later"]) == tuple(v["n_lesions"] for v in patient["visits"][:2])
     rows_written = list(csv.DictReader((folder / "fates.csv").read_text("utf-8").splitlines()))
     assert len(rows_written) == len(interval["fates"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from miliary_seg.decide import REASONS, all_readings, decide, decide_study, default_reading
+from miliary_seg.decide import REASONS, all_interpretations, decide, decide_study, default_interpretation
 from miliary_seg.decide.reasons import coverage_reasons, reason, unique
 from miliary_seg.decide.regions import INFRATENTORIAL_SHARE
 from miliary_seg.domain.compartment import Coverage, Registration
@@ -223,11 +223,11 @@ def test_readings_name_the_smallest_changes_that_decide(build: Any) -> None:
 
 def test_every_combination_is_read_once_and_the_default_is_among_them() -> None:
     for settings in (DecideSettings(), DecideSettings(min_per_region=5, bilateral="quadrants", plane="axial")):
-        readings = all_readings(settings)
+        readings = all_interpretations(settings)
         assert len({r.name for r in readings}) == len(readings) == 2 * 2 * 3 * 2 * 2
-        assert default_reading(settings) in readings
-    assert {r.min_per_region for r in all_readings(DecideSettings(min_per_region=5))} == {1, 5}
-    assert [point for point, _ in default_reading(DecideSettings()).choices] == [
+        assert default_interpretation(settings) in readings
+    assert {r.min_per_region for r in all_interpretations(DecideSettings(min_per_region=5))} == {1, 5}
+    assert [point for point, _ in default_interpretation(DecideSettings()).choices] == [
         "plane", "slice", "non_contiguous", "bilateral", "min_per_region",
     ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.decide import describe_pattern, places_needed
+from miliary_seg.decide import describe_pattern, points_needed
 from miliary_seg.decide.pattern import MAX_LESIONS, N_SIMULATIONS
 from miliary_seg.domain.pattern import Distribution
 
@@ -28,7 +28,7 @@ def described(build):
             build.lesion(k, [0], centroid_ras_mm=tuple(map(float, c)), equivalent_diameter_mm=float(d))
             for k, (c, d) in enumerate(zip(centres, sizes, strict=True), 1)
         ]
-        return describe_pattern(lesions, in_brain(places_needed(len(lesions)), np.random.default_rng(seed), size_mm))
+        return describe_pattern(lesions, in_brain(points_needed(len(lesions)), np.random.default_rng(seed), size_mm))
 
     return call
 
@@ -48,8 +48,8 @@ def test_few_lesions_claim_little(described):
     three = described([(0, 0, 0)] * 3, [1.0, 2.0, 3.0])
     assert (three.diameter_cv, three.diameter_iqr_over_median) == (None, None)
     assert three.largest_over_median == 1.5
-    assert places_needed(9) == 0
-    assert places_needed(10) == 10 * N_SIMULATIONS
+    assert points_needed(9) == 0
+    assert points_needed(10) == 10 * N_SIMULATIONS
 
 
 def test_no_mask_no_homogeneity(build):
@@ -114,7 +114,7 @@ def test_nothing_near_anything(described):
 
 def test_equal_input_gives_equal_descriptors_and_crowds_stay_quick(described):
     centres = in_brain(MAX_LESIONS + 200, np.random.default_rng(9))
-    assert places_needed(len(centres)) == MAX_LESIONS * N_SIMULATIONS
+    assert points_needed(len(centres)) == MAX_LESIONS * N_SIMULATIONS
     few = centres[:50]
     assert described(few) == described(few)
     assert described(centres).n_lesions == len(centres)

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import binom, nbinom
 
 from miliary_seg.decide import decide
-from miliary_seg.decide.margin import count_error
-from miliary_seg.decide.probability import N_SAMPLES, reached, worlds_of
+from miliary_seg.decide.probability import N_SAMPLES, count_error, reached, scenarios_of
 from miliary_seg.domain.compartment import Registration
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
@@ -62,7 +61,7 @@ def test_quadrant_evidence_enters_the_probability(build: Any) -> None:
 
 def test_simulation_repeats_itself_and_does_not_depend_on_the_order(build: Any) -> None:
     lesions = [build.lesion(i, [i % 5], p=0.5) for i in range(1, 31)]
-    straight, shuffled = worlds_of(lesions), worlds_of(lesions[::-1])
+    straight, shuffled = scenarios_of(lesions), scenarios_of(lesions[::-1])
     assert not straight.exact
     assert straight.present.shape == (N_SAMPLES, 30)
     assert np.array_equal(straight.present, shuffled.present[:, ::-1])
@@ -72,16 +71,16 @@ def test_simulation_repeats_itself_and_does_not_depend_on_the_order(build: Any) 
 def test_a_likelier_lesion_is_real_in_every_world_in_which_it_was(build: Any) -> None:
     lesions = [build.lesion(i, [0], p=0.5) for i in range(1, 31)]
     raised = [build.lesion(1, [0], p=0.7), *lesions[1:]]
-    before, after = worlds_of(lesions).present, worlds_of(raised).present
+    before, after = scenarios_of(lesions).present, scenarios_of(raised).present
     assert np.all(after >= before)
     assert np.array_equal(after[:, 1:], before[:, 1:])
 
 
 def test_certain_lesions_need_no_drawing(build: Any) -> None:
-    worlds = worlds_of([build.lesion(1, [0]), build.lesion(2, [0], p=0.0)])
+    worlds = scenarios_of([build.lesion(1, [0]), build.lesion(2, [0], p=0.0)])
     assert worlds.exact
     assert worlds.present.tolist() == [[True, False]]
-    assert worlds_of([]).weights.tolist() == [1.0]
+    assert scenarios_of([]).weights.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])

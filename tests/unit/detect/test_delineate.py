@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.detect.delineate import Seeds, label_lesions, true_radius_mm
-from miliary_seg.detect.measure import measure_labels
-from miliary_seg.detect.objects import same_object
+from miliary_seg.detect.delineate import Seeds, label_lesions, measure_labels, true_radius_mm
+from miliary_seg.detect.rejection import same_object
 
 
 def seeds(*rows, sign=1):

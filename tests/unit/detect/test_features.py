@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from miliary_seg.detect import FEATURES, find
+from miliary_seg.detect.context import edge_distance_mm
 from miliary_seg.detect.features import _sphere
-from miliary_seg.detect.surroundings import edge_distance_mm
 from miliary_seg.settings import DetectSettings
 
 

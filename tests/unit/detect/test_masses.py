@@ -5,9 +5,8 @@ import pytest
 from scipy import ndimage as ndi
 
 from miliary_seg.detect import find
-from miliary_seg.detect.masses import least_outlierness, stands_out
-from miliary_seg.detect.rules import broken_rules
-from miliary_seg.detect.surroundings import LOCAL_SIGMA_MM
+from miliary_seg.detect.context import LOCAL_SIGMA_MM
+from miliary_seg.detect.rejection import broken_rules, least_outlierness, stands_out
 from miliary_seg.settings import DetectSettings
 
 RADIUS = np.array([16.0])

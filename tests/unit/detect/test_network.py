@@ -5,10 +5,10 @@ import pytest
 from scipy import ndimage as ndi
 from scipy.special import expit
 
+from miliary_seg.detect.classifier import CONTEXT, LEAST, Network, context, looked_at, network, rescore
 from miliary_seg.detect.feature_table import FEATURES
-from miliary_seg.detect.intensity import prepare
-from miliary_seg.detect.network import CONTEXT, LEAST, Network, context, looked_at, network, second_look
-from miliary_seg.detect.patches import PIXEL_MM, SIZE, Places, pictures
+from miliary_seg.detect.normalise import prepare
+from miliary_seg.detect.patches import PIXEL_MM, SIZE, PatchSites, pictures
 from miliary_seg.detect.work_grid import work_grid
 
 
@@ -16,7 +16,7 @@ def places_at(index, radius=2.0, level=0.0, contrast=1.0, sign=1):
     n = len(index)
     column = {"radius_mm": radius, "level": level, "contrast": contrast}
     columns = {name: np.full(n, float(value)) for name, value in column.items()}
-    return Places(index=np.array(index, float), sign=np.full(n, sign), **columns)
+    return PatchSites(index=np.array(index, float), sign=np.full(n, sign), **columns)
 
 
 def field(shape, spacing, values):
@@ -129,11 +129,11 @@ def test_what_the_trees_rule_out_is_not_looked_at(scene):
     n = 3
     features = {name: np.full(n, 0.5) for name in FEATURES}
     before = np.array([LEAST[False], 0.5, 1.0])
-    after = second_look(work, places_at(np.full((n, 3), 20.0)), features, before, thick=False)
+    after = rescore(work, places_at(np.full((n, 3), 20.0)), features, before, thick=False)
     assert after[0] == before[0]
     assert (after[1:] != before[1:]).all()
     assert ((after > 0) & (after < 1)).all()
-    none = second_look(work, places_at(np.zeros((0, 3))), {k: v[:0] for k, v in features.items()}, before[:0], False)
+    none = rescore(work, places_at(np.zeros((0, 3))), {k: v[:0] for k, v in features.items()}, before[:0], False)
     assert none.shape == (0,)
 
 
@@ -149,7 +149,7 @@ def test_context_is_logarithmic_where_it_says_so():
 def test_only_the_likeliest_are_looked_at_where_there_are_very_many(monkeypatch):
     chance = np.array([0.9, 0.01, 0.3, 0.5, 0.3, 0.021])
     assert looked_at(chance, thick=False).tolist() == [0, 2, 3, 4, 5]
-    monkeypatch.setattr("miliary_seg.detect.network.MOST", 3)
+    monkeypatch.setattr("miliary_seg.detect.classifier.MOST", 3)
     assert looked_at(chance, thick=False).tolist() == [0, 2, 3]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.detect.intensity import fill_outside, noise_sigma, prepare, quantisation_step
+from miliary_seg.detect.normalise import fill_outside, noise_sigma, prepare, quantisation_step
 from miliary_seg.detect.work_grid import block_mean, work_grid
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume

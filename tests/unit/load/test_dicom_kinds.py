@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence as Items
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.errors import GeometryError, MiliaryError, NoImageError, UnreadableFileError, UnsuitableImageError
 from miliary_seg.load import find_cases, load_study, read_array
-from miliary_seg.load.mosaic import csa_header
+from miliary_seg.load.dicom.tiled import csa_header
 from miliary_seg.settings import Settings
 
 
@@ -271,9 +271,9 @@ def test_damaged_code_streams(tmp_path: Path, kit: Any, what: str) -> None:
 
 
 def test_jpeg_streams_are_checked_against_the_header(tmp_path: Path, kit: Any) -> None:
-    from miliary_seg.load.codestream import check_code_stream
-    from miliary_seg.load.dicom_file import read_header
-    from miliary_seg.load.planes import pixel_layout
+    from miliary_seg.load.dicom.codestream import check_code_stream
+    from miliary_seg.load.dicom.header import read_header
+    from miliary_seg.load.dicom.planes import pixel_layout
 
     (path,) = kit.write(tmp_path, kit.Series(n=1).datasets())
     layout = pixel_layout(read_header(path))

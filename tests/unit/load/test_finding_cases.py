@@ -269,7 +269,7 @@ def test_unreadable_folder_names_itself(tmp_path: Path, monkeypatch: pytest.Monk
     def refuse(_path: object) -> None:
         raise PermissionError("no")
 
-    monkeypatch.setattr("miliary_seg.load.discover.os.scandir", refuse)
+    monkeypatch.setattr("miliary_seg.load.walk.os.scandir", refuse)
     with pytest.raises(UnreadableFileError, match="may not be read"):
         read_array(tmp_path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.load.sidecar import MAX_BYTES, read_sidecar
+from miliary_seg.load.nifti.sidecar import MAX_BYTES, read_sidecar
 
 
 @pytest.fixture

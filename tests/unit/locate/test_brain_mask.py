@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.locate.brain_mask import HOLE_MM2, _small_holes, refined_mask
+from miliary_seg.locate.brain_mask import HOLE_MM2, TissueValues, _small_holes, refined_mask, tissue_values
 from miliary_seg.locate.deform import no_deformation
-from miliary_seg.locate.tissue import TissueValues, tissue_values
 
 RADIUS_MM = 40.0
 

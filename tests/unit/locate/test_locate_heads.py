@@ -10,9 +10,9 @@ from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate import locate
-from miliary_seg.locate.register import align, fit_from_smaller, resolutions
+from miliary_seg.locate.pyramid import BlockMeans
+from miliary_seg.locate.register import fit_affine_multistart, fit_from_smaller, resolutions
 from miliary_seg.locate.transform import UNIT, distance_mm
-from miliary_seg.locate.working_scan import Blocks
 from miliary_seg.settings import LocateSettings
 
 SETTINGS = LocateSettings()
@@ -257,8 +257,8 @@ def _grid(shape, affine):
 def test_a_fit_that_was_stretched_to_the_scalp_falls_back_to_the_brain(make_head, turned, axial_affine):
     shape, spacing = SHAPES["isotropic"]
     volume = make_head(shape, axial_affine(spacing, shape, (0, -10, -10)), turned(6, 3, -4, (3, 4, -6)))
-    scan = resolutions(Blocks(voxels=volume.voxels, affine=volume.grid.affine), is_ct=False)
-    right = align(scan).best
+    scan = resolutions(BlockMeans(voxels=volume.voxels, affine=volume.grid.affine), is_ct=False)
+    right = fit_affine_multistart(scan).best
     assert fit_from_smaller(scan, right) is None, "nothing better than the right one"
     stretched = right.parameters.copy()
     stretched[6:9] += np.log(1.16) / UNIT

@@ -13,15 +13,27 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.locate import deform
 from miliary_seg.locate.affine_fit import fit_affine
 from miliary_seg.locate.atlas import load_atlas, template_points
-from miliary_seg.locate.canonical import CanonicalView
-from miliary_seg.locate.morphology import dilated, eroded
+from miliary_seg.locate.bias_field import bias_corrected
+from miliary_seg.locate.brain_mask import dilated, eroded
 from miliary_seg.locate.mutual_information import (
     mutual_information,
     mutual_information_slope,
     normalized_mutual_information,
     unbiased_information,
 )
-from miliary_seg.locate.shading import flattened
+from miliary_seg.locate.pyramid import (
+    BRAIN_WINDOW_HU,
+    N_BINS,
+    BlockMeans,
+    blurred,
+    ct_grey_scale,
+    linear_weights,
+    mr_grey_scale,
+    tensor_product,
+    upsampled,
+    upsampled_above,
+)
+from miliary_seg.locate.reorient import CanonicalView
 from miliary_seg.locate.transform import (
     CENTRE_MNI_MM,
     affine_jacobian,
@@ -31,18 +43,6 @@ from miliary_seg.locate.transform import (
     rotation,
     size_penalty,
     tilt_deg,
-)
-from miliary_seg.locate.working_scan import (
-    BRAIN_WINDOW_HU,
-    N_BINS,
-    Blocks,
-    blurred,
-    ct_grey_scale,
-    linear_weights,
-    mr_grey_scale,
-    tensor_product,
-    upsampled,
-    upsampled_above,
 )
 
 
@@ -56,7 +56,7 @@ def scan(rng):
     smooth = ndi.gaussian_filter(rng.standard_normal((14, 17, 12)), 1.5)
     voxels = ((smooth - smooth.min()) / np.ptp(smooth) * 100).astype(np.float32)
     affine = np.array([[3.0, 0.2, 0, -20], [0, 2.5, 0.4, -22], [0.1, 0, 4.0, -20], [0, 0, 0, 1]])
-    return ct_grey_scale((0.0, 100.0)).scan(Blocks(voxels=voxels, affine=affine))
+    return ct_grey_scale((0.0, 100.0)).scan(BlockMeans(voxels=voxels, affine=affine))
 
 
 def test_sampling_agrees_with_scipy_and_its_gradient_with_differences(scan, rng):
@@ -88,7 +88,7 @@ def test_edge_continues_outside(scan):
 def test_block_means(rng):
     voxels = rng.random((9, 8, 5)).astype(np.float32)
     affine = np.diag([1.0, 2.0, 5.0, 1.0])
-    blocks = Blocks(voxels=voxels, affine=affine).coarser(4.0)
+    blocks = BlockMeans(voxels=voxels, affine=affine).coarser(4.0)
     assert blocks.voxels.shape == (2, 4, 5)
     assert_allclose(blocks.voxels[1, 2, 3], voxels[4:8, 4:6, 3].mean(), rtol=1e-5)
     assert_allclose(blocks.affine @ [0, 0, 0, 1], [1.5, 1, 0, 1])
@@ -99,7 +99,7 @@ def test_shading_is_flattened(rng):
     truth = (ndi.gaussian_filter(rng.standard_normal((40, 40, 30)), 2) > 0) * 300.0 + 300
     truth[:, :, :4] = truth[:, :6] = 0  # air
     shading = np.linspace(0.6, 1.5, 40)[:, None, None]
-    blocks = Blocks(voxels=(truth * shading).astype(np.float32), affine=np.diag([4.0, 4, 4, 1]))
+    blocks = BlockMeans(voxels=(truth * shading).astype(np.float32), affine=np.diag([4.0, 4, 4, 1]))
     levels = mr_grey_scale(blocks).scan(blocks).levels
     dark = [levels[part][truth[part] == 300].mean() for part in (np.s_[:10], np.s_[30:])]
     raw = [(truth * shading)[part][truth[part] == 300].mean() for part in (np.s_[:10], np.s_[30:])]
@@ -112,14 +112,14 @@ def as_scan(voxels, step_mm):
     """Grey levels as they are, MNI mm as world."""
     affine = np.diag([step_mm, step_mm, step_mm, 1.0])
     affine[:3, 3] = load_atlas().affine[:3, 3]
-    return ct_grey_scale((0.0, N_BINS - 1.0)).scan(Blocks(voxels=voxels.astype(np.float32), affine=affine))
+    return ct_grey_scale((0.0, N_BINS - 1.0)).scan(BlockMeans(voxels=voxels.astype(np.float32), affine=affine))
 
 
 def test_shading_within_the_brain_is_taken_out_and_its_levels_spread():
     atlas = load_atlas()
     shading = np.linspace(0.7, 1.4, atlas.t1.shape[0])[:, None, None]
     dim = (4 + 6 * atlas.t1) * atlas.brain * shading
-    flat = flattened(as_scan(dim, 2.0), as_scan(dim[::2, ::2, ::2], 4.0), np.eye(4))
+    flat = bias_corrected(as_scan(dim, 2.0), as_scan(dim[::2, ::2, ::2], 4.0), np.eye(4))
     deep = atlas.outside_mm < -6
     white = deep & (atlas.t1 > 0.85)
     left, right = white & (np.arange(len(dim)) < 30)[:, None, None], white & (np.arange(len(dim)) > 48)[:, None, None]
@@ -135,11 +135,11 @@ def test_shading_within_the_brain_is_taken_out_and_its_levels_spread():
 def test_a_scan_without_brain_in_view_keeps_its_levels():
     noise = as_scan(np.full((20, 20, 1), 7.0), 4.0)
     away = affine_matrix(np.array([900.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
-    assert flattened(noise, noise, away) is noise
+    assert bias_corrected(noise, noise, away) is noise
 
 
 def test_bone_is_as_dark_as_air_within_the_brain_and_blood_is_not():
-    blocks = Blocks(voxels=np.array([[[-900.0, 6, 30, 75, 300]]], np.float32), affine=np.eye(4))
+    blocks = BlockMeans(voxels=np.array([[[-900.0, 6, 30, 75, 300]]], np.float32), affine=np.eye(4))
     seen = blocks.without_bone().windowed(BRAIN_WINDOW_HU).voxels.ravel()
     assert seen.tolist() == [-5, 6, 30, 70, -5]
 
@@ -158,7 +158,7 @@ def test_the_affine_fit_reads_the_brain_in_its_own_grey_levels():
 
 
 def test_grey_scale_of_nothing():
-    blocks = Blocks(voxels=np.zeros((6, 6, 1), np.float32), affine=np.diag([4.0, 4, 4, 1]))
+    blocks = BlockMeans(voxels=np.zeros((6, 6, 1), np.float32), affine=np.diag([4.0, 4, 4, 1]))
     scan = mr_grey_scale(blocks).scan(blocks)
     assert scan.levels.shape == (6, 6, 2)
     assert not scan.levels.any()

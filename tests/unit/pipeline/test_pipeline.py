@@ -9,11 +9,14 @@ import pytest
 
 import miliary_seg as ms
 from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.scan_facts import scan_facts
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import InputError, NoBrainError, NoImageError
-from miliary_seg.phantom import preset
-from miliary_seg.pipeline import analyze, make_phantom, scan_facts, software
+from miliary_seg.lab.host_scan import make_phantom
+from miliary_seg.lab.phantom import preset
+from miliary_seg.pipeline import analyze
+from miliary_seg.software import software
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from miliary_seg.domain.decision import (
     CriterionResult,
     Decision,
     EvidenceSlice,
-    ReadingResult,
+    InterpretationResult,
     StudyDecision,
     Verdict,
 )
@@ -285,13 +285,13 @@ def _decision(recipe: Recipe, volume: Volume, lesions: tuple[Lesion, ...], place
             ),
         ),
         readings=(
-            ReadingResult(
+            InterpretationResult(
                 name="native/pairwise/independent",
                 choices=(("slice", "native"),),
                 verdict=recipe.verdict,
                 is_default=True,
             ),
-            ReadingResult(
+            InterpretationResult(
                 name="slab/pairwise/independent",
                 choices=(("slice", "slab"),),
                 verdict=Verdict.MET,

@@ -10,10 +10,10 @@ import re
 import pytest
 from PIL import Image
 
+from miliary_seg.cohort.pages import cases as module
+from miliary_seg.cohort.pages.cases import PageCase, cases_page, deciding_row, in_order
 from miliary_seg.report import case_rows
-from miliary_seg.report import cases_page as module
-from miliary_seg.report.cases_page import PageCase, cases_page, deciding_row, in_order
-from miliary_seg.report.thumbnail import HEIGHT_PX, thumbnail
+from miliary_seg.report.html.pictures import HEIGHT_PX, thumbnail
 
 
 def one(name: str, status: str, row=None, **other) -> PageCase:

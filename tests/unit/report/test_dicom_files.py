@@ -15,9 +15,10 @@ import miliary_seg as ms
 from miliary_seg.domain.result import CaseResult
 from miliary_seg.domain.volume import Source
 from miliary_seg.errors import GeometryError, MiliaryError, OutputError, PartialOutputError
-from miliary_seg.report import dicom_seg, validate, write_case
-from miliary_seg.report.dicom_series import write_series
-from miliary_seg.report.dicom_source import source_images
+from miliary_seg.report import validate, write_case
+from miliary_seg.report.dicom import seg as dicom_seg
+from miliary_seg.report.dicom.images import write_series
+from miliary_seg.report.dicom.references import source_images
 from miliary_seg.settings import Settings
 
 OBJECTS = {"lesions.seg.dcm", "measurements.sr.dcm"}

@@ -18,13 +18,13 @@ from pydicom.sr.codedict import codes as known
 from skimage.draw import polygon2mask
 
 from miliary_seg.domain.decision import EvidenceSlice
-from miliary_seg.report import dicom_codes as codes
-from miliary_seg.report.dicom_bytes import encoded
-from miliary_seg.report.dicom_groups import decision_group, lesion_group, slice_group
-from miliary_seg.report.dicom_rtstruct import structure_set
-from miliary_seg.report.dicom_seg import BINARY_STORAGE, segmentation
-from miliary_seg.report.dicom_source import Reference, slice_header, source_images, stamp
-from miliary_seg.report.dicom_sr import measurements
+from miliary_seg.report.dicom import codes
+from miliary_seg.report.dicom.encoding import encoded
+from miliary_seg.report.dicom.references import Reference, slice_header, source_images, stamp
+from miliary_seg.report.dicom.rtstruct import structure_set
+from miliary_seg.report.dicom.seg import BINARY_STORAGE, segmentation
+from miliary_seg.report.dicom.sr import measurements
+from miliary_seg.report.dicom.sr_groups import decision_group, lesion_group, slice_group
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "dicom-outputs.md"
 LPS = np.array([-1.0, -1.0, 1.0])

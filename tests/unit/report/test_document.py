@@ -13,7 +13,7 @@ from miliary_seg.domain.decision import Decision, Verdict
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import OutputError
 from miliary_seg.report import SCHEMA_VERSION, case_document, schema, validate
-from miliary_seg.report.document import decision_document, geometry_document, lesion_sizes
+from miliary_seg.report.json_document import decision_document, geometry_document, lesion_sizes
 from miliary_seg.report.write import document_text
 
 SERIES_KEYS = {
@@ -152,7 +152,7 @@ def test_slices_by_hand(case):
 def test_counts_are_made_where_the_decision_has_none(case):
     from dataclasses import replace
 
-    from miliary_seg.report.document import slice_counts
+    from miliary_seg.report.json_document import slice_counts
 
     series = case.series[0]
     without = replace(series, decision=replace(series.decision, slice_counts=()))

@@ -9,7 +9,8 @@ import pytest
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import OutputError
-from miliary_seg.report import nifti, write_label_map
+from miliary_seg.report import volume_files as nifti
+from miliary_seg.report import write_label_map
 
 ROTATION = np.array(
     [

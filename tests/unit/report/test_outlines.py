@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.measure import points_in_poly
 
-from miliary_seg.report.outlines import outlines
+from miliary_seg.report.dicom.rtstruct import outlines
 
 
 def area(polygon: np.ndarray) -> float:

@@ -18,10 +18,10 @@ from PIL import Image
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.report import case_document, report_html
-from miliary_seg.report.canvas import Canvas
-from miliary_seg.report.figures import Painter, shown_slices
-from miliary_seg.report.plots import count_plot, projections, size_histogram, slice_ends
-from miliary_seg.report.views import Box, View, grey_window, to_grey
+from miliary_seg.report.html.canvas import Canvas
+from miliary_seg.report.html.pictures import SliceRenderer, shown_slices
+from miliary_seg.report.html.plots import count_plot, projections, size_histogram, slice_ends
+from miliary_seg.report.html.views import Box, View, grey_window, to_grey
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\u202e\x1b[31m"
 
@@ -79,7 +79,7 @@ def bright_half(picture, axis):
 @pytest.mark.parametrize("code", ["LAS", "RAS", "LPS", "RPI", "ASL", "PIR", "SAL"])
 def test_left_is_right_and_anterior_is_up_on_axial_pictures(make_case, code):
     case = make_case(orientation=code, plane="axial", blobs=((-36.0, 30.0, 10.0, 9.0),))
-    painter = Painter(case.series[0])
+    painter = SliceRenderer(case.series[0])
     fullest = int(np.argmax(case.series[0].decision.slice_counts))
     bare = decoded(painter.evidence(fullest)[0].uri)
     assert bright_half(bare, axis=1) == 1
@@ -90,7 +90,7 @@ def test_left_is_right_and_anterior_is_up_on_axial_pictures(make_case, code):
 @pytest.mark.parametrize("code", ["LAS", "RPI", "ASL"])
 def test_coronal_pictures(make_case, code):
     case = make_case(orientation=code, plane="coronal", blobs=((36.0, 0.0, -30.0, 9.0),))
-    painter = Painter(case.series[0])
+    painter = SliceRenderer(case.series[0])
     bare = decoded(painter.evidence(int(np.argmax(case.series[0].decision.slice_counts)))[0].uri)
     assert bright_half(bare, axis=1) == -1
     assert bright_half(bare, axis=0) == 1
@@ -100,7 +100,7 @@ def test_coronal_pictures(make_case, code):
 @pytest.mark.parametrize("code", ["PIR", "ASL", "RAS"])
 def test_sagittal_pictures_have_anterior_on_the_left(make_case, code):
     case = make_case(orientation=code, plane="sagittal", blobs=((6.0, 36.0, 30.0, 9.0),))
-    painter = Painter(case.series[0])
+    painter = SliceRenderer(case.series[0])
     bare = decoded(painter.evidence(int(np.argmax(case.series[0].decision.slice_counts)))[0].uri)
     assert bright_half(bare, axis=1) == -1
     assert bright_half(bare, axis=0) == -1
@@ -143,7 +143,7 @@ def test_proportions_are_true(make_case):
 
 
 def test_marks_are_around_the_lesion_and_coloured_by_compartment(case):
-    painter = Painter(case.series[0])
+    painter = SliceRenderer(case.series[0])
     bare, marked = (decoded(picture.uri) for picture in painter.evidence(10))
     changed = np.abs(marked - bare).max(axis=2) > 40
     for colour, left_half in (("#F0E442", False), ("#CC79A7", True)):  # left infratentorial is drawn on the right
@@ -214,7 +214,7 @@ def test_page_keeps_identity_out(case, make_case):
 
 
 def test_pictures_hold_no_text_chunk(case):
-    for picture in (*Painter(case.series[0]).evidence(10), Painter(case.series[0]).overview()):
+    for picture in (*SliceRenderer(case.series[0]).evidence(10), SliceRenderer(case.series[0]).overview()):
         raw = base64.b64decode(picture.uri.split(",")[1])
         assert raw.startswith(b"\x89PNG")
         assert not re.search(rb"tEXt|zTXt|iTXt|tIME|eXIf", raw)
@@ -248,7 +248,7 @@ def test_page_without_lesions_and_without_orientation(make_case):
     assert "No lesion was found" in text
     assert "left and right are unknown" in text
     assert "Window 0 to 80 HU" in text
-    assert Painter(make_case(orientation_known=False).series[0]).view.letters == ("", "", "", "")
+    assert SliceRenderer(make_case(orientation_known=False).series[0]).view.letters == ("", "", "", "")
 
 
 def test_page_of_two_series_puts_the_deciding_one_first(make_case):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from miliary_seg.report import columns
-from miliary_seg.report.canvas import contours
-from miliary_seg.report.html import percent
-from miliary_seg.report.reference import reference
+from miliary_seg.report import tables as columns
+from miliary_seg.report.docs_reference import reference
+from miliary_seg.report.html.canvas import contours
+from miliary_seg.report.html.environment import percent
 
 PAGE = Path(__file__).parents[3] / "docs" / "results.md"
 

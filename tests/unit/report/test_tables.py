@@ -8,8 +8,9 @@ import io
 import pytest
 
 from miliary_seg.errors import OutputError
-from miliary_seg.report import case_rows, columns, write_cases_table
-from miliary_seg.report.plain_text import csv_cell, safe_name
+from miliary_seg.report import case_rows, write_cases_table
+from miliary_seg.report import tables as columns
+from miliary_seg.report.sanitise import csv_cell, safe_name
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 
 HOSTILE = '=HYPERLINK("http://x","y")'

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from miliary_seg.errors import DiskFullError, OutputError
-from miliary_seg.report import drafts, validate, write, write_case
+from miliary_seg.report import atomic_folder as drafts
+from miliary_seg.report import validate, write, write_case
 
 FILES = {
     "result.json",
@@ -170,7 +171,7 @@ def test_a_full_disk_is_told_apart_and_loses_nothing(tmp_path, case, make_case, 
 def test_drafts_of_killed_runs_are_swept_and_those_of_other_cases_are_not(tmp_path, case):
     folder = write_case(case, tmp_path, False)
     ended = 2**22 + 1  # above any process number of Linux and macOS
-    mine, host = drafts.hidden_name("sub-01", "draft"), drafts.hidden_name("", "draft")[2:10]
+    mine, host = drafts.temp_name("sub-01", "draft"), drafts.temp_name("", "draft")[2:10]
     key, gone = "0" * 32, f"{host}-{ended}-{'1' * 32}"
     ours = [tmp_path / name for name in (f".sub-01.{gone}.draft", f".sub-01.{gone}.old", f".sub-01.{key}.draft")]
     names = (mine, f".sub-01.00000000-{ended}-{key}.draft", f".sub-01.{key[1:]}3.old", f".sub-02.{gone}.draft")

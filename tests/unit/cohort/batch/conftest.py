@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from miliary_seg.cohort import BatchOptions, CaseOutcome, RunPlan, run_cases
-from miliary_seg.load.found import FoundCase
+from miliary_seg.load.inventory import CaseInfo
 from miliary_seg.settings import Settings
 
 Batch = Callable[..., dict[str, CaseOutcome]]
@@ -30,15 +30,15 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def cases(tmp_path: Path) -> Callable[..., list[FoundCase]]:
-    def make(*names: str) -> list[FoundCase]:
-        return [FoundCase(id=name, path=tmp_path / name, series=()) for name in names]
+def cases(tmp_path: Path) -> Callable[..., list[CaseInfo]]:
+    def make(*names: str) -> list[CaseInfo]:
+        return [CaseInfo(id=name, path=tmp_path / name, series=()) for name in names]
 
     return make
 
 
 @pytest.fixture
-def batch(plan: RunPlan, faulty: Any, cases: Callable[..., list[FoundCase]]) -> Batch:
+def batch(plan: RunPlan, faulty: Any, cases: Callable[..., list[CaseInfo]]) -> Batch:
     """Run cases by name; outcomes by name."""
 
     def run(*names: str, plan: RunPlan = plan, **options: Any) -> dict[str, CaseOutcome]:

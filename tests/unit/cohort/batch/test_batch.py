@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from miliary_seg.cohort import BatchOptions, RunPlan, read_ledger, require_writable, run_cases
-from miliary_seg.cohort.pool import windowed
+from miliary_seg.cohort.run.pool import windowed
 from miliary_seg.errors import DiskFullError, OutputError
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort import read_mark, write_tables
-from miliary_seg.cohort.collect import finished_cases
-from miliary_seg.cohort.mark import files_of
+from miliary_seg.cohort import read_manifest, write_tables
+from miliary_seg.cohort.run.manifest import files_of
+from miliary_seg.cohort.tables import finished_cases
 from miliary_seg.errors import OutputError
 from miliary_seg.settings import Settings
 
@@ -82,7 +82,7 @@ def test_settings_are_those_that_all_cases_share(batch, plan) -> None:
 
 def state_settings(folder: Path, settings: Settings) -> None:
     """Give a result the settings that the work of these tests does not write, and a mark that agrees."""
-    mark = read_mark(folder)
+    mark = read_manifest(folder)
     (folder / "complete.json").unlink()
     (folder / "result.json").write_text(json.dumps({"settings": settings.as_dict()}))
     replace(mark, files=files_of(folder)).write(folder)
@@ -142,7 +142,7 @@ def test_cases_that_lost_files_are_named_and_in_no_table(batch, plan, name) -> N
     batch("good-1", "good-2")
     folder = plan.output / "good-1"
     (folder / "complete.json").unlink(), (folder / "thumbnail.png").write_bytes(b"png")
-    mark = read_mark(plan.output / "good-2")
+    mark = read_manifest(plan.output / "good-2")
     replace(mark, case="good-1", files=files_of(folder)).write(folder)
     write_tables(plan.output, plan.settings)
     assert "data:image/png" in (plan.output / "index.html").read_text("utf-8")

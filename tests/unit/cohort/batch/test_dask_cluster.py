@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from miliary_seg.cohort import BatchOptions, run_cases
-from miliary_seg.cohort.dask_pool import _outcome, _Ticket
+from miliary_seg.cohort.run.dask_pool import _outcome, _Ticket
 from miliary_seg.errors import MissingLibraryError, UsageError
 
 pytest.importorskip("distributed")
@@ -130,14 +130,14 @@ def test_what_a_worker_raises_outside_of_the_case_is_one_failed_case(error) -> N
 @QUIET
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_not_waited_for_for_ever(scheduler, batch, monkeypatch) -> None:
-    monkeypatch.setattr("miliary_seg.cohort.dask_pool.FIRST_WORKER_S", 0.5)
+    monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.FIRST_WORKER_S", 0.5)
     with pytest.raises(UsageError, match="no worker is with the Dask scheduler"):
         batch("good-1", scheduler=scheduler)
 
 
 @QUIET
 def test_no_scheduler_at_the_address(batch, monkeypatch) -> None:
-    monkeypatch.setattr("miliary_seg.cohort.dask_pool.CONNECT_S", 0.5)
+    monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.CONNECT_S", 0.5)
     with pytest.raises(UsageError, match="no Dask scheduler answers"):
         batch("good-1", scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UsageError, match="no Dask scheduler answers"):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort import RunPlan, read_ledger, read_mark, run_cases, write_tables
-from miliary_seg.load import FoundCase
+from miliary_seg.cohort import RunPlan, read_ledger, read_manifest, run_cases, write_tables
+from miliary_seg.load import CaseInfo
 from miliary_seg.settings import Settings
 
 NAMES = ("held-0", "good-1", "good-2", "held-3", "good-4", "held-5")
@@ -21,9 +21,9 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from faulty_work import FaultyWork
 from miliary_seg.cohort import BatchOptions, RunPlan, run_cases, write_tables
-from miliary_seg.load import FoundCase
+from miliary_seg.load import CaseInfo
 from miliary_seg.settings import Settings
-cases = [FoundCase(id=name, path=Path("/in", name), series=()) for name in {NAMES}]
+cases = [CaseInfo(id=name, path=Path("/in", name), series=()) for name in {NAMES}]
 plan = RunPlan(output=Path(sys.argv[2]) / "out", settings=Settings())
 outcomes = list(run_cases(cases, plan, BatchOptions(jobs=2), FaultyWork()))
 write_tables(plan.output, plan.settings)
@@ -48,7 +48,7 @@ def test_killed_twice_and_run_again(faulty, tmp_path) -> None:
     for folder in (whole.output.parent, killed):
         folder.mkdir()
     let_go(whole.output.parent, *NAMES)
-    cases = [FoundCase(id=name, path=Path("/in", name), series=()) for name in NAMES]
+    cases = [CaseInfo(id=name, path=Path("/in", name), series=()) for name in NAMES]
     assert {o.status for o in run_cases(cases, whole, work=faulty.FaultyWork())} == {"done"}
     write_tables(whole.output, whole.settings)
 
@@ -68,7 +68,7 @@ def test_killed_twice_and_run_again(faulty, tmp_path) -> None:
             faulty.wait_for_end(killed, called()[case])  # also where the supervisor alone was killed
         folders = {p.name: p for p in (killed / "out").iterdir() if p.name in NAMES}
         assert set(folders) == set(NAMES) - ({"held-3", "held-5"} if whole_session else {*held, "good-4", "held-5"})
-        assert all(read_mark(folder).verify(folder) == [] for folder in folders.values())
+        assert all(read_manifest(folder).verify(folder) == [] for folder in folders.values())
         let_go(killed, held[0])
 
     let_go(killed, "held-5")

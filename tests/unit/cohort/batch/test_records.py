@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from miliary_seg.cohort import read_ledger, run_cases
-from miliary_seg.cohort.plan import BatchOptions
-from miliary_seg.cohort.records import CaseLog, Ledger
+from miliary_seg.cohort.run.log import CaseLog, Ledger
+from miliary_seg.cohort.run.plan import BatchOptions
 from miliary_seg.errors import UnreadableFileError
 from miliary_seg.load import Problem
 
@@ -52,7 +52,7 @@ def test_a_ledger_that_cannot_be_written_stops_nothing(plan) -> None:
     ledger.append("begin")
     assert ledger.trouble is not None
     with CaseLog(plan.output / "logs" / "a.log") as log:
-        log.say("nothing")
+        log.write("nothing")
         assert log.file is None
 
 

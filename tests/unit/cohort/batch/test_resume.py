@@ -10,10 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from miliary_seg.cohort import RunPlan, read_mark, write_tables
-from miliary_seg.cohort.case import versions
-from miliary_seg.cohort.mark import origin_of
-from miliary_seg.cohort.resume import finished, require_same_settings
+from miliary_seg.cohort import RunPlan, read_manifest, write_tables
+from miliary_seg.cohort.run.case import versions
+from miliary_seg.cohort.run.manifest import finished, origin_of, require_same_settings
 from miliary_seg.errors import OutputError
 from miliary_seg.load import find_cases
 from miliary_seg.settings import Settings
@@ -32,7 +31,7 @@ def origin(case, plan: RunPlan, **libraries: str):
 def test_equal_origins_are_kept(done, plan, cases) -> None:
     (case,) = cases("good-1")
     assert finished(done, origin(case, plan), plan) is not None
-    assert read_mark(done).verify(done) == []
+    assert read_manifest(done).verify(done) == []
 
 
 def test_what_is_redone_without_being_asked(done, plan, cases) -> None:

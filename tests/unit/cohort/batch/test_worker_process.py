@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort.worker import Worker
+from miliary_seg.cohort.run.worker import Worker
 from miliary_seg.errors import CaseTimeoutError, WorkerLostError
 
 
@@ -91,7 +91,8 @@ def test_the_child_ends_in_the_middle_of_a_call_when_its_parent_is_killed(faulty
     folder = Path(faulty.__file__).parent
     code = (
         f"import sys; sys.path.insert(0, {str(folder)!r}); import faulty_work; from pathlib import Path\n"
-        f"from miliary_seg.cohort.worker import Worker; Worker().call(faulty_work.tell_and_sleep, Path({str(told)!r}))"
+        "from miliary_seg.cohort.run.worker import Worker; "
+        f"Worker().call(faulty_work.tell_and_sleep, Path({str(told)!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     with told.open() as pipe:

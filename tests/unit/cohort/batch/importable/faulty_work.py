@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from miliary_seg.cohort import CaseProduct, RunPlan, Seal
+from miliary_seg.cohort import CaseProduct, Finalize, RunPlan
 from miliary_seg.errors import DiskFullError, PartialOutputError, UnreadableFileError
-from miliary_seg.load.found import FoundCase
-from miliary_seg.report.drafts import hidden_name
+from miliary_seg.load.inventory import CaseInfo
+from miliary_seg.report.atomic_folder import temp_name
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FaultyWork:
     def folder(self, case: str) -> str:
         return case
 
-    def __call__(self, case: FoundCase, plan: RunPlan, seal: Seal) -> CaseProduct:
+    def __call__(self, case: CaseInfo, plan: RunPlan, seal: Finalize) -> CaseProduct:
         kind = case.id.partition("-")[0]
         folder = plan.output.parent
         if kind == "held":
@@ -40,7 +40,7 @@ class FaultyWork:
         if kind in FAULTS:
             FAULTS[kind]()
         target = plan.output / case.id
-        draft = target.with_name(hidden_name(target.name, "draft"))
+        draft = target.with_name(temp_name(target.name, "draft"))
         draft.mkdir(parents=True)
         (draft / "result.json").write_text(json.dumps({"case": case.id}))
         rows = ({"case": case.id, "series": "s", "folder": case.id, "n_lesions": 3, "probability": 0.5},)

@@ -1,0 +1,151 @@
+"""Many cases, unattended: one call over any number of them, on this machine or on many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from miliary_seg.cohort.run.case import AnalyzeAndWrite, CaseCall, versions
+from miliary_seg.cohort.run.log import Ledger, said
+from miliary_seg.cohort.run.manifest import place_of, require_same_settings
+from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseWork, RunPlan
+from miliary_seg.errors import DiskFullError, OutputError
+
+if TYPE_CHECKING:
+    from miliary_seg.load import CaseInfo, Problem
+
+
+def run_cases(
+    cases: Sequence[CaseInfo],
+    plan: RunPlan,
+    options: BatchOptions | None = None,
+    work: CaseWork | None = None,
+    *,
+    problems: Sequence[Problem] = (),
+) -> Iterator[CaseOutcome]:
+    """Run every case that is not finished yet, and yield each outcome as it ends.
+
+    Parameters
+    ----------
+    cases
+        What ``miliary_seg.load.find_cases`` found.
+    plan
+        Output folder and settings: the same for every case.
+    options
+        Workers, time limit, scheduler, records. Default: one case after the other.
+    work
+        What is done with each case; default: ``AnalyzeAndWrite``, as ``miliary-seg run`` does.
+    problems
+        What ``find_cases`` could not read, for the ledger.
+
+    Returns
+    -------
+    Iterator
+        One outcome a case, in the order in which they end. A case that raises, hangs or dies is a failed outcome;
+        one that was finished before, with the same input, settings and version, is ``kept``.
+
+    Raises
+    ------
+    OutputError
+        At once, if the output folder cannot be written or holds results of other settings.
+    DiskFullError
+        While iterating, when no space is left: what is finished stays, the other cases are not begun.
+
+    Examples
+    --------
+    Over a folder of scans, two at a time, none longer than ten minutes::
+
+        found = ms.load.find_cases(["scans"])
+        plan = RunPlan(output=Path("results"), settings=ms.Settings())
+        for outcome in run_cases(found.cases, plan, BatchOptions(jobs=2, timeout_s=600)):
+            print(outcome.case, outcome.status, outcome.verdict)
+    """
+    options = options or BatchOptions()
+    work = work or AnalyzeAndWrite()
+    require_writable(plan.output)
+    require_same_settings(plan.output, plan.settings, force=plan.force)
+    plan = replace(plan, output=plan.output.absolute())
+    call = CaseCall(plan=plan, work=work, records=options.records)
+    return _recorded(cases, call, options, _begun(cases, call, options, problems))
+
+
+def require_writable(folder: Path) -> None:
+    """Try a write in the output folder, and leave nothing behind.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made, is a file, or refuses a new file.
+    """
+    probe = folder / ".miliary-seg-write-test"
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for parent in made:
+            parent.rmdir()
+    except OSError as error:
+        what = f"cannot write here ({error.strerror or type(error).__name__})"
+        raise OutputError(what, where=folder, todo="choose another --output") from error
+
+
+def _begun(
+    cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, problems: Sequence[Problem]
+) -> Ledger | None:
+    """The ledger of a run, with its first lines: how it was called, and what could not be read."""
+    if not options.records:
+        return None
+    ledger = Ledger(call.plan.output)
+    facts = {"jobs": options.jobs, "timeout_s": options.timeout_s, "scheduler": options.scheduler}
+    digest = call.plan.settings.digest
+    ledger.append("begin", n_cases=len(cases), settings_digest=digest, software=dict(versions()), **facts)
+    for problem in problems:
+        ledger.append("unreadable", place=place_of(problem.path.absolute()), **said(problem.error))
+    return ledger
+
+
+def _recorded(
+    cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, ledger: Ledger | None
+) -> Iterator[CaseOutcome]:
+    """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
+    from miliary_seg.report.atomic_folder import sweep_drafts
+
+    folders = [call.plan.output / call.work.folder(case.id) for case in cases]
+    sweep_drafts(folders)
+    counts: Counter[str] = Counter()
+    full = False
+    try:
+        with closing(_engine(cases, call, options)) as outcomes:
+            for outcome in outcomes:
+                counts[outcome.status] += 1
+                if ledger is not None:
+                    ledger.append_outcome(outcome)
+                yield outcome
+                full = isinstance(outcome.error, DiskFullError)
+                if full:
+                    break
+    finally:
+        if ledger is not None:
+            ledger.append("end", n_not_finished=len(cases) - counts["done"] - counts["kept"], **counts)
+        sweep_drafts(folders)
+    if full:
+        what = f"no space is left: {len(cases) - counts.total()} more cases were not finished"
+        raise DiskFullError(what, where=call.plan.output, todo="free some space and run the same command again")
+
+
+def _engine(cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions) -> Generator[CaseOutcome, None, None]:
+    """The cases on what the options ask for: Dask, child processes, or here where there is one case alone."""
+    if options.scheduler:
+        from miliary_seg.cohort.run.dask_pool import run_on_dask
+
+        return run_on_dask(cases, call, options)
+    if len(cases) <= 1 and options.timeout_s is None:
+        return (call(case) for case in cases)
+    from miliary_seg.cohort.run.pool import run_on_processes
+
+    return run_on_processes(cases, call, min(options.jobs, len(cases)), options.timeout_s)

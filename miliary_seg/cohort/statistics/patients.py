@@ -1,0 +1,141 @@
+"""From cases to patients: several scans of one person count once."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from miliary_seg.cohort.run.log import read_ledger
+from miliary_seg.domain.decision import Verdict
+from miliary_seg.errors import InputError, SettingsError
+
+CASES = "cases.csv"
+_SUBJECT = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_.*)?$")
+"""BIDS names: everything before the first underscore is the participant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """One person and the answer over all of the person's cases."""
+
+    id: str
+    verdict: Verdict
+    cases: tuple[str, ...]
+
+
+def read_cases(folders: Sequence[Path]) -> list[dict[str, str]]:
+    """Rows of ``cases.csv`` of one or several output folders of ``run``.
+
+    Parameters
+    ----------
+    folders
+        Output folders, or the tables themselves.
+
+    Returns
+    -------
+    list
+        One mapping a series, as in docs/results.md.
+
+    Raises
+    ------
+    InputError
+        If a table is missing or not one of ours, or a case is in two of them.
+    SettingsError
+        If the cases were not all run with the same settings and the same version (R20: mixing is refused).
+    """
+    rows: list[dict[str, str]] = []
+    owner: dict[str, Path] = {}
+    for folder in folders:
+        path = folder / CASES if folder.is_dir() else folder
+        for row in _rows(path):
+            if owner.setdefault(row["case"], path) != path:
+                what = f"case {row['case']} is in {owner[row['case']]} too"
+                raise InputError(what, where=path, todo="give each case once")
+            rows.append(row)
+    if not rows:
+        raise InputError("no finished case", where=", ".join(map(str, folders)), todo="run the cases first")
+    for column, name in (("settings_digest", "settings"), ("software_version", "versions of the program")):
+        found = sorted({row[column] for row in rows})
+        if len(found) > 1:
+            counts = ", ".join(f"{sum(r[column] == f for r in rows)} with {f[:12]}" for f in found)
+            todo = "run all cases with the same settings and version"
+            raise SettingsError(f"cases of different {name} cannot be pooled ({counts})", where=CASES, todo=todo)
+    return rows
+
+
+def read_failed(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Cases whose last event in the ledger of a run's output folder is a failure, sorted.
+
+    Parameters
+    ----------
+    folders
+        Output folders; tables that are given themselves have no ledger.
+    """
+    last: dict[str, str] = {}
+    for folder in folders:
+        for event in read_ledger(folder):
+            if event["event"] in {"done", "kept", "failed"}:
+                last[str(event.get("case"))] = event["event"]
+    return tuple(sorted(case for case, event in last.items() if event == "failed"))
+
+
+def patients_of(
+    rows: Iterable[Mapping[str, str]], owners: Mapping[str, str] | None = None, failed: Iterable[str] = ()
+) -> tuple[Patient, ...]:
+    """Pool the cases of each person: MET if any case is, else INDETERMINATE if any is or failed, else NOT_MET.
+
+    Parameters
+    ----------
+    rows
+        What ``read_cases`` gave.
+    owners
+        Participant of each case where the names of the cases do not say it; else ``participant_of``.
+    failed
+        Cases that should have been analysed and were not: nobody knows what they would have shown.
+
+    Returns
+    -------
+    tuple of Patient
+        Sorted by id.
+    """
+    verdicts: dict[str, dict[str, Verdict]] = {}
+    answers = {row["case"]: Verdict(row["study_verdict"]) for row in rows}
+    for case, verdict in (answers | dict.fromkeys(failed, Verdict.INDETERMINATE)).items():
+        name = (owners or {}).get(case) or participant_of(case)
+        verdicts.setdefault(name, {})[case] = verdict
+    return tuple(
+        Patient(id=name, verdict=Verdict.any_of(cases.values()), cases=tuple(sorted(cases)))
+        for name, cases in sorted(verdicts.items())
+    )
+
+
+def participant_of(case: str) -> str:
+    """Participant that a case's name tells: BIDS ``sub-<label>``, else the case itself.
+
+    Examples
+    --------
+    >>> participant_of("sub-01_ses-2"), participant_of("scan7")
+    ('sub-01', 'scan7')
+    """
+    match = _SUBJECT.match(case)
+    return match.group(1) if match else case
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    needed = {"case", "study_verdict", "settings_digest", "software_version"}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not needed <= set(reader.fieldnames or ()):
+                raise InputError("is not a table of cases", where=path, todo="give the output folder of a run")
+            rows = [dict(row) for row in reader]
+            bad = [row["case"] for row in rows if row["study_verdict"] not in set(Verdict)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        what = f"cannot be read ({type(error).__name__})"
+        raise InputError(what, where=path, todo="give the output folder of a run") from error
+    if bad:
+        raise InputError(f"case {bad[0]} has no verdict", where=path, todo="run it again")
+    return rows

@@ -1,0 +1,203 @@
+"""One table and one page over everything that is finished in an output folder, made anew from the completion marks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from miliary_seg.cohort.run.log import LEDGER, LOGS, read_ledger
+from miliary_seg.cohort.run.manifest import RESULT, SETTINGS, Manifest, read_manifest
+from miliary_seg.errors import OutputError, PartialOutputError
+from miliary_seg.settings import Settings
+
+EARLIER = " (the folder holds the result of an earlier input)"
+"""Said of a case that was finished once and failed when it was done again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What the tables hold."""
+
+    n_cases: int
+    left_out: tuple[str, ...] = ()
+    """Finished cases of other settings (R20): their folders stay, but they are in no table."""
+    failed_again: tuple[str, ...] = ()
+    """Cases whose last attempt failed: what their folders hold answers for an earlier input and is in no table."""
+    damaged: tuple[str, ...] = ()
+    """Cases with files missing or cut since they were finished: in no table."""
+    versions: tuple[str, ...] = ()
+    """Versions that made the results; more than one is worth a warning."""
+
+
+def write_tables(output: Path, settings: Settings | None = None) -> Collected:
+    """Write ``cases.csv`` (and ``cases.parquet``), ``index.html`` and ``settings.toml`` over all finished cases.
+
+    The files depend on nothing but the finished cases and how the last attempt at each ended, so that they come out
+    equal whatever was interrupted before, and whoever made them. A case whose last attempt failed is on the page as
+    failed, also where its folder still holds a result: that answers for an earlier input.
+
+    Parameters
+    ----------
+    output
+        Output folder of one or more runs.
+    settings
+        Cases of other settings than these are left out and named. Default: the settings that all cases share.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written, or the cases were made with several settings and none are given.
+    """
+    from miliary_seg.report import write_cases_table
+    from miliary_seg.report.file_names import INDEX
+    from miliary_seg.report.volume_files import write_bytes
+
+    try:
+        survey = _survey(output)
+    except OSError as error:
+        what = f"cannot look for finished cases ({error.strerror or type(error).__name__})"
+        raise OutputError(what, where=output, todo="check the folder") from error
+    found = survey.finished
+    settings = settings or _shared_settings(output, found)
+    marks = [(folder, mark) for folder, mark in found if mark.origin.settings_digest == settings.digest]
+    left_out = [mark.case for _, mark in found if mark.origin.settings_digest != settings.digest]
+    if marks:
+        write_cases_table([row for _, mark in marks for row in mark.rows], output)
+        write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
+    elif survey.failed_again or survey.damaged:
+        write_cases_table([], output)  # an older table would still hold them
+    if marks or survey.failures.causes:
+        write_bytes(output / INDEX, _index(output, marks, survey, settings.digest).encode(), force=True)
+    return Collected(
+        n_cases=len(marks),
+        left_out=tuple(sorted(left_out)),
+        failed_again=tuple(survey.failed_again),
+        damaged=tuple(survey.damaged),
+        versions=tuple(sorted({mark.origin.software for _, mark in marks})),
+    )
+
+
+def _index(output: Path, marks: list[tuple[Path, Manifest]], survey: _Survey, digest: str) -> str:
+    """The page over finished and failed cases."""
+    from miliary_seg.cohort.pages.cases import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
+    from miliary_seg.report.file_names import REPORT, THUMBNAIL
+
+    cases = []
+    for folder, mark in marks:
+        below = folder.relative_to(output).as_posix()
+        paths = {name: f"{below}/{name}" if name in mark.files else "" for name in (REPORT, THUMBNAIL)}
+        cases.append(
+            PageCase(
+                case=mark.case,
+                status=mark.verdict,
+                row=deciding_row(mark.rows),
+                n_series=len(mark.rows),
+                report=paths[REPORT],
+                thumbnail=paths[THUMBNAIL],
+            )
+        )
+    finished = {case.case for case in cases}
+    for case, cause in survey.failures.causes.items():
+        if case not in finished:
+            earlier = EARLIER if case in survey.failed_again else ""
+            cases.append(PageCase(case=case, status="failed", row={}, cause=cause + earlier))
+    first = (case for case in in_order(cases)[:MAX_PICTURES] if case.thumbnail)
+    pictures = {case.case: (output / case.thumbnail).read_bytes() for case in first}
+    return cases_page(
+        cases,
+        pictures,
+        digest=digest,
+        versions=sorted({mark.origin.software.split()[-1] for _, mark in marks}),
+        n_unreadable=survey.failures.n_unreadable,
+    )
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What the ledger of an output folder says of cases that did not finish."""
+
+    causes: dict[str, str] = field(default_factory=dict)
+    """By case, where its last event is a failure."""
+    n_unreadable: int = 0
+    """Inputs of the last run."""
+
+
+def _failures(output: Path) -> _Failures:
+    """The last word on each case, by the clock: runs into one folder may overlap."""
+    found = _Failures()
+    for event in sorted(read_ledger(output), key=lambda event: str(event.get("time", ""))):
+        if event["event"] == "begin":
+            found.n_unreadable = 0
+        elif event["event"] == "unreadable":
+            found.n_unreadable += 1
+        elif event["event"] in {"done", "kept"} or event.get("code") == PartialOutputError.code:
+            found.causes.pop(str(event.get("case")), None)
+        elif event["event"] == "failed":
+            found.causes[str(event.get("case"))] = str(event.get("cause"))
+    return found
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What lies in an output folder, and what may be used of it."""
+
+    failures: _Failures
+    finished: list[tuple[Path, Manifest]] = field(default_factory=list)
+    failed_again: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def _survey(output: Path) -> _Survey:
+    survey = _Survey(_failures(output))
+    for folder, mark in _marked(output):
+        if not mark.agrees_with(folder):
+            survey.damaged.append(mark.case)
+        elif mark.case in survey.failures.causes:
+            survey.failed_again.append(mark.case)
+        else:
+            survey.finished.append((folder, mark))
+    return survey
+
+
+def finished_cases(output: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Folder and mark of every finished case below an output folder, one or two levels deep, in order of names.
+
+    Left out: cases whose files do not agree with their mark, and cases whose last attempt failed.
+    """
+    yield from _survey(output).finished
+
+
+def _marked(output: Path) -> Iterator[tuple[Path, Manifest]]:
+    for folder in _folders(output):
+        mark = read_manifest(folder)
+        if mark is not None:
+            yield folder, mark
+            continue
+        for inner in _folders(folder):
+            mark = read_manifest(inner)
+            if mark is not None:
+                yield inner, mark
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
+
+
+def _shared_settings(output: Path, found: list[tuple[Path, Manifest]]) -> Settings:
+    """The settings of all finished cases, as the result of one of them states them."""
+    if len({mark.origin.settings_digest for _, mark in found}) > 1:
+        what = "the finished cases were made with several settings, which one table must not mix"
+        raise OutputError(what, where=output, todo="keep them in folders of their own")
+    if not found:
+        return Settings()
+    tree = json.loads((found[0][0] / RESULT).read_text("utf-8"))["settings"]
+    method = {name: tree[name] for name in Settings().method if name in tree}
+    flat = {f"{name}.{key}": value for name, section in method.items() for key, value in section.items()}
+    return Settings().updated(flat)
+
+
+def _settings_text(settings: Settings) -> str:
+    head = f"# The settings that all results in this folder share. Digest: {settings.digest}\n\n"
+    return head + settings.to_toml(method_only=True)

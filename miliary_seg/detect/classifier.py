@@ -1,0 +1,277 @@
+"""From features to the probability that a reader would call a candidate a lesion.
+
+The first of two looks (``network`` is the second). Boosted decision trees, fitted on lesions implanted into real and
+painted heads (docs/detection.md, rejector), stored as plain arrays in ``trees.npz`` and evaluated with numpy. One
+forest for thin slices, one for slices over 2 mm apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from miliary_seg.detect.features import Features
+from miliary_seg.detect.normalise import WorkVolume
+from miliary_seg.detect.patches import PatchSites, pictures
+from miliary_seg.detect.scale_space import over_jobs
+from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, Int32Array
+from miliary_seg.domain.result import OperatingPoint
+
+LEAST = {False: 0.02, True: 0.01}
+"""Candidates that the trees find less likely are not looked at, by whether slices are thick (docs/rejector.md)."""
+MOST = 2000
+"""At most this many are, the likeliest first: real heads have 80-1550, drawn ones with 400 lesions as many
+(docs/rejector.md), and time stays bounded where all of a scan is blobs."""
+SUREST = 1 - 1e-9
+"""Keeps log odds finite."""
+CONTEXT = {
+    "log_radius": None,
+    "contrast_to_noise": 15.0,
+    "contrast": 30.0,
+    "local_contrast": 30.0,
+    "surround_rank": None,
+    "centre_rank": None,
+    "edge_mm": None,
+    "outlierness": None,
+    "surround_outlierness": None,
+}
+"""Features that the network knows besides; those with a number as logarithms, at most of that."""
+LEAST_LOGGED = 0.01
+CONTEXT_LIMIT = 4.0
+"""Standard deviations from the mean of the examples at which context is cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Network:
+    """Three convolutions, shared by all planes of a candidate, and two dense layers."""
+
+    kernels: tuple[Float32Array, ...]
+    """(size, size, channels in, channels out) each."""
+    biases: tuple[Float32Array, ...]
+    mean: Float32Array
+    scale: Float32Array
+    """Of the context."""
+    hidden: Float32Array
+    hidden_bias: Float32Array
+    output: Float32Array
+    output_bias: float
+    trees: float
+    """Weight of the trees' log odds."""
+
+    def log_odds(self, picture: Float32Array, context: Float32Array) -> Float32Array:
+        """Log odds (n,) of pictures (n, planes, SIZE, SIZE, channels) and their context, trees' log odds first."""
+        n, planes = picture.shape[:2]
+        x = picture.reshape(n * planes, *picture.shape[2:])
+        x = _convolved(x, self.kernels[0], self.biases[0], stride=2)
+        x = _convolved(x, self.kernels[1], self.biases[1])
+        x = np.maximum(x[:, ::2], x[:, 1::2])
+        x = np.maximum(x[:, :, ::2], x[:, :, 1::2])
+        x = _convolved(x, self.kernels[2], self.biases[2])
+        low, high = x.shape[1] // 2 - 1, x.shape[1] // 2 + 1
+        x = np.concatenate([x.mean(axis=(1, 2)), x[:, low:high, low:high].mean(axis=(1, 2))], axis=1)
+        x = x.reshape(n, planes, -1)
+        context_features = np.clip((context - self.mean) / self.scale, -CONTEXT_LIMIT, CONTEXT_LIMIT)
+        x = np.concatenate([x.mean(axis=1), x.max(axis=1), context_features], axis=1)
+        x = np.maximum(x @ self.hidden + self.hidden_bias, 0)
+        result: Float32Array = self.trees * context[:, 0] + x @ self.output + self.output_bias
+        return result
+
+
+def _convolved(x: Float32Array, kernel: Float32Array, bias: Float32Array, stride: int = 1) -> Float32Array:
+    """Convolution with zeros beyond the border, and rectification; x is (n, rows, columns, channels)."""
+    size = len(kernel)
+    pad = size // 2
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    n, rows, columns, channels = x.shape
+    shape = (n, (rows - size) // stride + 1, (columns - size) // stride + 1, size, size * channels)
+    a, b, c, d = x.strides
+    seen = as_strided(x, shape, (a, b * stride, c * stride, b, d), writeable=False)
+    flat = seen.reshape(-1, size * size * channels) @ kernel.reshape(-1, kernel.shape[-1])
+    flat += bias
+    result: Float32Array = np.maximum(flat, 0, out=flat).reshape(*shape[:3], -1)
+    return result
+
+
+@cache
+def network(thick: bool) -> Network:
+    """The network for thick or thin slices, read once."""
+    part = stored("network.npz", thick)
+    return Network(
+        kernels=tuple(part[f"kernel{n}"] for n in range(3)),
+        biases=tuple(part[f"bias{n}"] for n in range(3)),
+        output_bias=float(part["output_bias"]),
+        trees=float(part["trees"]),
+        **{name: part[name] for name in ("mean", "scale", "hidden", "hidden_bias", "output")},
+    )
+
+
+def context(features: Features, log_odds: Float64Array) -> Float32Array:
+    """What the network is given besides the picture (n, 1 + len(CONTEXT))."""
+    columns = [log_odds]
+    for name, most in CONTEXT.items():
+        values = features[name]
+        columns.append(values if most is None else np.log(np.clip(values, LEAST_LOGGED, most)))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def looked_at(probability: Float64Array, thick: bool) -> IndexArray:
+    """Rows, in rising order, of the candidates that get a picture: the likeliest ``MOST`` of those above ``LEAST``."""
+    rows = np.flatnonzero(probability > LEAST[thick])
+    return np.sort(rows[np.argsort(-probability[rows], kind="stable")[:MOST]])
+
+
+def rescore(
+    work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array, thick: bool
+) -> Float64Array:
+    """Probabilities after the network has looked at the candidates that are not ruled out.
+
+    Parameters
+    ----------
+    work
+        The scan.
+    places, features
+        The n candidates.
+    probability
+        What the trees say (n,).
+    thick
+        Whether slices are thick.
+
+    Returns
+    -------
+    array (n,)
+        Unchanged where the trees rule a candidate out, or find ``MOST`` others likelier.
+    """
+    rows = looked_at(probability, thick)
+    some, judge, grey = places.where(rows), network(thick), work.voxels
+    context_features = context(
+        {name: features[name][rows] for name in CONTEXT}, logit(np.minimum(probability[rows], SUREST))
+    )
+    result = probability.copy()
+
+    def look(job: tuple[float, IndexArray]) -> None:
+        pixel, part = job
+        picture = pictures(grey, work.spacing_mm, some.where(part), pixel, thick)
+        result[rows[part]] = expit(judge.log_odds(picture, context_features[part]).astype(np.float64))
+
+    over_jobs(look, some.jobs())
+    return result
+
+
+CHUNK = 1024
+"""Candidates that walk down the trees together: their state stays in cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forest:
+    """Decision trees over named features; node 0 of each tree is at ``roots``.
+
+    A leaf points at itself, so that every candidate can take ``depth`` steps in every tree.
+    """
+
+    names: tuple[str, ...]
+    constant: float
+    roots: Int32Array
+    depth: int
+    feature: Int32Array
+    threshold: Float32Array
+    left: Int32Array
+    right: Int32Array
+    value: Float32Array
+
+    def log_odds(self, table: Float32Array) -> Float64Array:
+        """Sum over trees for rows of features (n, len(names)); what is not finite counts as 0."""
+        table = np.nan_to_num(table, posinf=0.0, neginf=0.0)
+        result = np.zeros(len(table))
+
+        def walk(first: int) -> None:
+            rows = table[first : first + CHUNK]
+            at = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
+            line = np.arange(len(rows))[:, None]
+            for _ in range(self.depth):
+                at = np.where(rows[line, self.feature[at]] <= self.threshold[at], self.left[at], self.right[at])
+            result[first : first + CHUNK] = self.value[at].sum(axis=1)
+
+        over_jobs(walk, range(0, len(table), CHUNK))
+        return result + self.constant
+
+
+def stored(name: str, thick: bool) -> dict[str, NDArray[Any]]:
+    """The arrays for thick or thin slices in a file of weights of this package."""
+    prefix = "thick_" if thick else "thin_"
+    with np.load(str(files("miliary_seg.detect") / name), allow_pickle=False) as file:
+        return {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
+
+
+@cache
+def forest(thick: bool) -> Forest:
+    """The forest for thick or thin slices, read once."""
+    part = stored("trees.npz", thick)
+    return Forest(
+        names=tuple(str(name) for name in part["names"]),
+        constant=float(part["constant"]),
+        depth=int(part["depth"]),
+        **{name: part[name] for name in ("roots", "feature", "threshold", "left", "right", "value")},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """Probability threshold of an operating point, and what was measured there (docs/detection.md)."""
+
+    probability: float
+    recall: float | None = None
+    false_positives_per_slice: float | None = None
+
+
+THRESHOLDS: dict[tuple[str, bool], Threshold] = {
+    ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.97),
+    ("balanced", False): Threshold(probability=0.29, recall=0.88, false_positives_per_slice=0.29),
+    ("specific", False): Threshold(probability=0.53, recall=0.84, false_positives_per_slice=0.10),
+    ("high", True): Threshold(probability=0.09, recall=0.74, false_positives_per_slice=0.94),
+    ("balanced", True): Threshold(probability=0.24, recall=0.66, false_positives_per_slice=0.25),
+    ("specific", True): Threshold(probability=0.43, recall=0.61, false_positives_per_slice=0.10),
+}
+"""By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
+deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
+a slice on their lesion-free MR scans (CT: docs/rejector.md)."""
+
+
+def probability(features: Features, thick: bool) -> Float64Array:
+    """Probability of each candidate.
+
+    Parameters
+    ----------
+    features
+        Columns of length n: all of ``FEATURES``.
+    thick
+        Whether slices are more than 2 mm apart.
+
+    Returns
+    -------
+    array (n,)
+        0 to 1.
+    """
+    trees = forest(thick)
+    table = np.column_stack([features[name] for name in trees.names]).astype(np.float32)
+    result: Float64Array = expit(trees.log_odds(table))
+    return result
+
+
+def operating_point(name: str, thick: bool) -> OperatingPoint:
+    """The operating point of a name, for thin or thick slices."""
+    chosen, strict = THRESHOLDS[name, thick], THRESHOLDS["specific", thick]
+    return OperatingPoint(
+        name=name,
+        probability_threshold=chosen.probability,
+        measured_recall=chosen.recall,
+        measured_false_positives_per_slice=chosen.false_positives_per_slice,
+        evidence_probability=strict.probability,
+        evidence_false_positives_per_slice=strict.false_positives_per_slice,
+    )

@@ -1,0 +1,130 @@
+"""Why a candidate is no lesion: what holds whatever it looks like, and the operating point's threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import gammainc
+
+from miliary_seg.detect.context import LOCAL_SIGMA_MM
+from miliary_seg.detect.features import Features
+from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray
+
+OVERLAP_RADII = 0.7
+"""Of two candidates closer than this times the larger radius, the weaker one is the same object."""
+OVERLAP_MM = 1.0
+"""... and always when closer than this, or within the ball of the stronger one."""
+
+
+def same_object(index_mm: Float64Array, radius: Float64Array) -> IndexArray:
+    """The stronger candidate whose object each candidate is part of; itself where it stands for its own.
+
+    Among likely candidates the one with the largest scale-normalised response fits its object best in place and width,
+    whatever their probabilities: a ball answers most strongly at its centre and its own radius.
+
+    Parameters
+    ----------
+    index_mm
+        Positions (n, 3) in mm, the strongest response first.
+    radius
+        Radii (n,) in mm.
+    """
+    owner = np.arange(len(radius))
+    if len(radius) < 2:
+        return owner
+    reach = np.maximum(OVERLAP_MM, OVERLAP_RADII * radius)
+    pairs = cKDTree(index_mm).query_pairs(float(max(reach.max(), radius.max())), output_type="ndarray")
+    apart = np.linalg.norm(index_mm[pairs[:, 0]] - index_mm[pairs[:, 1]], axis=1)
+    stronger, weaker = pairs.T
+    pairs = pairs[apart < np.maximum(np.maximum(reach[stronger], radius[stronger]), reach[weaker])]
+    for one, other in pairs[np.lexsort(pairs.T[::-1])]:
+        if owner[one] == one and owner[other] == other:
+            owner[other] = one
+    return owner
+
+
+MASS_RADIUS_MM = 8.0
+"""From here on a ball takes a fifth and more of its own window."""
+ISOLATION_LEAST = 0.3
+EIGEN_RATIO_LEAST = 0.4
+LEAK_MOST = 0.05
+"""A mass is compact: darker than its centre, and below half of its height, on all sides."""
+THROUGH_LEAST = 0.6
+"""... and is there on both sides of its middle slice, as a cap of fluid or fat at an end of the scan is not."""
+RANK_LEAST = 0.95
+"""... and brighter (darker) than this share of the brain, as grey matter, fluid in its gap and white matter are not.
+
+All chosen on masses drawn in two heads beside the development scans; measured on others (docs/detection.md, Masses)."""
+
+
+def least_outlierness(radius_mm: Float64Array) -> Float64Array:
+    """Outlierness of a ball that stands one standard deviation of its surroundings out of them.
+
+    The window around it, a Gaussian, holds the ball as well. With the share s of its weight inside the ball, height d
+    and the surroundings' variance v, its mean lies s d above them, and its variance is v + s (1 - s) d^2. So (centre -
+    mean) / standard deviation is (1 - s) / sqrt(1 + s (1 - s)) for d^2 = v; of no ball can it exceed sqrt((1 - s) / s),
+    which falls below 1 at a radius of 12.3 mm.
+
+    Parameters
+    ----------
+    radius_mm
+        Radii (n,).
+
+    Returns
+    -------
+    array (n,)
+        1 for the smallest, towards 0 for the largest.
+
+    Examples
+    --------
+    >>> least_outlierness(np.array([1.0, 8.0, 16.0])).round(2).tolist()
+    [1.0, 0.74, 0.24]
+    """
+    share = gammainc(1.5, (radius_mm / LOCAL_SIGMA_MM) ** 2 / 2)
+    least: Float64Array = (1 - share) / np.sqrt(1 + share * (1 - share))
+    return least
+
+
+def stands_out(radius_mm: Float64Array, features: Features) -> BoolArray:
+    """Which candidates are compact masses that stand out from the brain around them, their own share taken out.
+
+    Parameters
+    ----------
+    radius_mm
+        Radii (n,).
+    features
+        Columns of length n.
+    """
+    compact = (features["isolation"] >= ISOLATION_LEAST) & (features["leak"] <= LEAK_MOST)
+    compact &= (features["eigen_ratio"] >= EIGEN_RATIO_LEAST) & (features["through"] >= THROUGH_LEAST)
+    rare = (features["centre_rank"] >= RANK_LEAST) & (features["outlierness"] >= least_outlierness(radius_mm))
+    result: BoolArray = (radius_mm > MASS_RADIUS_MM) & compact & rare
+    return result
+
+
+CONTRAST_LEAST = 3.5
+"""Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
+LARGE_RADIUS_MM = 2.5
+CONTRAST_LEAST_LARGE = 5.0
+"""Larger blobs must be clearer than that: convolutions of white matter are large, round and faint."""
+OUTLIERNESS_LEAST_LARGE = 1.0
+"""... and stand out from the brain around them: the crown of a gyrus is a ball too, of ordinary grey values."""
+RULES = {
+    "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
+    "probability": "probability below the threshold of the operating point",
+    "ordinary": "large, and no brighter (darker) than the brain around it often is",
+    "overlap": "the same object as a candidate that answers more strongly",
+}
+"""Why a candidate is no lesion, by code."""
+
+
+def broken_rules(
+    radius_mm: Float64Array, features: Features, probability: Float64Array, threshold: float
+) -> NDArray[np.str_]:
+    """The rule that rejects each candidate, empty where none does."""
+    large = radius_mm > LARGE_RADIUS_MM
+    faint = features["contrast_to_noise"] < np.where(large, CONTRAST_LEAST_LARGE, CONTRAST_LEAST)
+    ordinary = large & (features["outlierness"] < OUTLIERNESS_LEAST_LARGE) & ~stands_out(radius_mm, features)
+    unlikely = ~(probability >= threshold)  # NaN, too
+    return np.select([faint, unlikely, ordinary], ["contrast", "probability", "ordinary"], "").astype("<U16")

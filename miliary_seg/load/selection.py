@@ -1,0 +1,112 @@
+"""Which series of a case are analysed, and in which order: one stated rule, written on every series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from miliary_seg.domain.sequence import Modality, Sequence
+from miliary_seg.errors import AmbiguousInputError, UnsuitableImageError
+from miliary_seg.load.inventory import SeriesInfo
+from miliary_seg.load.sequence import PREFERENCE, user_choice
+from miliary_seg.settings import LoadSettings
+
+
+def choose(series: Iterable[SeriesInfo], settings: LoadSettings) -> tuple[SeriesInfo, ...]:
+    """Series with the user's choices applied: eligible ones first, in the order of preference.
+
+    The order: by sequence (``PREFERENCE``), acquired before reformatted, thinner slices, more slices, series number.
+    Reformatted series are used only where the study has no acquired one.
+    """
+    chosen = _of_the_sequence(_named([_asked_for(s, settings) for s in series], settings), settings)
+    if any(s.eligible and not s.derived for s in chosen):
+        chosen = [_not(s, "reformatted from another series") if s.eligible and s.derived else s for s in chosen]
+    ordered = sorted(chosen, key=preference)
+    return tuple(
+        replace(s, why=f"analysed, {'preferred' if n == 0 else f'number {n + 1} in the order of preference'}")
+        if s.eligible
+        else s
+        for n, s in enumerate(ordered)
+    )
+
+
+def preference(series: SeriesInfo) -> tuple[object, ...]:
+    """Sort key."""
+    spacing = series.spacing_mm[series.slice_axis] if series.spacing_mm else 99.0
+    slices = series.shape[series.slice_axis] if series.shape else 0
+    number = series.series_number if series.series_number is not None else 1 << 30
+    return (
+        not series.eligible,
+        PREFERENCE.index(series.sequence.sequence),
+        series.derived,
+        round(spacing, 2),
+        -slices,
+        number,
+        series.id,
+    )
+
+
+def _asked_for(series: SeriesInfo, settings: LoadSettings) -> SeriesInfo:
+    """An ADC map is used where the user asks for ADC."""
+    is_adc = series.sequence.sequence is Sequence.ADC
+    if settings.sequence == "adc" and is_adc and not series.error and series.why.startswith("an ADC map"):
+        return replace(series, eligible=True)
+    return series
+
+
+def _not(series: SeriesInfo, why: str) -> SeriesInfo:
+    return replace(series, eligible=False, why=why)
+
+
+def _named(series: list[SeriesInfo], settings: LoadSettings) -> list[SeriesInfo]:
+    wanted = settings.series
+    if not wanted:
+        return series
+    return [
+        s
+        if s.id.startswith(wanted) or s.series_instance_uid.startswith(wanted)
+        else _not(s, "not the series that load.series names")
+        if s.eligible
+        else s
+        for s in series
+    ]
+
+
+def _of_the_sequence(series: list[SeriesInfo], settings: LoadSettings) -> list[SeriesInfo]:
+    """Apply ``load.sequence``: the series known as such, else the one candidate; never a guess among several.
+
+    Raises
+    ------
+    AmbiguousInputError
+        If several series could be meant.
+    UnsuitableImageError
+        If the header states the other modality: the rule has one threshold for each.
+    """
+    if settings.sequence == "auto":
+        return series
+    wanted = Sequence(settings.sequence)
+    modality = Modality.CT if wanted in (Sequence.CT, Sequence.CTC) else Modality.MR
+    eligible = [s for s in series if s.eligible]
+    known = [s for s in eligible if s.sequence.sequence is wanted]
+    unknown = [s for s in eligible if s.sequence.sequence is Sequence.UNKNOWN]
+    other = [s for s in eligible if s.format == "DICOM" and s.modality is not modality]
+    if eligible and len(other) == len(eligible):
+        raise UnsuitableImageError(
+            f"load.sequence states {wanted}, but the DICOM header states {other[0].modality}",
+            where=other[0].id,
+            todo="leave the sequence out, or state one of that modality",
+        )
+    meant = known or (eligible if len(eligible) == 1 else unknown)
+    if len(eligible) > 1 and not known and len(unknown) != 1:
+        raise AmbiguousInputError(
+            f"several series could be the {wanted} that load.sequence states: {', '.join(s.id for s in eligible)}",
+            todo="name one with load.series",
+        )
+    return [
+        replace(s, sequence=user_choice(wanted), modality=modality)
+        if s in meant
+        else _not(s, f"not the {wanted} that load.sequence states")
+        if s.eligible
+        else s
+        for s in series
+    ]

@@ -1,0 +1,115 @@
+"""Every regular file below a path, without following links out of it, and what kind of file each is."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from miliary_seg.errors import MiliaryError, NoImageError, UnreadableFileError
+from miliary_seg.load.archive import is_archive, open_file
+from miliary_seg.load.dicom.header import inflate, looks_like_dicom
+from miliary_seg.load.inventory import LedgerEntry
+from miliary_seg.load.nifti.header import is_nifti
+
+_NOT_ENTERED = {".git", ".datalad", "__MACOSX", "__pycache__"}
+_SNIFFED_BYTES = 4096
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".nii.bz2", ".mgh", ".mgz", ".mgh.gz", ".nrrd", ".nhdr")
+
+
+def walk(root: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
+    """Regular files below ``root`` in a fixed order; links that lead out of it are entered in ``skipped``.
+
+    Raises
+    ------
+    NoImageError
+        If ``root`` does not exist.
+    UnreadableFileError
+        If it may not be read.
+    """
+    if not root.exists():
+        raise NoImageError("there is no such file or folder", where=root, todo="check the path")
+    if root.is_file():
+        yield root
+        return
+    inside = root.resolve()
+    folders = [root]
+    while folders:
+        below = []
+        for entry in _listing(folders.pop()):
+            path = Path(entry.path)
+            if entry.is_symlink():
+                yield from _linked(path, inside, skipped)
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in _NOT_ENTERED:
+                below.append(path)
+        folders += reversed(below)
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UnreadableFileError("the folder may not be read", where=folder, todo="check permissions") from error
+
+
+def _linked(path: Path, inside: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
+    """A link counts only where it leads to a file inside that is not read anyway (git-annex keeps scans so)."""
+    target = path.resolve()
+    if not target.is_relative_to(inside):
+        skipped.append(LedgerEntry(path=path, status="skipped", reason="a link that leads out of the input"))
+    elif target.is_file() and any(part in _NOT_ENTERED for part in target.relative_to(inside).parts):
+        yield path
+    else:
+        skipped.append(LedgerEntry(path=path, status="skipped", reason="a link to what is read anyway"))
+
+
+def sniff(path: Path) -> tuple[str, str]:
+    """Kind of a file by its first bytes: ``dicom``, ``nifti``, ``archive``, ``empty`` or ``other``, with its reason.
+
+    A name that claims NIfTI is taken at its word, so that a damaged file is reported and not passed over.
+    """
+    try:
+        with open_file(path) as file:
+            start = file.read(_SNIFFED_BYTES)
+        if start[:2] == b"\x1f\x8b":
+            start = _start_of_gzip(start, path)
+    except (OSError, MiliaryError, zipfile.BadZipFile, zlib.error, EOFError):
+        return "other", "the file may not be read"
+    return _kind(path, start)
+
+
+def _kind(path: Path, start: bytes) -> tuple[str, str]:
+    if is_archive(path, start):
+        return "archive", ""
+    named = path.name.lower().endswith(NIFTI_SUFFIXES)
+    has_preamble = start[128:132] == b"DICM"
+    if named or (is_nifti(start) and path.suffix.lower() != ".img" and not has_preamble):
+        return "nifti", ""
+    if not start:
+        return "empty", "an empty file"
+    if path.name.startswith("._"):
+        return "other", "a resource fork"
+    if looks_like_dicom(start):
+        return "dicom", ""
+    return "other", "neither DICOM nor NIfTI"
+
+
+def header_of_pair(path: Path) -> Path:
+    """The .hdr beside an .img that the user names; any other path as it is."""
+    if path.suffix.lower() == ".img":
+        for suffix in (".hdr", ".HDR"):
+            if path.with_suffix(suffix).is_file():
+                return path.with_suffix(suffix)
+    return path
+
+
+def _start_of_gzip(start: bytes, path: Path) -> bytes:
+    try:
+        return inflate(start, 1024, path, gzip=True)
+    except MiliaryError:
+        return b""

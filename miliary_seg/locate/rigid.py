@@ -1,0 +1,207 @@
+"""Two scans of the same head laid on each other: a rigid fit of one brain to the other, in any pair of contrasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from miliary_seg.domain.arrays import BoolArray, Float64Array
+from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.result import Location
+from miliary_seg.domain.volume import Volume
+from miliary_seg.locate.affine_fit import descend
+from miliary_seg.locate.mutual_information import mutual_information_slope
+from miliary_seg.locate.pyramid import N_BINS, BlockMeans, WorkingScan
+from miliary_seg.locate.register import Resolutions, resolutions
+from miliary_seg.locate.reorient import CanonicalView
+from miliary_seg.locate.transform import UNIT, apply, inverse, rotation
+
+START_PITCH_DEG = (0.0, -20.0, 20.0)
+"""Heads nod between visits far more than they roll or turn."""
+MIN_POINTS = 2000
+"""Points of the earlier brain, 4 mm apart: an eighth of a brain; fewer say nothing about a pose."""
+MAX_POINTS = 60_000
+AGREEMENT_MM = 1.0
+"""Two fits to separate halves of the brain's voxels must agree this well (docs/timeline.md)."""
+MIN_OVERLAP = 0.85
+"""Share of the earlier brain, where the later scan sees it, that is brain there too (docs/timeline.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RigidAlignment:
+    """Where a point of the earlier scan lies in the later one, and how far that may be trusted."""
+
+    matrix: Float64Array
+    """Earlier RAS+ mm to later RAS+ mm, shape (4, 4), rigid."""
+    agreement_mm: float
+    """How far two fits to separate halves of the voxels differ, at the brain's surface."""
+    overlap_fraction: float
+    """Share of the earlier brain, where the later scan sees it, that is brain there too."""
+    in_view_fraction: float
+    """Share of the earlier brain that the later scan sees."""
+    reasons: tuple[Reason, ...]
+    """Why it may not be used; none where it may."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether lesions may be matched across it."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Points:
+    positions_mm: Float64Array
+    """Shape (4, n), homogeneous, about the brain's centre."""
+    classes: np.ndarray[tuple[int], np.dtype[np.intp]]
+
+    def every(self, step: int, first: int = 0) -> _Points:
+        return _Points(positions_mm=self.positions_mm[:, first::step], classes=self.classes[first::step])
+
+
+def register_rigid(earlier: Volume, earlier_place: Location, later: Volume, later_place: Location) -> RigidAlignment:
+    """Fit the earlier brain to the later one rigidly, by mutual information.
+
+    Parameters
+    ----------
+    earlier, later
+        Two scans of one head, of any sequence, grid and pose.
+    earlier_place, later_place
+        What ``locate`` found in them; only their brain masks are used.
+
+    Returns
+    -------
+    RigidAlignment
+        ``trusted`` says whether lesions may be matched across it. Two scans of different people are not recognised for
+        sure: their brains overlap less, but by how much depends on the people.
+    """
+    with threadpool_limits(limits=1):
+        return _aligned(earlier, earlier_place.brain_mask, later, later_place.brain_mask)
+
+
+def _aligned(earlier: Volume, earlier_mask: BoolArray, later: Volume, later_mask: BoolArray) -> RigidAlignment:
+    fixed, moving = _resolutions(earlier), _resolutions(later)
+    centre, there = _centre(earlier, earlier_mask), _centre(later, later_mask)
+    coarse = _points(earlier, earlier_mask, fixed.medium, centre)
+    fine = _points(earlier, earlier_mask, fixed.fine, centre)
+    if coarse.classes.size < MIN_POINTS:
+        return _untrusted("too little brain is shared to lay one scan on the other")
+    starts = [np.array([*(there), np.radians(pitch) / UNIT, 0, 0]) for pitch in START_PITCH_DEG]
+    starts.append(np.array([*centre, 0, 0, 0]))  # same frame of reference
+    tried = [_fit(moving.medium, coarse, start) for start in starts]
+    best = min(tried, key=lambda fit: fit[1])[0]
+    thinned = fine.every(max(1, fine.classes.size // MAX_POINTS))
+    best = _fit(moving.fine, thinned, best)[0]
+    halves = [_fit(moving.fine, thinned.every(2, first), best)[0] for first in (0, 1)]
+    matrix = _from_centre(best, centre)
+    return _judged(matrix, _apart_mm(*halves), (earlier, earlier_mask), (later, later_mask))
+
+
+def _fit(scan: WorkingScan, points: _Points, start: Float64Array) -> tuple[Float64Array, float]:
+    """Six parameters of the best rigid transform near a start, and minus its information in nats."""
+    n_classes = N_BINS
+
+    def cost(parameters: Float64Array) -> tuple[float, Float64Array]:
+        matrix = _rigid(parameters)
+        places = matrix[:3] @ points.positions_mm
+        levels, gradient = scan.sample_with_gradient(places)
+        inside = scan.contains(scan.to_ijk(places)).astype(np.float64)
+        inside[0] += 1e-6  # never all outside
+        information, slope = mutual_information_slope(levels, points.classes, n_classes, inside)
+        by_matrix = (gradient * slope) @ points.positions_mm.T
+        uphill = (_jacobian(parameters) * by_matrix).sum(axis=(1, 2))
+        share = float(inside.mean())
+        return -information * share, -uphill * share
+
+    return descend(cost, start, iterations=60, line_steps=15)
+
+
+def _rigid(parameters: Float64Array) -> Float64Array:
+    """Matrix (4, 4) of translation in mm and pitch, roll, yaw in ``UNIT`` radians, about the earlier brain's centre."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation(*(parameters[3:6] * UNIT))
+    matrix[:3, 3] = parameters[:3]
+    return matrix
+
+
+def _jacobian(parameters: Float64Array) -> Float64Array:
+    steps = np.eye(6) * 1e-3
+    return np.array([(_rigid(parameters + h) - _rigid(parameters - h))[:3] / 2e-3 for h in steps])
+
+
+def _from_centre(parameters: Float64Array, centre: Float64Array) -> Float64Array:
+    matrix = _rigid(parameters)
+    matrix[:3, 3] -= matrix[:3, :3] @ centre
+    return matrix
+
+
+def _apart_mm(first: Float64Array, second: Float64Array) -> float:
+    """Mean distance between two transforms 70 mm from the centre, along the three axes either way."""
+    ends = np.vstack([70 * np.hstack([np.eye(3), -np.eye(3)]), np.ones(6)])
+    apart: Float64Array = (_rigid(first) - _rigid(second))[:3] @ ends
+    return float(np.linalg.norm(apart, axis=0).mean())
+
+
+def _resolutions(volume: Volume) -> Resolutions:
+    view = CanonicalView.of(volume.grid)
+    voxels = np.nan_to_num(view.view(volume.voxels))
+    return resolutions(BlockMeans(voxels=voxels, affine=view.affine), volume.in_hounsfield)
+
+
+def _centre(volume: Volume, mask: BoolArray) -> Float64Array:
+    inside = np.argwhere(mask)
+    return volume.grid.to_ras_mm(inside.mean(axis=0)) if inside.size else np.zeros(3)
+
+
+def _points(volume: Volume, mask: BoolArray, scan: WorkingScan, centre: Float64Array) -> _Points:
+    """BlockMeans of the earlier scan whose centre is brain, with their grey level as class."""
+    axes = [np.arange(n, dtype=np.float64) for n in scan.shape]
+    positions = apply(scan.affine, np.array(np.meshgrid(*axes, indexing="ij")).reshape(3, -1))
+    brain = _is_true(volume, mask, positions)
+    levels = scan.inside_levels.reshape(-1)[brain]
+    about = np.vstack([positions[:, brain] - centre[:, None], np.ones(int(brain.sum()))])
+    return _Points(positions_mm=about, classes=np.clip(np.round(levels), 0, N_BINS - 1).astype(np.intp))
+
+
+def _is_true(volume: Volume, mask: BoolArray, positions_mm: Float64Array) -> BoolArray:
+    """The mask at world positions, shape (3, n); False outside of the scan."""
+    ijk = np.round(apply(inverse(np.asarray(volume.grid.affine)), positions_mm)).astype(int)
+    inside = ((ijk >= 0) & (ijk < np.array(mask.shape)[:, None])).all(axis=0)
+    found = np.zeros(positions_mm.shape[1], bool)
+    found[inside] = mask[tuple(ijk[:, inside])]
+    return found
+
+
+def _judged(
+    matrix: Float64Array,
+    agreement_mm: float,
+    earlier: tuple[Volume, BoolArray],
+    later: tuple[Volume, BoolArray],
+) -> RigidAlignment:
+    sample = np.argwhere(earlier[1])[::17]  # a regular sample: shares to a tenth of a percent
+    there = apply(matrix, earlier[0].grid.to_ras_mm(sample).T)
+    seen = _is_true(later[0], np.ones(later[1].shape, bool), there)
+    in_view = float(seen.mean()) if seen.size else 0.0
+    overlap = float(_is_true(later[0], later[1], there)[seen].mean()) if seen.any() else 0.0
+    reasons = []
+    if agreement_mm > AGREEMENT_MM:
+        text = f"two halves of the brain's voxels are laid {agreement_mm:.1f} mm apart"
+        reasons.append(Reason(code="alignment_unstable", text=text))
+    if overlap < MIN_OVERLAP:
+        text = f"only {100 * overlap:.0f} % of the earlier brain is brain in the later scan"
+        reasons.append(Reason(code="alignment_overlap", text=text))
+    return RigidAlignment(
+        matrix=matrix,
+        agreement_mm=agreement_mm,
+        overlap_fraction=overlap,
+        in_view_fraction=in_view,
+        reasons=tuple(reasons),
+    )
+
+
+def _untrusted(text: str) -> RigidAlignment:
+    reason = Reason(code="alignment_impossible", text=text)
+    return RigidAlignment(
+        matrix=np.eye(4), agreement_mm=float("inf"), overlap_fraction=0.0, in_view_fraction=0.0, reasons=(reason,)
+    )

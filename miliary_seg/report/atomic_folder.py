@@ -1,0 +1,75 @@
+"""Names of hidden folders that are being filled, and the sweeping of those whose process is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+FORGOTTEN_S = 86_400.0
+"""A draft of another computer, or of nobody, that is older than a day belongs to no live run."""
+_HIDDEN = re.compile(r"\.(.+)\.(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{32}\.(?:draft|old)")
+
+
+def temp_name(name: str, kind: Literal["draft", "old"]) -> str:
+    """Name of a hidden folder beside ``name``: it says which computer and process work on it, and is taken by no other.
+
+    Examples
+    --------
+    >>> temp_name("sub-01", "draft").startswith(".sub-01.")
+    True
+    """
+    return f".{name}.{_host()}-{os.getpid()}-{uuid4().hex}.{kind}"
+
+
+def sweep_drafts(folders: Iterable[Path]) -> None:
+    """Remove what killed runs left beside these folders of cases: drafts, and results that were about to go.
+
+    What a process of this computer still works on stays, and so does what another computer began within a day: several
+    runs may share an output folder.
+
+    Parameters
+    ----------
+    folders
+        Folders of cases.
+    """
+    ours: dict[Path, set[str]] = defaultdict(set)
+    for folder in folders:
+        ours[folder.parent].add(folder.name)
+    for parent, names in ours.items():
+        for left in parent.glob(".*") if parent.is_dir() else ():
+            match = _HIDDEN.fullmatch(left.name)
+            if match and match[1] in names and _is_left(left, match[2], match[3]):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_left(folder: Path, host: str | None, pid: str | None) -> bool:
+    """Whether nobody works on it any longer."""
+    if host == _host() and pid:
+        return not _is_alive(int(pid))
+    with suppress(OSError):  # gone meanwhile
+        return time.time() - folder.stat().st_mtime > FORGOTTEN_S
+    return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]

@@ -1,0 +1,186 @@
+"""Measurement groups of a structured report (TID 1411 and 1501 of PS3.16) as bytes: one a lesion, one a slice.
+
+Held equal to highdicom's groups by the tests.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Sequence
+
+from miliary_seg.domain.compartment import Assignment
+from miliary_seg.domain.decision import Decision, EvidenceSlice
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.report.dicom import codes
+from miliary_seg.report.dicom.codes import Code
+from miliary_seg.report.dicom.encoding import coded, element, sequence, text
+from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages
+from miliary_seg.report.dicom.seg import reference
+
+_CONTENT, _NAME = 0x0040A730, 0x0040A043
+Number = tuple[Code, float | int | None, Code]
+"""Name, value (None and what is not finite are left out), unit."""
+
+
+def lesion_group(
+    lesion: Lesion,
+    place: Assignment | None,
+    segment: tuple[Reference, int] | None,
+    images: Sequence[Reference],
+    metadata: ObjectMetadata,
+) -> bytes:
+    """TID 1411: what was measured of one lesion; TID 1501 where no segmentation can be referred to.
+
+    Parameters
+    ----------
+    lesion
+        The lesion.
+    place
+        Its side and level, where known.
+    segment
+        The segmentation and the number of the lesion's segment; None = no segmentation was written.
+    images
+        The images on which the segment lies.
+    metadata
+        Identifiers and versions.
+    """
+    compartment = place.compartment if place else None
+    numbers: list[Number] = [
+        (codes.VOLUME, lesion.volume_mm3, codes.CUBIC_MM),
+        (codes.EQUIVALENT_DIAMETER, lesion.equivalent_diameter_mm, codes.MM),
+        (codes.LONG_AXIS, lesion.max_diameter_mm, codes.MM),
+        (codes.CONTRAST, lesion.contrast, codes.NO_UNITS),
+        (codes.PROBABILITY, lesion.probability, codes.NO_UNITS),
+    ]
+    if place:
+        numbers += [
+            (codes.SIDE_CONFIDENCE, place.side_confidence, codes.NO_UNITS),
+            (codes.LEVEL_CONFIDENCE, place.level_confidence, codes.NO_UNITS),
+            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
+        ]
+    return _group(
+        "1411" if segment else "1501",
+        [
+            *_tracking(f"Lesion {lesion.id}", metadata.uid(f"lesion {lesion.id}")),
+            code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
+            _site(place),
+            *_algorithm(metadata),
+            *_numbers(numbers),
+            code_item("CONTAINS", codes.COMPARTMENT, codes.COMPARTMENTS[compartment]),
+            *_shown_on(segment, images),
+        ],
+    )
+
+
+def _shown_on(segment: tuple[Reference, int] | None, images: Sequence[Reference]) -> list[bytes]:
+    if segment is None:
+        return [_image_item(codes.MEASUREMENT_SOURCE, reference(image)) for image in images]
+    seg, number = segment
+    named = reference(seg) + element(0x0062000B, "US", number.to_bytes(2, "little"))
+    return [
+        _image_item(codes.REFERENCED_SEGMENT, named),
+        *(_image_item(codes.SEGMENTATION_SOURCE, reference(image)) for image in images),
+    ]
+
+
+def slice_group(evidence: EvidenceSlice, decision: Decision, source: SourceImages, metadata: ObjectMetadata) -> bytes:
+    """TID 1501: how many lesions were counted on one slice that carries the answer."""
+    image = source.slices[evidence.index]
+    numbers: list[Number] = [
+        (codes.N_LESIONS, evidence.n_lesions, codes.NO_UNITS),
+        (codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
+    ]
+    role = f"{evidence.image} {evidence.index}"
+    kind = codes.IMAGE_KINDS.get(evidence.image)
+    return _group(
+        "1501",
+        [
+            *_tracking(f"Evidence {role}"[:64], metadata.uid(f"evidence {role}")),
+            code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
+            *_algorithm(metadata),
+            *_numbers(numbers),
+            *([code_item("CONTAINS", codes.IMAGE_KIND, kind)] if kind else []),
+            *([_image_item(codes.MEASUREMENT_SOURCE, reference(image))] if image else []),
+        ],
+    )
+
+
+def decision_group(decision: Decision, n_lesions: int, metadata: ObjectMetadata) -> bytes:
+    """TID 1501: the answer, its figures, and the answer under every reading of the rule."""
+    numbers: list[Number] = [
+        (codes.N_LESIONS, n_lesions, codes.NO_UNITS),
+        (codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
+        (codes.MARGIN, decision.margin, codes.NO_UNITS),
+        (codes.P_MET, decision.probability, codes.NO_UNITS),
+    ]
+    return _group(
+        "1501",
+        [
+            *_tracking("Decision", metadata.uid("decision")),
+            code_item("CONTAINS", codes.FINDING, codes.CRITERIA),
+            *_algorithm(metadata),
+            *_numbers(numbers),
+            code_item("CONTAINS", codes.DECISION, codes.VERDICTS[decision.verdict]),
+            *(code_item("CONTAINS", codes.reading(r), codes.VERDICTS[r.verdict]) for r in decision.readings),
+        ],
+    )
+
+
+def code_item(relation: str, name: Code, value: Code, content: Iterable[bytes] = ()) -> bytes:
+    """A coded answer."""
+    inner = list(content)
+    children = sequence(_CONTENT, inner) if inner else b""
+    return _head(relation, "CODE", name) + coded(0x0040A168, value) + children
+
+
+def text_item(relation: str, name: Code, value: str) -> bytes:
+    """A text."""
+    return _head(relation, "TEXT", name) + text(0x0040A160, "UT", value)
+
+
+def _head(relation: str, kind: str, name: Code) -> bytes:
+    return text(0x0040A010, "CS", relation) + text(0x0040A040, "CS", kind) + coded(_NAME, name)
+
+
+def _group(template: str, items: Iterable[bytes]) -> bytes:
+    named = sequence(0x0040A504, [text(0x00080105, "CS", "DCMR") + text(0x0040DB00, "CS", template)])
+    head = _head("CONTAINS", "CONTAINER", codes.MEASUREMENT_GROUP) + text(0x0040A050, "CS", "CONTINUOUS")
+    return head + named + sequence(_CONTENT, items)
+
+
+def _tracking(name: str, uid: str) -> tuple[bytes, bytes]:
+    identifier = _head("HAS OBS CONTEXT", "UIDREF", codes.TRACKING_UID) + text(0x0040A124, "UI", uid)
+    return text_item("HAS OBS CONTEXT", codes.TRACKING_ID, name), identifier
+
+
+def _site(place: Assignment | None) -> bytes:
+    side = place.side if place else None
+    beside = [] if side is None else [code_item("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])]
+    return code_item("HAS CONCEPT MOD", codes.FINDING_SITE, codes.BRAIN, beside)
+
+
+def _algorithm(metadata: ObjectMetadata) -> tuple[bytes, ...]:
+    return (
+        text_item("HAS CONCEPT MOD", codes.ALGORITHM_NAME, "miliary-seg"),
+        text_item("HAS CONCEPT MOD", codes.ALGORITHM_VERSION, metadata.version),
+        text_item("HAS CONCEPT MOD", codes.ALGORITHM_PARAMETERS, f"settings {metadata.settings_digest}"),
+    )
+
+
+def _numbers(numbers: Iterable[Number]) -> list[bytes]:
+    return [_number(name, value, unit) for name, value, unit in numbers if value is not None and math.isfinite(value)]
+
+
+def _number(name: Code, value: float, unit: Code) -> bytes:
+    from pydicom.valuerep import format_number_as_ds
+
+    number = float(value) if isinstance(value, float) else int(value)
+    exact = element(0x0040A161, "FD", struct.pack("<d", number)) if isinstance(number, float) else b""
+    decimal = format_number_as_ds(number) if isinstance(number, float) else str(number)
+    measured = coded(0x004008EA, unit) + exact + text(0x0040A30A, "DS", decimal)
+    return _head("CONTAINS", "NUM", name) + sequence(0x0040A300, [measured])
+
+
+def _image_item(name: Code, referenced: bytes) -> bytes:
+    return sequence(0x00081199, [referenced]) + _head("CONTAINS", "IMAGE", name)

@@ -1,0 +1,68 @@
+"""The reference part of docs/results.md, made from the schema and the registry of columns (a test holds them equal)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from miliary_seg.report import file_names
+from miliary_seg.report import tables as columns
+from miliary_seg.report.json_document import schema
+from miliary_seg.report.tables import Column
+
+TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
+    (file_names.LESIONS, "One row a lesion.", columns.LESIONS),
+    (file_names.SLICES, "One row an acquired slice.", columns.SLICES),
+    (
+        file_names.CANDIDATES,
+        "Every candidate, accepted or not. After these columns comes one column `feature_<name>` for each feature of "
+        "the detector; docs/detection.md names their units.",
+        columns.CANDIDATES,
+    ),
+    (file_names.CASES, "One row a series over all cases of an output folder.", columns.CASES),
+)
+
+
+def reference() -> str:
+    """Markdown: every column of every table and every key of ``result.json``, each with its unit."""
+    parts = [f"### {name}\n\n{text}\n\n{_columns(table)}" for name, text, table in TABLES]
+    parts.append("### result.json\n\n" + _keys())
+    return "\n\n".join(parts) + "\n"
+
+
+def _columns(table: Sequence[Column]) -> str:
+    rows = [f"| `{c.name}` | {c.unit} | {c.text} |" for c in table]
+    return "\n".join(["| column | unit | meaning |", "|---|---|---|", *rows])
+
+
+def _keys() -> str:
+    tree = schema()
+    rows = [f"| `{path}` | {kind} | {unit} | {text} |" for path, kind, unit, text in _walk(tree, "", tree["$defs"])]
+    return "\n".join(["| key | type | unit | meaning |", "|---|---|---|---|", *rows])
+
+
+def _walk(node: dict[str, Any], path: str, parts: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for name, child in node.get("properties", {}).items():
+        place = f"{path}.{name}" if path else name
+        whole = _resolved(child, parts)
+        yield place, _kind(whole), whole.get("x-unit", ""), whole.get("description", "")
+        if "reasons" in place.split(".")[-1] or name in {"caveats", "doubts"}:
+            continue  # lists of {code, text}: described once on the page
+        items = _resolved(whole.get("items", {}), parts)
+        yield from _walk(items, f"{place}[]", parts)
+        yield from _walk(whole, place, parts)
+
+
+def _resolved(node: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """A node with what it refers to; its own description goes first."""
+    if "$ref" not in node:
+        return node
+    target: dict[str, Any] = parts[node["$ref"].rsplit("/", 1)[1]]
+    return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+
+
+def _kind(node: dict[str, Any]) -> str:
+    if "enum" in node:
+        return " / ".join("null" if value is None else f"`{value}`" for value in node["enum"])
+    kind = node.get("type", "")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)

@@ -1,0 +1,151 @@
+"""HTML for all pages: templates that escape every text, filters, and a policy against anything foreign."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from miliary_seg.domain.compartment import Compartment
+from miliary_seg.report.html.views import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
+from miliary_seg.report.sanitise import lesions
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+HOME = "miliary_seg.report.html"
+
+
+def page(template: str, package: str = HOME, **values: Any) -> str:
+    """Any page of the package, with the same escaping and filters.
+
+    Parameters
+    ----------
+    template
+        Name of a file in the folder ``templates`` of ``package``, or of this one.
+    package
+        Where templates are looked for first.
+    values
+        What the page shows.
+    """
+    return _environment(package).get_template(template).render(**values)
+
+
+def content_policy(style: str, scripts: Iterable[str] = ()) -> str:
+    """Content-Security-Policy that lets this style and these scripts run, and nothing be fetched from anywhere.
+
+    Parameters
+    ----------
+    style
+        Exact content of the page's ``<style>``.
+    scripts
+        Exact contents of its ``<script>`` elements.
+    """
+    allowed = " ".join(map(_digest, scripts)) or "'none'"
+    rules = {
+        "default-src": "'none'",
+        "style-src": _digest(style),
+        "script-src": allowed,
+        "img-src": "data: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+@cache
+def asset(name: str, package: str = HOME) -> str:
+    """Text of a file below a package that goes into a page as it is."""
+    return files(package).joinpath(name).read_text("utf-8")
+
+
+@cache
+def _environment(package: str) -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(HOME)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    compartments = [{"key": c.name.lower(), "text": c.text, "colour": COMPARTMENT_COLOURS[c]} for c in Compartment]
+    environment.globals["compartments"] = compartments
+    environment.globals["colours"] = {
+        "brain": BRAIN_COLOUR,
+        "midline": MIDLINE_COLOUR,
+        "tentorium": TENTORIUM_COLOUR,
+    }
+    environment.filters["number"] = number
+    environment.filters["percent"] = percent
+    environment.filters["chance"] = chance
+    environment.filters["lesions"] = lesions
+    environment.filters["short_place"] = short_place
+    environment.filters["words"] = lambda text: str(text).replace("_", " ")
+    return environment
+
+
+def number(value: Any, digits: int = 1) -> str:
+    """A number for people; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> number(2.345), number(None), number(-0.04)
+    ('2.3', '–', '0.0')
+    """
+    if value is None:
+        return "–"
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def short_place(compartment: Any) -> str:
+    """A compartment for narrow columns.
+
+    Examples
+    --------
+    >>> short_place("left_supratentorial"), short_place(None)
+    ('L supra', 'unknown')
+    """
+    if not compartment:
+        return "unknown"
+    side, level = str(compartment).split("_")
+    return f"{side[0].upper()} {level.removesuffix('tentorial')}"
+
+
+def chance(value: Any) -> str:
+    """A probability in percent that never claims certainty.
+
+    Examples
+    --------
+    >>> chance(1.0), chance(0.0), chance(0.5)
+    ('> 99 %', '< 1 %', '50 %')
+    """
+    return percent(None if value is None else min(max(float(value), 1e-9), 1 - 1e-9))
+
+
+def percent(value: Any) -> str:
+    """A fraction in percent, without rounding up to 100 or down to 0 what is neither.
+
+    Examples
+    --------
+    >>> percent(0.9996), percent(1.0), percent(0.0004), percent(0.423)
+    ('> 99 %', '100 %', '< 1 %', '42 %')
+    """
+    if value is None:
+        return "–"
+    fraction = float(value)
+    if 0.99 < fraction < 1:
+        return "> 99 %"
+    if 0 < fraction < 0.01:
+        return "< 1 %"
+    return f"{100 * fraction:.0f} %"

@@ -1,0 +1,93 @@
+"""Text from files and users, made inert before it is written anywhere."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+MAX_TEXT = 2000
+"""Longer text is cut: nothing that the program writes on purpose comes near it."""
+
+_FORMULA = tuple("=+-@\t\r\n\0")
+_UID = re.compile(r"[0-2](\.\d+){5,}")
+
+
+def sanitise(text: object) -> str:
+    r"""One line of visible text: no control, format (bidirectional), surrogate or private characters.
+
+    Examples
+    --------
+    >>> sanitise("a\x1b[31m\nb")
+    'a [31m b'
+    """
+    visible = (" " if unicodedata.category(c)[0] == "C" else c for c in str(text)[:MAX_TEXT])
+    return " ".join("".join(visible).split())
+
+
+def lesions(n: int) -> str:
+    """A count of lesions in words.
+
+    Examples
+    --------
+    >>> lesions(1), lesions(0)
+    ('1 lesion', '0 lesions')
+    """
+    return f"{n} lesion" if n == 1 else f"{n} lesions"
+
+
+def safe_name(text: str) -> str:
+    """Name of a file or folder: letters, digits, dot, dash and underscore; never hidden, empty or longer than 64.
+
+    A name that had to be changed gets a short digest of the original, so that two names never fall together.
+
+    Examples
+    --------
+    >>> safe_name("sub-01"), safe_name("../etc")
+    ('sub-01', 'etc-f7f9121f')
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:64]
+    if name == text and name:
+        return name
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[:55] or 'case'}-{digest}"
+
+
+def without_uids(value: object) -> object:
+    """Copy of a nested mapping of settings in which every text that is a UID is left out."""
+    if isinstance(value, dict):
+        return {key: without_uids(item) for key, item in value.items()}
+    return "(UID left out)" if isinstance(value, str) and _UID.match(value) else value
+
+
+def csv_cell(value: object) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP ASVS 1.2.10); numbers stay numbers.
+
+    Examples
+    --------
+    >>> csv_cell("=1+1"), csv_cell(-2.5), csv_cell(None), csv_cell(True)
+    ("'=1+1", '-2.5', '', 'true')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}" if math.isfinite(value) else ""
+    raw, text = str(value), sanitise(value)
+    return f"'{text}" if raw.startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A CSV file as text (RFC 4180): the header is made inert here, the rows hold what ``csv_cell`` made."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow([csv_cell(name) for name in header])
+    writer.writerows(rows)
+    return buffer.getvalue()
