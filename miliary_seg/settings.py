@@ -80,8 +80,8 @@ class DecideSettings:
     """Bashour 2020: at least 10 lesions per image on CT."""
     plane: Literal["acquired", "axial"] = "acquired"
     """Slices as acquired, or an axial reformat."""
-    slice: Literal["native", "slab"] = "native"
-    """Count on acquired slices, or on what a thick slice would have shown."""
+    slice: Literal["both", "native", "equivalent"] = "both"
+    """Count on acquired slices, on what a slice of ``slab_mm`` would have shown, or on both, which must agree."""
     slab_mm: float = 5.0
     """Thickness of that thick slice: the usual one of the cohort behind the rule (2000-2015)."""
     non_contiguous: Literal["pairwise", "separate-runs", "separation-mm"] = "pairwise"
@@ -92,12 +92,19 @@ class DecideSettings:
     """Left and right anywhere, or left and right within each level."""
     min_per_region: int = 1
     """Fewest lesions on a side or level that count as evidence for it."""
-    max_thickness_mm: float = 5.0
-    """Thicker slices make a negative answer indeterminate."""
+    max_thickness_mm: float = 7.0
+    """Thicker slices make a negative answer indeterminate: up to here the detector's misses were measured."""
     warn_thickness_mm: float = 1.5
     """Thicker slices are remarked on."""
+    max_gap_share: float = 0.34
+    """Gaps wider than this share of the slice thickness make a negative answer indeterminate; up to a third is usual in
+    2-D protocols, the cohort's behind the rule among them, and the rule counts on images."""
     max_gap_mm: float = 0.1
-    """Wider gaps between slices make a negative answer indeterminate; narrower ones are rounding of the header."""
+    """Gaps up to this are rounding of the header, whatever their share."""
+    min_met_probability: float = 0.8
+    """MET needs at least this probability that the criteria are met, beside the marked count."""
+    max_not_met_probability: float = 0.05
+    """NOT_MET needs at most this probability that the count is reached: one negative answer in twenty may be wrong."""
     min_coverage: float = 0.9
     """A negative answer needs at least this fraction of every compartment in view."""
     min_assignment_confidence: float = 0.99
@@ -111,7 +118,9 @@ class DecideSettings:
         least = {"mri_lesions_per_slice": 1, "ct_lesions_per_slice": 1, "min_per_region": 1, "separation_mm": 0.0}
         least |= dict.fromkeys(("slab_mm", "max_thickness_mm", "axial_spacing_mm"), 0.1)
         least |= dict.fromkeys(("warn_thickness_mm", "max_gap_mm", "min_coverage", "region_error_quantile"), 0.0)
+        least |= dict.fromkeys(("max_gap_share", "min_met_probability", "max_not_met_probability"), 0.0)
         most = {"min_coverage": 1.0, "min_assignment_confidence": 1.0, "region_error_quantile": 0.999}
+        most |= {"min_met_probability": 1.0, "max_not_met_probability": 1.0}
         low = least | {"min_assignment_confidence": 0.5}
         _require_ranges("decide", self, {name: (low[name], most.get(name, 1e6)) for name in low})
 
