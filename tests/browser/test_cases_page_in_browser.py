@@ -10,7 +10,7 @@ import pytest
 from miliary_seg.report import case_rows
 from miliary_seg.report.cases_page import PageCase, cases_page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture
