@@ -211,8 +211,8 @@ def slab_stack(stack: SliceStack, slab_mm: float, enhancement: Float64Array | No
     slab_mm
         Thickness of the slabs.
     enhancement
-        Of each lesion, as a fraction of the local white matter, shape (lesions,); NaN where it was not measured. None =
-        not known of any lesion (and on CT): then only the part of the slab that a lesion fills decides.
+        Of each lesion, as a fraction of the local white matter, shape (lesions,). A lesion of which it was not measured
+        (NaN; None = of all) shows on every slab that joins one of its images.
     """
     n, spacing = stack.distance_mm.size, spacing_mm(stack.distance_mm)
     joined = min(n, int(np.floor(slab_mm / spacing + 0.5 + 1e-9))) if spacing else 1
@@ -225,10 +225,11 @@ def slab_stack(stack: SliceStack, slab_mm: float, enhancement: Float64Array | No
         filled[:-step] += stack.shows[step:] & near[:, None]
         usable[:-step] |= stack.usable[step:] & near
         last[:-step] += near
-    kept = filled / joined
-    shows = (2 * filled >= np.minimum(stack.shows.sum(axis=0), joined)) & (kept >= KEPT_CONTRAST)
+    shows = filled > 0
     if enhancement is not None:
-        shows &= ~(kept * np.abs(enhancement) < VISIBLE_ENHANCEMENT)
+        kept = filled / joined
+        seen = (2 * filled >= np.minimum(stack.shows.sum(axis=0), joined)) & (kept >= KEPT_CONTRAST)
+        shows &= np.isnan(enhancement) | (seen & (kept * np.abs(enhancement) >= VISIBLE_ENHANCEMENT))
     starts = np.arange(n - joined + 1)
     return replace(
         stack,

@@ -44,7 +44,7 @@ class CountModel:
         Where the candidates are small, more are missed; where they are large, slices beside them are counted too.
         """
         size = min(max(size_mm, SIZES_MM[0]), SIZES_MM[1]) / TYPICAL_MM
-        return self.scale * (max(expected, 0.0) + NOTHING) ** self.power * size**self.size_power
+        return float(self.scale * (max(expected, 0.0) + NOTHING) ** self.power * size**self.size_power)
 
 
 NOTHING = 0.5

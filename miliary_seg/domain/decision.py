@@ -154,7 +154,7 @@ class InterpretationResult:
     name: str
     """For instance ``acquired/native/pairwise/independent/1``."""
     choices: tuple[tuple[str, str], ...]
-    """(open point, reading) pairs, for instance ``("slice", "slab")``."""
+    """(open point, reading) pairs, for instance ``("slice", "equivalent")``."""
     verdict: Verdict
     is_default: bool = False
     reasons: tuple[Reason, ...] = ()
