@@ -207,14 +207,18 @@ class Evidence:
         if self.expected is None:
             deciding = self._deciding_in_worlds(reading)
             return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
-        stack = self.expected[reading.plane, reading.slice]
+        expected = self.expected_count(reading)
+        return () if expected is None else true_count(expected, self.size_mm, self.facts.thickness_mm)
+
+    def expected_count(self, reading: Interpretation) -> float | None:
+        """Sum of the probabilities of all candidates on the second-best image; None where that is not known."""
+        stack = None if self.expected is None else self.expected[reading.plane, reading.slice]
         if stack is None:
-            return ()
+            return None
         # Thousandths of a lesion, since counts of images are whole numbers.
         thousandths = np.rint(stack.shows @ self.chances * THOUSAND).astype(np.int64)
         scaled = replace(self._apart(reading), threshold=self.threshold * THOUSAND)
-        expected = float(second_best(thousandths[:, None], stack, scaled)[0]) / THOUSAND
-        return true_count(expected, self.size_mm, self.facts.thickness_mm)
+        return float(second_best(thousandths[:, None], stack, scaled)[0]) / THOUSAND
 
     def slab_counts(self) -> tuple[int, ...]:
         """Lesions that a slab starting at each acquired slice would have shown, in the order of the slice axis."""

@@ -20,6 +20,7 @@ from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probabi
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
 from miliary_seg.detect.rejection import RULES, broken_rules, same_object
+from miliary_seg.detect.white_matter import enhancement, white_level
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -92,7 +93,17 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)
     point = adjust_operating_point(point, thick, _n_certain(found, work, point.evidence_probability), slices)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
-    return _judge(volume, work, found, (polarity, point))
+    return _with_enhancement(_judge(volume, work, found, (polarity, point)), volume, mask)
+
+
+def _with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
+    """Say of every lesion how far it stands out from the local white matter."""
+    if not detection.lesions:
+        return detection
+    bright = np.array([lesion.polarity is Polarity.BRIGHT for lesion in detection.lesions])
+    measured = enhancement(volume, detection.lesion_labels.labels, white_level(volume, mask), bright)
+    pairs = zip(detection.lesions, measured, strict=True)
+    return replace(detection, lesions=tuple(replace(lesion, enhancement=value) for lesion, value in pairs))
 
 
 def _n_certain(found: CandidateTable, work: WorkVolume, probability: float) -> int:
