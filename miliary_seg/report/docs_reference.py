@@ -48,21 +48,21 @@ def _walk(node: dict[str, Any], path: str, parts: dict[str, Any]) -> Iterator[tu
         yield place, _kind(whole), whole.get("x-unit", ""), whole.get("description", "")
         if "reasons" in place.split(".")[-1] or name in {"caveats", "doubts"}:
             continue  # lists of {code, text}: described once on the page
-        items = _resolved(whole.get("items", {}), parts)
+        items = _resolved(whole.get("items") or {}, parts)
         yield from _walk(items, f"{place}[]", parts)
         yield from _walk(whole, place, parts)
 
 
 def _resolved(node: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """A node with what it refers to; its own description goes first."""
-    if "$ref" not in node:
-        return node
-    target: dict[str, Any] = parts[node["$ref"].rsplit("/", 1)[1]]
-    return {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+    """A node with what it refers to, or with the one kind that it may have besides null; its own words go first."""
+    own = {name: value for name, value in node.items() if name not in ("$ref", "anyOf")}
+    if "$ref" in node:
+        return {**_resolved(parts[node["$ref"].rsplit("/", 1)[1]], parts), **own}
+    kinds = [kind for kind in node.get("anyOf", []) if kind != {"type": "null"}]
+    return {**_resolved(kinds[0], parts), **own, "or_null": True} if kinds else own
 
 
 def _kind(node: dict[str, Any]) -> str:
-    if "enum" in node:
-        return " / ".join("null" if value is None else f"`{value}`" for value in node["enum"])
-    kind = node.get("type", "")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+    values = ["null" if value is None else f"`{value}`" for value in node.get("enum", [])]
+    kind = " / ".join(values) or str(node.get("type", ""))
+    return f"{kind} or null" if node.get("or_null") else kind
