@@ -18,6 +18,7 @@ with ``miliary-seg schema --docs``.
 * A limit belongs to the number: use ``Count``, ``Positive``, ``Share``, ``Size``, or ``Annotated[int, Meta(le=2)]``.
 * Modules of records do without ``from __future__ import annotations``: their annotations are code.
 * A key that may be missing has the type ``X | UnsetType`` and the default ``UNSET``; its source returns ``UNSET`` then.
+  Where other keys follow it, the class says ``kw_only=True``.
 * Nested records, lists and mappings of records are filled in turn; a mapping in place of an object is taken as it is.
 """
 
@@ -124,7 +125,7 @@ def json_schema(title: str, kinds: Iterable[type]) -> Json:
     head = {"$schema": DIALECT, "title": title}
     if len(kinds) > 1:
         return {**head, "oneOf": list(references), "$defs": parts}
-    return {**parts.pop(kinds[0].__name__), **head, "$defs": parts}
+    return {**head, **parts.pop(kinds[0].__name__), **head, "$defs": parts}
 
 
 Step = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
