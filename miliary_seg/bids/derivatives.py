@@ -156,8 +156,7 @@ def _write_map(series: SeriesResult, place: _Place, labels: LabelMap, kind: tupl
 
 
 def _lesion_index(series: SeriesResult) -> str:
-    places = {a.lesion_id: a.compartment for a in series.assignments}
-    lines = ["index\tname\tcolor\tcompartment\n"]
+    places, lines = series.compartment_of, ["index\tname\tcolor\tcompartment\n"]
     for lesion in series.lesions:
         where = places.get(lesion.id)
         said = where.name.lower() if where is not None else "n/a"

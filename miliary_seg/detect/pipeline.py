@@ -88,8 +88,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     with threadpool_limits(limits=1):
         found = search(work, polarity)
     point = operating_point(settings.sensitivity, thick)
-    across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
-    slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)
+    slices = (int(mask.any(axis=volume.in_plane_axes).sum()), volume.slice_spacing_mm)
     point = adjust_operating_point(point, thick, _n_certain(found, work, point.evidence_probability), slices)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
     return _judge(volume, work, found, (polarity, point))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.volume import Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -91,13 +92,13 @@ def work_grid(volume: Volume, mask: BoolArray) -> WorkGrid:
     spacing[volume.slice_axis] = volume.slice_spacing_mm
     coarsest = int(np.argmax(spacing))
     first = coarsest if spacing[coarsest] > COARSEST_AXIS_RATIO * spacing[volume.slice_axis] else volume.slice_axis
-    second, third = sorted((a for a in range(3) if a != first), key=lambda a: grid.world_axes[a])
+    second, third = sorted(other_axes(first), key=lambda a: grid.world_axes[a])
     axes = (first, second, third)
     flips = [bool(grid.directions[grid.world_axes[a], a] < 0) for a in axes]
     step = [spacing[a] for a in axes]
     start, stop = [], []
     for a, flip, mm in zip(axes, flips, step, strict=True):
-        hit = np.flatnonzero(mask.any(axis=tuple(b for b in range(3) if b != a)))
+        hit = np.flatnonzero(mask.any(axis=other_axes(a)))
         low, high = int(hit[0]), int(hit[-1]) + 1
         if flip:
             low, high = mask.shape[a] - high, mask.shape[a] - low

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
-from miliary_seg.domain.compartment import Assignment, Coverage, Registration
+from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -101,6 +101,11 @@ class SeriesResult:
     def assignment_of(self) -> dict[int, Assignment]:
         """Lesion id -> where that lesion lies."""
         return {place.lesion_id: place for place in self.assignments}
+
+    @property
+    def compartment_of(self) -> dict[int, Compartment | None]:
+        """Lesion id -> its compartment; None where side or level is unknown."""
+        return {place.lesion_id: place.compartment for place in self.assignments}
 
     @property
     def orientation_known(self) -> bool:

@@ -340,10 +340,10 @@ def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
     """Counted lesions of each slice by side and by level (uncertain ones included)."""
     names = ("left", "right", "supratentorial", "infratentorial")
     table = [dict.fromkeys((f"n_{name}" for name in names), 0) for _ in range(series.volume.n_slices)]
-    places = {a.lesion_id: (a.side, a.level) for a in series.assignments}
+    places = series.assignment_of
     for lesion in series.lesions:
         for index in lesion.slices:
-            for region in places[lesion.id]:
+            for region in (places[lesion.id].side, places[lesion.id].level):
                 if region is not None:
                     table[index][f"n_{region}"] += 1
     return table

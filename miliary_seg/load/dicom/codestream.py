@@ -26,8 +26,6 @@ _J2K = (
     "1.2.840.10008.1.2.4.203",
 )
 _RLE = ("1.2.840.10008.1.2.5",)
-LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
-"""Syntaxes that always lose; others say so in LossyImageCompression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

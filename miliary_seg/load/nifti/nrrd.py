@@ -16,7 +16,6 @@ from miliary_seg.errors import GeometryError, MiliaryError, UnreadableFileError,
 from miliary_seg.load.nifti.header import NiftiHeader
 from miliary_seg.load.nifti.mgh import centred, check_sizes, usable_affine
 
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
 NRRD_HEADER_BYTES = 1 << 16
 """The blank line after the header is looked for this far; Slicer's longest (many segments) have about 10 kB."""
 _TO_RAS = {

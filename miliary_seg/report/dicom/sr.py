@@ -69,7 +69,7 @@ def _lesion_groups(
     if not series.lesions:
         return []
     frames, _ = index_lesions(series).frames()
-    places = {place.lesion_id: place for place in series.assignments}
+    places = series.assignment_of
     groups = []
     for number, lesion in enumerate(series.lesions, start=1):
         images = [source.slices[int(k)] for k in np.sort(frames[frames[:, 0] == number, 1])]
