@@ -10,8 +10,8 @@ the objects of the program::
 
 To add a key, write one such line where the key shall stand: for ``result.json`` in ``report/series_records.py``,
 ``report/lesion_records.py``, ``report/decision_records.py`` or ``report/json_document.py``, for ``bench.json`` in
-``lab/bench/records.py``. Then raise the minor number of ``SCHEMA_VERSION`` and renew the reference of docs/results.md
-with ``miliary-seg schema --docs``.
+``lab/bench/records.py``. Then raise the minor number of ``SCHEMA_VERSION`` and run ``scripts/fix``, which renews the
+reference of docs/results.md.
 
 * ``source`` is an attribute of the object (dotted for an attribute of an attribute) or a function of it; without it the
   value is the attribute of the key's own name.

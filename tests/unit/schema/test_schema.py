@@ -133,4 +133,4 @@ def test_the_schema_describes_what_is_written(whole: Whole) -> None:
     assert tree["required"] == ["n", "place", "colour", "shares", "parts", "best"]
     either = json_schema("either", [WholeRecord, PartRecord])
     assert Draft202012Validator(either).is_valid({"name": "x"})
-    assert not Draft202012Validator(either).is_valid({"nome": "x"})
+    assert not Draft202012Validator(either).is_valid({"title": "x"})
