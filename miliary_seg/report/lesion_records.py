@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -40,39 +40,27 @@ class PlacedLesion:
 class SliceRecord(Record):
     """One acquired slice."""
 
-    index: Annotated[Count, key("Along the slice axis, from 0.")]
-    position_mm: Annotated[float, key("Position along the normal of the slices.", unit="mm")]
-    centre_ras_mm: Annotated[Point, key("Centre of the slice in the patient: right, anterior, superior.", unit="mm")]
-    sop_instance_uid: Annotated[
-        str | None,
-        key(
-            "DICOM SOPInstanceUID of the image; null where there is none.",
-            source=lambda s: _item(s.series.volume.source.sop_instance_uids, s.index),
-        ),
-    ]
-    n_lesions: Annotated[Count, key("Lesions that a reader would count on this slice.", unit="lesions")]
-    n_lesions_slab: Annotated[
-        Count | None,
-        key(
-            "Lesions that a thick slab beginning at this slice would have shown (settings.decide.slab_mm); null where "
-            "it was not computed.",
-            unit="lesions",
-            source=lambda s: _item(s.series.decision.slab_counts, s.index),
-        ),
-    ]
-    reaches_threshold: Annotated[
-        bool,
-        key(
-            "Whether n_lesions is at least the threshold.", source=lambda s: s.n_lesions >= s.series.decision.threshold
-        ),
-    ]
-    is_evidence: Annotated[
-        bool,
-        key(
-            "Whether the answer rests on this slice.",
-            source=lambda s: any(s.index == e.index for e in s.series.decision.evidence_slices),
-        ),
-    ]
+    index: Count = key("Along the slice axis, from 0.")
+    position_mm: float = key("Position along the normal of the slices.", unit="mm")
+    centre_ras_mm: Point = key("Centre of the slice in the patient: right, anterior, superior.", unit="mm")
+    sop_instance_uid: str | None = key(
+        "DICOM SOPInstanceUID of the image; null where there is none.",
+        source=lambda s: _item(s.series.volume.source.sop_instance_uids, s.index),
+    )
+    n_lesions: Count = key("Lesions that a reader would count on this slice.", unit="lesions")
+    n_lesions_slab: Count | None = key(
+        "Lesions that a thick slab beginning at this slice would have shown (settings.decide.slab_mm); null where "
+        "it was not computed.",
+        unit="lesions",
+        source=lambda s: _item(s.series.decision.slab_counts, s.index),
+    )
+    reaches_threshold: bool = key(
+        "Whether n_lesions is at least the threshold.", source=lambda s: s.n_lesions >= s.series.decision.threshold
+    )
+    is_evidence: bool = key(
+        "Whether the answer rests on this slice.",
+        source=lambda s: any(s.index == e.index for e in s.series.decision.evidence_slices),
+    )
 
 
 def _of_diameters(measure: Callable[[list[float]], Any]) -> Callable[[SeriesResult], Any]:
@@ -88,172 +76,129 @@ def _of_diameters(measure: Callable[[list[float]], Any]) -> Callable[[SeriesResu
 class LesionSizesRecord(Record):
     """How large the lesions are: described, never used for the answer."""
 
-    n: Annotated[Count, key("Lesions.", source=lambda s: len(s.lesions))]
-    smallest_mm: Annotated[
-        float | UnsetType, key("Smallest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[0]))
-    ] = UNSET
-    quartile_1_mm: Annotated[
-        float | UnsetType, key("First quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 25)))
-    ] = UNSET
-    median_mm: Annotated[
-        float | UnsetType, key("Median equivalent diameter.", unit="mm", source=_of_diameters(median))
-    ] = UNSET
-    quartile_3_mm: Annotated[
-        float | UnsetType, key("Third quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 75)))
-    ] = UNSET
-    largest_mm: Annotated[
-        float | UnsetType, key("Largest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[-1]))
-    ] = UNSET
-    largest_over_median: Annotated[
-        float | UnsetType | None,
-        key(
-            "Largest over median diameter: a dominant lesion has a high value.",
-            source=_of_diameters(lambda d: d[-1] / median(d) if median(d) > 0 else None),
-        ),
-    ] = UNSET
-    n_below_3_mm: Annotated[
-        Count | UnsetType,
-        key(
-            "Lesions below 3 mm, the size called miliary by Bot 2020.",
-            source=_of_diameters(lambda d: sum(x < 3.0 for x in d)),
-        ),
-    ] = UNSET
-    total_volume_mm3: Annotated[
-        float | UnsetType,
-        key(
-            "Sum of the volumes.",
-            unit="mm³",
-            source=lambda s: sum(lesion.volume_mm3 for lesion in s.lesions) if s.lesions else UNSET,
-        ),
-    ] = UNSET
+    n: Count = key("Lesions.", source=lambda s: len(s.lesions))
+    smallest_mm: float | UnsetType = key(
+        "Smallest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[0])
+    )
+    quartile_1_mm: float | UnsetType = key(
+        "First quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 25))
+    )
+    median_mm: float | UnsetType = key("Median equivalent diameter.", unit="mm", source=_of_diameters(median))
+    quartile_3_mm: float | UnsetType = key(
+        "Third quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 75))
+    )
+    largest_mm: float | UnsetType = key(
+        "Largest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[-1])
+    )
+    largest_over_median: float | UnsetType | None = key(
+        "Largest over median diameter: a dominant lesion has a high value.",
+        source=_of_diameters(lambda d: d[-1] / median(d) if median(d) > 0 else None),
+    )
+    n_below_3_mm: Count | UnsetType = key(
+        "Lesions below 3 mm, the size called miliary by Bot 2020.",
+        source=_of_diameters(lambda d: sum(x < 3.0 for x in d)),
+    )
+    total_volume_mm3: float | UnsetType = key(
+        "Sum of the volumes.",
+        unit="mm³",
+        source=lambda s: sum(lesion.volume_mm3 for lesion in s.lesions) if s.lesions else UNSET,
+    )
 
 
 class RandomnessRecord(Record):
     """One statistic of the lesions' places against the same statistic of random places in the brain mask."""
 
-    observed: Annotated[float, key("Of the lesions.")]
-    expected: Annotated[float, key("Mean over the simulations.")]
-    ratio: Annotated[float, key("Observed over expected.")]
-    ratio_low: Annotated[float, key("Lower end of the band that holds 95 % of the simulations.")]
-    ratio_high: Annotated[float, key("Upper end of that band.")]
-    p_value: Annotated[Share, key("Two-sided Monte Carlo p-value.")]
+    observed: float = key("Of the lesions.")
+    expected: float = key("Mean over the simulations.")
+    ratio: float = key("Observed over expected.")
+    ratio_low: float = key("Lower end of the band that holds 95 % of the simulations.")
+    ratio_high: float = key("Upper end of that band.")
+    p_value: Share = key("Two-sided Monte Carlo p-value.")
 
 
 class NearestNeighbourRecord(RandomnessRecord):
     """The same in mm."""
 
-    observed: Annotated[float, key("Of the lesions.", unit="mm")]
-    expected: Annotated[float, key("Mean over the simulations.", unit="mm")]
+    observed: float = key("Of the lesions.", unit="mm")
+    expected: float = key("Mean over the simulations.", unit="mm")
 
 
 class HomogeneityRecord(Record):
     """Lesion centres against complete spatial randomness inside the brain mask; null with fewer than 10 lesions."""
 
-    distribution: Annotated[Distribution, key("What the two statistics show together; random = no departure shown.")]
-    nearest_neighbour: Annotated[
-        NearestNeighbourRecord,
-        key("Mean distance to the nearest other lesion; the ratio is the Clark-Evans index, below 1 = clustered."),
-    ]
-    neighbours_within_radius: Annotated[
-        RandomnessRecord,
-        key(
-            "Mean number of other lesions within radius_mm; the ratio is Ripley's K over its expectation, above 1 = "
-            "clustered.",
-            source="neighbours_within",
-        ),
-    ]
-    radius_mm: Annotated[float, key("Radius in which neighbours are counted.", unit="mm")]
-    n_simulations: Annotated[Positive, key("Random lesion sets compared with.")]
+    distribution: Distribution = key("What the two statistics show together; random = no departure shown.")
+    nearest_neighbour: NearestNeighbourRecord = key(
+        "Mean distance to the nearest other lesion; the ratio is the Clark-Evans index, below 1 = clustered."
+    )
+    neighbours_within_radius: RandomnessRecord = key(
+        "Mean number of other lesions within radius_mm; the ratio is Ripley's K over its expectation, above 1 = "
+        "clustered.",
+        source="neighbours_within",
+    )
+    radius_mm: float = key("Radius in which neighbours are counted.", unit="mm")
+    n_simulations: Positive = key("Random lesion sets compared with.")
 
 
 class PatternRecord(Record):
     """How miliary the lesion set looks: descriptors of docs/pattern.md, never used for the answer."""
 
-    n_lesions: Annotated[Count, key("Lesions.")]
-    below_3_mm_fraction: Annotated[
-        float | None, key("Part of the lesions below 3 mm, the size called miliary by Bot 2020.")
-    ]
-    diameter_cv: Annotated[float | None, key("Uniformity: standard deviation over mean of the equivalent diameters.")]
-    diameter_iqr_over_median: Annotated[
-        float | None, key("Uniformity: interquartile range over median of the equivalent diameters.")
-    ]
-    largest_over_median: Annotated[float | None, key("Dominance: largest over median diameter.")]
-    homogeneity: Annotated[
-        HomogeneityRecord | None,
-        key(
-            "Lesion centres against complete spatial randomness inside the brain mask; null with fewer than 10 lesions."
-        ),
-    ]
+    n_lesions: Count = key("Lesions.")
+    below_3_mm_fraction: float | None = key("Part of the lesions below 3 mm, the size called miliary by Bot 2020.")
+    diameter_cv: float | None = key("Uniformity: standard deviation over mean of the equivalent diameters.")
+    diameter_iqr_over_median: float | None = key(
+        "Uniformity: interquartile range over median of the equivalent diameters."
+    )
+    largest_over_median: float | None = key("Dominance: largest over median diameter.")
+    homogeneity: HomogeneityRecord | None = key(
+        "Lesion centres against complete spatial randomness inside the brain mask; null with fewer than 10 lesions."
+    )
 
 
 class LesionRecord(Record):
     """One accepted lesion."""
 
-    id: Annotated[Positive, key("1, 2, 3 ...: its label in lesions.nii.gz.", source="lesion.id")]
-    centroid_ras_mm: Annotated[
-        Point, key("Centroid in the patient: right, anterior, superior.", unit="mm", source="lesion.centroid_ras_mm")
-    ]
-    centroid_ijk: Annotated[
-        Point, key("Centroid on the input's grid, from 0, fractional.", unit="voxel", source="lesion.centroid_ijk")
-    ]
-    equivalent_diameter_mm: Annotated[
-        Size, key("Diameter of the sphere of the same volume.", unit="mm", source="lesion.equivalent_diameter_mm")
-    ]
-    volume_mm3: Annotated[Size, key("Volume of the delineated voxels.", unit="mm³", source="lesion.volume_mm3")]
-    max_diameter_mm: Annotated[
-        Size | None, key("Longest extent within any slice.", unit="mm", source="lesion.max_diameter_mm")
-    ]
-    contrast: Annotated[
-        float,
-        key(
-            "Local contrast over the standard deviation of the scan's noise.", unit="noise SD", source="lesion.contrast"
-        ),
-    ]
-    probability: Annotated[
-        Share, key("Estimated probability that a reader would call it a lesion.", source="lesion.probability")
-    ]
-    polarity: Annotated[Polarity, key("Bright or dark against its surroundings.", source="lesion.polarity")]
-    side: Annotated[Side | None, key("Side of the patient; null where unknown.", source="place.side")]
-    level: Annotated[Level | None, key("Above or below the tentorium; null where unknown.", source="place.level")]
-    boundary_distance_mm: Annotated[
-        float | None,
-        key(
-            "Distance to the nearer of midline and tentorium; null where unknown.",
-            unit="mm",
-            source="place.boundary_distance_mm",
-        ),
-    ]
-    side_confidence: Annotated[
-        Share | None, key("How likely the side is right, 0.5 to 1.", source="place.side_confidence")
-    ]
-    level_confidence: Annotated[
-        Share | None, key("How likely the level is right, 0.5 to 1.", source="place.level_confidence")
-    ]
-    slices: Annotated[
-        list[Count], key("Indices of the slices on which it is counted, ascending.", source="lesion.slices")
-    ]
-    flags: Annotated[list[str], key("Codes of what to be careful about.", source="lesion.flags")]
-    compartment: Annotated[
-        CompartmentName | None,
-        key("Side and level together; null where either is unknown.", source=lambda row: _name(row.place.compartment)),
-    ]
-    midline_distance_mm: Annotated[
-        float | None,
-        key(
-            "Signed distance to the midline: negative on the left; null where unknown.",
-            unit="mm",
-            source="place.midline_distance_mm",
-        ),
-    ]
-    tentorium_distance_mm: Annotated[
-        float | None,
-        key(
-            "Signed distance to the tentorium: negative above; null where unknown.",
-            unit="mm",
-            source="place.tentorium_distance_mm",
-        ),
-    ]
-    candidate_id: Annotated[int | None, key("Its row in candidates.csv.", source="lesion.candidate_id")]
+    id: Positive = key("1, 2, 3 ...: its label in lesions.nii.gz.", source="lesion.id")
+    centroid_ras_mm: Point = key(
+        "Centroid in the patient: right, anterior, superior.", unit="mm", source="lesion.centroid_ras_mm"
+    )
+    centroid_ijk: Point = key(
+        "Centroid on the input's grid, from 0, fractional.", unit="voxel", source="lesion.centroid_ijk"
+    )
+    equivalent_diameter_mm: Size = key(
+        "Diameter of the sphere of the same volume.", unit="mm", source="lesion.equivalent_diameter_mm"
+    )
+    volume_mm3: Size = key("Volume of the delineated voxels.", unit="mm³", source="lesion.volume_mm3")
+    max_diameter_mm: Size | None = key("Longest extent within any slice.", unit="mm", source="lesion.max_diameter_mm")
+    contrast: float = key(
+        "Local contrast over the standard deviation of the scan's noise.", unit="noise SD", source="lesion.contrast"
+    )
+    probability: Share = key("Estimated probability that a reader would call it a lesion.", source="lesion.probability")
+    polarity: Polarity = key("Bright or dark against its surroundings.", source="lesion.polarity")
+    side: Side | None = key("Side of the patient; null where unknown.", source="place.side")
+    level: Level | None = key("Above or below the tentorium; null where unknown.", source="place.level")
+    boundary_distance_mm: float | None = key(
+        "Distance to the nearer of midline and tentorium; null where unknown.",
+        unit="mm",
+        source="place.boundary_distance_mm",
+    )
+    side_confidence: Share | None = key("How likely the side is right, 0.5 to 1.", source="place.side_confidence")
+    level_confidence: Share | None = key("How likely the level is right, 0.5 to 1.", source="place.level_confidence")
+    slices: list[Count] = key("Indices of the slices on which it is counted, ascending.", source="lesion.slices")
+    flags: list[str] = key("Codes of what to be careful about.", source="lesion.flags")
+    compartment: CompartmentName | None = key(
+        "Side and level together; null where either is unknown.", source=lambda row: _name(row.place.compartment)
+    )
+    midline_distance_mm: float | None = key(
+        "Signed distance to the midline: negative on the left; null where unknown.",
+        unit="mm",
+        source="place.midline_distance_mm",
+    )
+    tentorium_distance_mm: float | None = key(
+        "Signed distance to the tentorium: negative above; null where unknown.",
+        unit="mm",
+        source="place.tentorium_distance_mm",
+    )
+    candidate_id: int | None = key("Its row in candidates.csv.", source="lesion.candidate_id")
 
 
 def slice_rows(series: SeriesResult) -> list[Json]:
