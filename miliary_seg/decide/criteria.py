@@ -87,14 +87,14 @@ def count_criterion(
 def bilateral_criterion(regions: Regions, gates: Gates, fewest: int, by_quadrant: bool) -> CriterionResult:
     """Lesions on both sides; with ``by_quadrant`` on both sides of each level."""
     names, code = (QUADRANTS, "quadrant_empty") if by_quadrant else (SIDES, "one_sided")
-    answer = _regions_answer(regions, names, fewest, (gates.sides, gates.absence), code)
+    answer = _regions_answer(regions, names, fewest, gates.sides, gates.absence, code)
     seen = (_tally(regions, names), f">= {fewest} in each")
     return _result("bilateral", BILATERAL_STATEMENT, seen, answer, _examples(regions, names))
 
 
 def both_levels_criterion(regions: Regions, gates: Gates, fewest: int) -> CriterionResult:
     """Lesions above and below the tentorium."""
-    answer = _regions_answer(regions, LEVELS, fewest, (gates.levels, gates.absence), "one_level")
+    answer = _regions_answer(regions, LEVELS, fewest, gates.levels, gates.absence, "one_level")
     seen = (_tally(regions, LEVELS), f">= {fewest} in each")
     return _result("both_levels", LEVELS_STATEMENT, seen, answer, _examples(regions, LEVELS))
 
@@ -114,11 +114,11 @@ def _regions_answer(
     regions: Regions,
     names: tuple[str, ...],
     fewest: int,
-    gates: tuple[tuple[Reason, ...], tuple[Reason, ...]],
+    place_unknown: tuple[Reason, ...],
+    absence: tuple[Reason, ...],
     code: str,
 ) -> Answer:
     """Every named region holds at least ``fewest`` lesions."""
-    place_unknown, absence = gates
     if place_unknown:
         return Verdict.INDETERMINATE, place_unknown
     answers = [_region_answer(regions, name, fewest, absence, code) for name in names]

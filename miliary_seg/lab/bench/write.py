@@ -8,9 +8,10 @@ from typing import Any
 
 from miliary_seg.errors import OutputError
 from miliary_seg.lab.bench.agreement import Agreement
-from miliary_seg.lab.bench.charts import bins_chart, can_draw, counts_chart, froc_chart
+from miliary_seg.lab.bench.charts import bins_chart, counts_chart, froc_chart
 from miliary_seg.lab.bench.document import agreement_document, document_text, lesion_rows
 from miliary_seg.lab.bench.sections import Section, case_section, notes_sections, pooled_sections
+from miliary_seg.report.figures import can_draw
 from miliary_seg.report.sanitise import csv_cell, csv_text
 from miliary_seg.report.volume_files import write_bytes
 
