@@ -18,6 +18,7 @@ from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
+from miliary_seg.detect.recall import found_diameter_mm
 from miliary_seg.detect.refine import radius_mm
 from miliary_seg.detect.rejection import RULES, broken_rules, same_object
 from miliary_seg.detect.white_matter import enhancement, white_level
@@ -208,10 +209,16 @@ def _judge(
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
-        detectable_diameter_mm=smallest,
+        half_found_diameter_mm=found_diameter_mm(0.5, volume.thickness_mm, volume.sequence.sequence),
+        detectable_diameter_mm=_larger(smallest, found_diameter_mm(0.9, volume.thickness_mm, volume.sequence.sequence)),
         doubts=(*work.doubts, *noise_doubts(smallest)),
         artefact_doubts=artefact_doubts(lesions),
     )
+
+
+def _larger(by_noise: float | None, by_recall: float | None) -> float | None:
+    """Smallest lesion that is found reliably; None where noise hides every size or recall was not measured."""
+    return None if by_noise is None or by_recall is None else max(by_noise, by_recall)
 
 
 def _delineate(
