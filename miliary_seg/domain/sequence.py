@@ -50,5 +50,5 @@ class SequenceEvidence:
 
 
 MEASURED = frozenset({Sequence.T1C, Sequence.T1, Sequence.FLAIR})
-"""Sequences on which it was measured what the detector misses (docs/measurements/decision.md): T1 without contrast medium
-stands for an enhanced one without bright vessels."""
+"""Sequences on which it was measured what the detector misses (docs/measurements/decision.md): T1 without contrast
+medium stands for an enhanced one without bright vessels."""
