@@ -6,6 +6,7 @@ often the 95 % interval holds the truth, how wide it is, and how well P(threshol
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
@@ -60,9 +61,10 @@ def left_out(columns, counts, heads, most):
 
 def main(paths):
     """Fit and print."""
-    rows = [row for path in paths for row in csv.DictReader(open(path, encoding="utf-8")) if row["pattern"] == "spread"]
+    tables = [csv.DictReader(Path(path).read_text("utf-8").splitlines()) for path in paths]
+    rows = [row for table in tables for row in table if row["pattern"] == "spread"]
     chances, truths = [], []
-    for low_mm, high_mm, most in zip(EDGES_MM, EDGES_MM[1:], SHAPES, strict=True):
+    for low_mm, high_mm, most in zip(EDGES_MM[:-1], EDGES_MM[1:], SHAPES, strict=True):
         here = [row for row in rows if low_mm < float(row["thickness_mm"]) <= high_mm]
         if not here:
             continue

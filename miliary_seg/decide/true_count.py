@@ -54,10 +54,10 @@ TYPICAL_MM = 4.0
 SIZES_MM = (2.0, 8.0)
 """Mean diameters of candidates that were seen; beyond them the nearer end is taken."""
 MODELS = (
-    CountModel(up_to_mm=2.25, scale=0.9, power=1.02, size_power=0.0, shape=12.0),
-    CountModel(up_to_mm=4.0, scale=1.05, power=0.95, size_power=-0.25, shape=12.0),
-    CountModel(up_to_mm=5.75, scale=1.5, power=0.85, size_power=-2.5, shape=8.0),
-    CountModel(up_to_mm=7.0, scale=1.5, power=0.85, size_power=-3.0, shape=5.0),
+    CountModel(up_to_mm=2.25, scale=0.618, power=1.084, size_power=-0.842, shape=30.0),
+    CountModel(up_to_mm=4.0, scale=0.706, power=1.177, size_power=-2.044, shape=30.0),
+    CountModel(up_to_mm=5.75, scale=1.782, power=1.037, size_power=-2.839, shape=15.0),
+    CountModel(up_to_mm=7.0, scale=1.745, power=1.121, size_power=-3.968, shape=12.0),
 )
 """Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""
 UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, shape=WIDEST_SHAPE)
