@@ -77,6 +77,9 @@ class OutcomePrinter:
             if cases:
                 names = ", ".join(cases[:5]) + (", ..." if len(cases) > 5 else "")
                 typer.echo(f"miliary-seg: {len(cases)} case(s) {said}: {names}", err=True)
+        for cases in collected.same_scan[:5]:
+            others = ", ".join(cases[1:])
+            typer.echo(f"miliary-seg: {others}: the same scan as {cases[0]}, and counted once with it", err=True)
         if len(collected.versions) > 1:
             typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from miliary_seg.cohort.run.log import LEDGER, LOGS, read_ledger
-from miliary_seg.cohort.run.manifest import RESULT, SETTINGS, Manifest, read_manifest
+from miliary_seg.cohort.run.log import read_ledger
+from miliary_seg.cohort.run.manifest import RESULT, SETTINGS, Manifest, marked_folders
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.settings import Settings
 
@@ -27,6 +27,8 @@ class Collected:
     """Cases whose last attempt failed: what their folders hold answers for an earlier input and is in no table."""
     damaged: tuple[str, ...] = ()
     """Cases with files missing or cut since they were finished: in no table."""
+    same_scan: tuple[tuple[str, ...], ...] = ()
+    """Cases of the same input (R15 counts a scan once): the first of each is in the tables, the others are not."""
     versions: tuple[str, ...] = ()
     """Versions that made the results; more than one is worth a warning."""
 
@@ -75,6 +77,7 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
         left_out=tuple(sorted(left_out)),
         failed_again=tuple(survey.failed_again),
         damaged=tuple(survey.damaged),
+        same_scan=tuple(tuple(sorted(cases)) for cases in survey.by_input.values() if len(cases) > 1),
         versions=tuple(sorted({mark.origin.software for _, mark in marks})),
     )
 
@@ -147,17 +150,26 @@ class _Survey:
     finished: list[tuple[Path, Manifest]] = field(default_factory=list)
     failed_again: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    by_input: dict[str, list[str]] = field(default_factory=dict)
+    """Whole cases by input digest and settings."""
+
+    def add(self, folder: Path, mark: Manifest) -> None:
+        """Enter a whole case: among the finished ones, if it is the first of its input."""
+        alike = self.by_input.setdefault(f"{mark.origin.input_digest} {mark.origin.settings_digest}", [])
+        alike.append(mark.case)
+        if len(alike) == 1 or not mark.origin.input_digest:
+            self.finished.append((folder, mark))
 
 
 def _survey(output: Path) -> _Survey:
     survey = _Survey(_failures(output))
-    for folder, mark in _marked(output):
+    for folder, mark in marked_folders(output):
         if not mark.agrees_with(folder):
             survey.damaged.append(mark.case)
         elif mark.case in survey.failures.causes:
             survey.failed_again.append(mark.case)
         else:
-            survey.finished.append((folder, mark))
+            survey.add(folder, mark)
     return survey
 
 
@@ -167,22 +179,6 @@ def finished_cases(output: Path) -> Iterator[tuple[Path, Manifest]]:
     Left out: cases whose files do not agree with their mark, and cases whose last attempt failed.
     """
     yield from _survey(output).finished
-
-
-def _marked(output: Path) -> Iterator[tuple[Path, Manifest]]:
-    for folder in _folders(output):
-        mark = read_manifest(folder)
-        if mark is not None:
-            yield folder, mark
-            continue
-        for inner in _folders(folder):
-            mark = read_manifest(inner)
-            if mark is not None:
-                yield inner, mark
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
 
 
 def _shared_settings(output: Path, found: list[tuple[Path, Manifest]]) -> Settings:

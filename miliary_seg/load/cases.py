@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from miliary_seg.domain.names import digest_of_name
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import SequenceEvidence
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
@@ -22,6 +23,7 @@ from miliary_seg.load.inventory import (
     Problem,
     SeriesInfo,
     case_name,
+    distinct,
     unique_names,
 )
 from miliary_seg.load.masks import stem
@@ -124,9 +126,27 @@ def find_in_paths(
         cases += found
         problems += pile.problems
         ledger += _final_ledger(pile, found)
-    names = unique_names([case.id for case in cases])
-    named = tuple(replace(case, id=name) for case, name in zip(cases, names, strict=True))
-    return CaseInventory(cases=named, problems=tuple(problems), ledger=tuple(ledger))
+    problems = list({(problem.path.absolute(), problem.error.what): problem for problem in problems}.values())
+    ledger = list({(entry.path.absolute(), entry.status): entry for entry in ledger}.values())
+    return CaseInventory(cases=distinct(_each_once(cases)), problems=tuple(problems), ledger=tuple(ledger))
+
+
+def _each_once(cases: Sequence[CaseInfo]) -> list[CaseInfo]:
+    """The cases without those whose files another one has too: the paths may overlap, or one be given twice."""
+    files = [frozenset(path.absolute() for series in case.series for path in series.paths) for case in cases]
+    owners: dict[Path, list[int]] = defaultdict(list)
+    for number, paths in enumerate(files):
+        for path in paths:
+            owners[path].append(number)
+
+    def is_within(number: int, other: int) -> bool:
+        return files[number] < files[other] or (files[number] == files[other] and other < number)
+
+    return [
+        case
+        for number, case in enumerate(cases)
+        if not any(is_within(number, other) for path in list(files[number])[:1] for other in owners[path])
+    ]
 
 
 def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSettings) -> CaseInventory:
@@ -235,10 +255,14 @@ def _dicom_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     studies = _one_study_a_series(pile, studies)
     names = dicom_names(pile.root, list(studies.values()))
     cases = []
-    for (uid, members), name in zip(studies.items(), names, strict=True):
+    for (uid, members), (name, *longer) in zip(studies.items(), names, strict=True):
         series = tuple(find_series(members, pile.blocked, settings))
         stated = "" if uid.startswith("folder ") else uid
-        cases.append(CaseInfo(id=name, path=pile.root, series=series, study_instance_uid=stated))
+        cases.append(
+            CaseInfo(
+                id=name, path=pile.root, series=series, study_instance_uid=stated, longer_names=tuple(longer)
+            )
+        )
     return cases
 
 
@@ -311,18 +335,29 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
-        groups[(None, session) if session else (path, case_name(stem(path)))].append(series)
-    repeated = Counter(name for _, name in groups)
+        groups[(None, session) if session else (path, "")].append(series)
     cases = []
-    for (file, name), members in groups.items():
+    for (file, session), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        case = f"{case_name(file.parent.name)}-{name}" if file is not None and repeated[name] > 1 else name
+        name, *longer = [session] if file is None else _names_of_file(pile.root, file)
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        cases.append(CaseInfo(id=case, path=file or pile.root, series=numbered))
+        cases.append(CaseInfo(id=name, path=file or pile.root, series=numbered, longer_names=tuple(longer)))
     return cases
+
+
+def _names_of_file(root: Path, file: Path) -> list[str]:
+    """Names of the case of one file, the first preferred: the folders from the named path to it, and its own name.
+
+    The longer ones have the folder above too, then a digest of the whole path.
+    """
+    above = root.resolve().name if root.is_dir() else file.absolute().parent.name
+    between = file.parent.relative_to(root).parts if root.is_dir() and file.is_relative_to(root) else ()
+    name = "-".join((*between, stem(file)))
+    digest = digest_of_name(str(file.absolute()))
+    return [case_name(name), case_name(f"{above}-{name}"), case_name(f"{name}-{digest}")]
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

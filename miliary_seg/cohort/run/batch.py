@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from miliary_seg.cohort.run.case import AnalyzeAndWrite, CaseCall, versions
+from miliary_seg.cohort.run.earlier import EarlierNames
 from miliary_seg.cohort.run.log import Ledger, said
 from miliary_seg.cohort.run.manifest import place_of, require_same_settings
 from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseWork, RunPlan
@@ -69,7 +70,9 @@ def run_cases(
     require_writable(plan.output)
     require_same_settings(plan.output, plan.settings, force=plan.force)
     plan = replace(plan, output=plan.output.absolute())
-    call = CaseCall(plan=plan, work=work, records=options.records)
+    earlier = EarlierNames.of(plan.output, cases)
+    cases = [earlier.of_place(case) for case in cases]
+    call = CaseCall(plan=plan, work=work, records=options.records, earlier=earlier)
     return _recorded(cases, call, options, _begun(cases, call, options, problems))
 
 

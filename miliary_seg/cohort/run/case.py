@@ -6,15 +6,32 @@ import faulthandler
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from miliary_seg.cohort.run.earlier import EarlierNames, free_name
 from miliary_seg.cohort.run.log import CaseLog, log_path
-from miliary_seg.cohort.run.manifest import Manifest, Origin, files_of, finished, origin_of, plain_rows
+from miliary_seg.cohort.run.manifest import (
+    Manifest,
+    Origin,
+    files_of,
+    finished,
+    is_another_scan,
+    origin_of,
+    plain_rows,
+    read_manifest,
+)
 from miliary_seg.cohort.run.plan import CaseOutcome, CaseProduct, CaseWork, Finalize, Rows, RunPlan
-from miliary_seg.errors import InputError, MiliaryError, NoBrainError, PartialOutputError, UnreadableFileError
+from miliary_seg.errors import (
+    InputError,
+    MiliaryError,
+    NoBrainError,
+    OutputError,
+    PartialOutputError,
+    UnreadableFileError,
+)
 
 if TYPE_CHECKING:
     from miliary_seg.domain.arrays import BoolArray
@@ -63,6 +80,11 @@ class CaseCall:
     plan: RunPlan
     work: CaseWork
     records: bool = True
+    earlier: EarlierNames = field(default_factory=EarlierNames)
+
+    def folder(self, name: str) -> Path:
+        """Folder of a case by its name."""
+        return self.plan.output / self.work.folder(name)
 
     def log_path(self, case: CaseInfo) -> Path | None:
         """Where the log of a case is kept."""
@@ -73,7 +95,7 @@ class CaseCall:
         start = perf_counter()
         with CaseLog(self.log_path(case)) as log:
             with _crash_noted(log):
-                outcome = _outcome(case, self.plan, self.work, log)
+                outcome = _outcome(self, case, log)
             outcome = replace(outcome, seconds=perf_counter() - start, peak_memory_mb=peak_memory_mb())
             _log_end(log, outcome)
         return outcome
@@ -115,9 +137,12 @@ def peak_memory_mb() -> float:
     return kilobytes / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def _outcome(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -> CaseOutcome:
+def _outcome(call: CaseCall, case: CaseInfo, log: CaseLog) -> CaseOutcome:
     try:
-        return _kept_or_done(case, plan, work, log)
+        _require_versions(call.plan)
+        origin = _origin(case, call.plan)
+        case = free_name(call.earlier.of_input(case, origin), origin, call.folder)
+        return _kept_or_done(call, case, origin, log)
     except MiliaryError as error:
         return CaseOutcome(case=case.id, error=error)
     except MemoryError:
@@ -128,18 +153,17 @@ def _outcome(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -> Cas
         return CaseOutcome(case=case.id, error=MiliaryError(what, where=case.id, todo="please report it"))
 
 
-def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -> CaseOutcome:
-    _require_versions(plan)
-    origin = _origin(case, plan)
+def _kept_or_done(call: CaseCall, case: CaseInfo, origin: Origin, log: CaseLog) -> CaseOutcome:
     log.write(
         f"case {case.id}: {origin.software}, settings {origin.settings_digest[:8]}, input {origin.input_digest[:8]}"
     )
-    folder = plan.output / work.folder(case.id)
-    mark = finished(folder, origin, plan)
+    folder = call.folder(case.id)
+    mark = finished(folder, origin, call.plan)
     if mark is not None:
         return _kept(mark, folder)
 
     def seal(draft: Path, verdict: str, rows: Rows, missing: str = "") -> None:
+        _require_same_scan(folder, origin, call.plan)
         Manifest(
             case=case.id,
             verdict=verdict,
@@ -149,7 +173,7 @@ def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -
             missing=missing,
         ).write(draft)
 
-    product = work(case, plan, seal)
+    product = call.work(case, call.plan, seal)
     return CaseOutcome(
         case=case.id,
         folder=product.folder,
@@ -158,6 +182,14 @@ def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -
         timings_s=product.timings_s,
         error=product.error,
     )
+
+
+def _require_same_scan(folder: Path, origin: Origin, plan: RunPlan) -> None:
+    """Another run may have finished another scan of this name meanwhile: it is not replaced."""
+    mark = None if plan.force else read_manifest(folder)
+    if mark is not None and is_another_scan(mark.origin, origin):
+        what = "another run finished another scan of this name meanwhile"
+        raise OutputError(what, where=folder, todo="run the same command again, or name it with --case")
 
 
 def _kept(mark: Manifest, folder: Path) -> CaseOutcome:

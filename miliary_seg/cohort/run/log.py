@@ -17,10 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from miliary_seg.cohort.run.manifest import LEDGER, LOGS
 from miliary_seg.cohort.run.plan import CaseOutcome
 from miliary_seg.errors import MiliaryError
-
-LEDGER, LOGS = "ledger", "logs"
 
 
 def now() -> str:
