@@ -100,7 +100,9 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     if Level.PARTICIPANT in levels:
         found = find_cases(dataset, choice, plan.settings)
         _say_skipped(found, verbose)
-        _participants(dataset, plan, BatchOptions(jobs=nprocs, timeout_s=timeout), found, then=_group(levels, plan))
+        searched = (dataset.path,) if choice == Choice() else ()
+        batch = BatchOptions(jobs=nprocs, timeout_s=timeout, inputs=searched)
+        _participants(dataset, plan, batch, found, then=_group(levels, plan))
     elif Level.GROUP in levels:
         _say_group(output_dir)
 
@@ -128,13 +130,13 @@ def _participants(
         printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
     work = WriteDerivatives(dataset=dataset.path)
     try:
-        if found.cases:
+        if found.cases or found.problems:
             watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), printer)
     finally:
         if plan.output.is_dir():
             write_description(dataset, plan.output, plan.settings)
             write_participant_pages(plan.output, {session.participant for session in found.sessions})
-    if then is not None and printer.counts["done"] + printer.counts["kept"]:
+    if then is not None and sum(printer.counts[status] for status in ("done", "kept", "partial")):
         _say_group(then)
     printer.end()
 

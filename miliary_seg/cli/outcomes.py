@@ -43,7 +43,7 @@ class OutcomePrinter:
 
     @property
     def counts(self) -> Counter[str]:
-        """Outcomes so far by status: done, kept, failed."""
+        """Outcomes so far by status: done, kept, partial, failed."""
         return self._counts
 
     def add(self, outcome: CaseOutcome) -> None:
@@ -93,9 +93,10 @@ class OutcomePrinter:
             self._print_json()
         elif self._counts.total() >= MANY:
             verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(self._verdicts.items()))
-            statuses = ", ".join(f"{self._counts[status]} {status}" for status in ("done", "kept", "failed"))
+            partial = ("partial",) if self._counts["partial"] else ()
+            statuses = ", ".join(f"{self._counts[status]} {status}" for status in ("done", "kept", *partial, "failed"))
             typer.echo(f"miliary-seg: {self._counts.total()} cases: {statuses}; {verdicts or 'no verdict'}", err=True)
-        if self._counts["failed"]:
+        if self._counts["failed"] + self._counts["partial"]:
             raise typer.Exit(1 if good else self._first_exit_code)
 
     def _print_json(self) -> None:

@@ -82,10 +82,11 @@ def run_inputs(
     printer = OutcomePrinter(as_json=as_json)
     for problem in found.problems:
         printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
-    records = len(cases) + len(found.problems) > 1 or _results_there(plan, cases)
+    records = len(cases) + len(found.problems) > 1 or _is_used(plan.output)
     try:
-        if cases:
-            outcomes = run_cases(cases, plan, replace(batch, records=records), problems=found.problems)
+        if cases or records:
+            batch = replace(batch, records=records, inputs=tuple(inputs))
+            outcomes = run_cases(cases, plan, batch, problems=found.problems)
             watched(outcomes, len(cases), printer)
     finally:
         with suppress(DiskFullError):  # then the run has said so already
@@ -102,16 +103,12 @@ def _found(inputs: list[Path], settings: Settings) -> CaseInventory:
         return find_cases(inputs, settings, progress=seen)
 
 
-def _results_there(plan: RunPlan, cases: list[CaseInfo]) -> bool:
-    """Whether a run of one case must leave a record: the tables must know if this attempt at a finished case fails.
+def _is_used(output: Path) -> bool:
+    """Whether a run of one case must leave a record: the tables over what is there must know if this scan has no answer.
 
     Else it leaves none: the terminal says all.
     """
-    from miliary_seg.cohort.run.log import LEDGER
-    from miliary_seg.report.file_names import case_folder
-
-    names = [LEDGER, *(case_folder(case.id) for case in cases)]
-    return any((plan.output / name).is_dir() for name in names)
+    return output.is_dir() and any(output.iterdir())
 
 
 def _named(cases: list[CaseInfo], name: str) -> list[CaseInfo]:

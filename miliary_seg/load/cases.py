@@ -29,7 +29,7 @@ from miliary_seg.load.inventory import (
 from miliary_seg.load.masks import stem
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
-from miliary_seg.load.walk import header_of_pair, sniff, walk
+from miliary_seg.load.walk import NIFTI_SUFFIXES, header_of_pair, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
 
 
@@ -49,12 +49,15 @@ def find_session(files: Iterable[str | Path], folder: str | Path, settings: Sett
         As in ``find_cases``.
     """
     found = find_together(files, Path(folder), (settings or Settings()).load)
-    if len(found.cases) != 1 or not found.problems:
+    if len(found.cases) != 1:
         return found
     return replace(found, cases=(_with_unread(found.cases[0], found.problems),))
 
 
-def _with_unread(case: CaseInfo, problems: Iterable[Problem]) -> CaseInfo:
+def _with_unread(case: CaseInfo, problems: Sequence[Problem]) -> CaseInfo:
+    """A case with the files of its session that could not be read: none may be unseen where the answer is negative."""
+    if not problems:
+        return case
     unread = [_unread(problem) for problem in problems]
     ids = unique_names([series.id for series in (*case.series, *unread)])
     caveats = [
@@ -123,8 +126,9 @@ def find_in_paths(
         found = _cases(pile, settings)
         if not found and not pile.problems:
             pile.problems.append(Problem(path=path, error=_nothing(pile)))
-        cases += found
-        problems += pile.problems
+        named = _named_problems(pile, found)
+        cases += [_with_unread(case, [p for p in named if p.case == case.id]) for case in found]
+        problems += named
         ledger += _final_ledger(pile, found)
     problems = list({(problem.path.absolute(), problem.error.what): problem for problem in problems}.values())
     ledger = list({(entry.path.absolute(), entry.status): entry for entry in ledger}.values())
@@ -154,8 +158,9 @@ def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSetti
     pile = _Scan(root=folder)
     for file in files:
         _add(pile, Path(file), settings)
-    cases = tuple(_cases(pile, settings))
-    return CaseInventory(cases=cases, problems=tuple(pile.problems), ledger=tuple(_final_ledger(pile, list(cases))))
+    cases = _cases(pile, settings)
+    problems = _named_problems(pile, cases)
+    return CaseInventory(cases=tuple(cases), problems=tuple(problems), ledger=tuple(_final_ledger(pile, cases)))
 
 
 def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
@@ -215,6 +220,27 @@ def _add_dicom(pile: _Scan, path: Path) -> None:
         pile.images.append(image)
 
 
+def _named_problems(pile: _Scan, cases: Sequence[CaseInfo]) -> list[Problem]:
+    """The problems, with the names of the cases that they keep from being ones.
+
+    What lies in a folder of a case's images belongs to that case, which says so itself. A file that would have been a
+    case has the name that the case would have had; anything else a digest of its folder, which could name a patient.
+    """
+    folders = {path.parent for case in cases for s in case.series if s.format == "DICOM" for path in s.paths}
+    named = []
+    for problem in pile.problems:
+        path = problem.path
+        folder = path if path.is_dir() else path.parent
+        if problem.case:
+            name = problem.case
+        elif path.name.lower().endswith(NIFTI_SUFFIXES):
+            name = bids_case(path) or _names_of_file(pile.root, path)[0]
+        else:
+            name = "" if folder in folders else f"unreadable-{digest_of_name(str(folder.absolute()))}"
+        named.append(replace(problem, case=name, below=pile.root))
+    return named
+
+
 def _nothing(pile: _Scan) -> MiliaryError:
     """Why nothing was found, with what was seen."""
     seen = Counter(entry.reason for entry in pile.ledger)
@@ -231,7 +257,7 @@ def _cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
         try:
             series = choose(case.series, settings)
         except MiliaryError as error:
-            pile.problems.append(Problem(path=case.path, error=error))
+            pile.problems.append(Problem(path=case.path, error=error, case=case.id))
             continue
         kept.append(replace(case, series=series, caveats=(*case.caveats, *_caveats(series))))
     return kept

@@ -98,6 +98,10 @@ class Problem:
 
     path: Path
     error: MiliaryError
+    case: str = ""
+    """Name of the case that it keeps from being one; empty where it belongs to a case that is there."""
+    below: Path = Path()
+    """The file or folder that the user named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

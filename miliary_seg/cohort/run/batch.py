@@ -14,6 +14,7 @@ from miliary_seg.cohort.run.earlier import EarlierNames
 from miliary_seg.cohort.run.log import Ledger, said
 from miliary_seg.cohort.run.manifest import place_of, require_same_settings
 from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseWork, RunPlan
+from miliary_seg.cohort.run.unanswered import FINISHED
 from miliary_seg.errors import DiskFullError, OutputError
 
 if TYPE_CHECKING:
@@ -105,10 +106,12 @@ def _begun(
         return None
     ledger = Ledger(call.plan.output)
     facts = {"jobs": options.jobs, "timeout_s": options.timeout_s, "scheduler": options.scheduler}
+    facts["inputs"] = [place_of(path.absolute()) for path in options.inputs]
     digest = call.plan.settings.digest
     ledger.append("begin", n_cases=len(cases), settings_digest=digest, software=dict(versions()), **facts)
     for problem in problems:
-        ledger.append("unreadable", place=place_of(problem.path.absolute()), **said(problem.error))
+        places = {"place": place_of(problem.path.absolute()), "input": place_of(problem.below.absolute())}
+        ledger.append("unreadable", case=problem.case, **places, **said(problem.error))
     return ledger
 
 
@@ -134,7 +137,8 @@ def _recorded(
                     break
     finally:
         if ledger is not None:
-            ledger.append("end", n_not_finished=len(cases) - counts["done"] - counts["kept"], **counts)
+            finished = sum(counts[status] for status in FINISHED)
+            ledger.append("end", n_not_finished=len(cases) - finished, **counts)
         sweep_drafts(folders)
     if full:
         what = f"no space is left: {len(cases) - counts.total()} more cases were not finished"

@@ -56,9 +56,9 @@ class Ledger:
     def append_outcome(self, outcome: CaseOutcome) -> None:
         """Write how a case ended."""
         facts: dict[str, Any] = {"case": outcome.case}
-        if outcome.error is None:
-            facts |= {"verdict": outcome.verdict, "folder": outcome.folder.name if outcome.folder else ""}
-        else:
+        if outcome.folder is not None:
+            facts |= {"verdict": outcome.verdict, "folder": outcome.folder.name}
+        if outcome.error is not None:
             facts |= said(outcome.error)
         facts |= {
             "seconds": round(outcome.seconds, 3),

@@ -10,7 +10,7 @@ from typing import Any
 from miliary_seg import __version__
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
 from miliary_seg.cohort.statistics.participants import Participants, read_participants, read_table
-from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed
+from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed, read_unreadable
 from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, yes_or_no
 from miliary_seg.cohort.statistics.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
@@ -37,8 +37,8 @@ def methods_text(document: Mapping[str, Any]) -> list[str]:
         f"{document['settings_digest'][:12]}), which tests the pattern of lesions of every series against the proposed "
         "criteria of miliary brain metastasis. A patient meets the criteria if any series of any scan does, is "
         "indeterminate if none does and any is indeterminate, and does not meet them otherwise.",
-        f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be (they count as "
-        f"indeterminate), of {found['n_patients']} patients in all. Incidence is per patient, over "
+        f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be, "
+        f"{len(document['unreadable_inputs'])} of them because they could not be read (they count as indeterminate), of {found['n_patients']} patients in all. Incidence is per patient, over "
         f"all patients, with Wilson's {100 * LEVEL:.0f} % interval; {found['n_indeterminate']} indeterminate "
         "patients bound it from above.",
     ]
@@ -162,6 +162,7 @@ def summarise(plan: SummaryPlan) -> dict[str, Any]:
         "n_cases": len({row["case"] for row in rows}),
         "n_series": len(rows),
         "failed_cases": list(failed),
+        "unreadable_inputs": sorted(set(failed) & set(read_unreadable(plan.runs))),
         "incidence": asdict(incidence(cohort.patients)),
         "unmatched": _unmatched(cohort) | {"cases_without_owner": sorted(cases - set(owners)) if owners else []},
         "co_occurrence": [_finding(cohort, column) for column in plan.findings],

@@ -105,7 +105,7 @@ def test_one_scan_in_two_folders_of_results_is_refused(step, tmp_path, plan) -> 
     other = replace(plan, output=tmp_path / "out2")
     step(file)
     step(save(tmp_path / "P1" / "t2.nii.gz", 7), tmp_path / "P1", plan=other)
-    with pytest.raises(InputError, match="is t1c"):
+    with pytest.raises(InputError, match="t1c-again is t1c in"):
         _stated([plan.output, other.output])
 
 
