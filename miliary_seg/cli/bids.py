@@ -136,7 +136,7 @@ def _participants(
         if plan.output.is_dir():
             write_description(dataset, plan.output, plan.settings)
             write_participant_pages(plan.output, {session.participant for session in found.sessions})
-    if then is not None and sum(printer.counts[status] for status in ("done", "kept", "partial")):
+    if then is not None and printer.counts.total() > printer.counts["failed"]:
         _say_group(then)
     printer.end()
 

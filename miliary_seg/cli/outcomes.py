@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,12 @@ class OutcomePrinter:
         self._folders: list[Path] = []
         self._failed: list[dict[str, str]] = []
         self._first_exit_code = 0
+        self.shown: Callable[[str], None] = _say_once
+        """What shows what the run waits for: the bar while there is one."""
+
+    def waiting(self, what: str) -> None:
+        """Show what the run waits for; an empty text when it waits no longer."""
+        self.shown(what)
 
     @property
     def counts(self) -> Counter[str]:
@@ -128,6 +135,7 @@ def watched(outcomes: Iterable[CaseOutcome], total: int, printer: OutcomePrinter
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("[yellow]{task.fields[waiting]}"),
     )
     bar = Progress(
         *columns,
@@ -138,10 +146,19 @@ def watched(outcomes: Iterable[CaseOutcome], total: int, printer: OutcomePrinter
         speed_estimate_period=3600,
     )
     with bar:
-        task = bar.add_task("cases", total=total, failed=printer.counts["failed"])
+        task = bar.add_task("cases", total=total, failed=printer.counts["failed"], waiting="")
+        if console.is_terminal:
+            printer.shown = lambda what: bar.update(task, waiting=what)
         for outcome in outcomes:
             printer.add(outcome)
             bar.update(task, advance=1, failed=printer.counts["failed"])
+
+
+@lru_cache(maxsize=8)
+def _say_once(what: str) -> None:
+    """Where no bar is shown: a line, and not the same again."""
+    if what:
+        typer.echo(f"miliary-seg: {what}", err=True)
 
 
 def _figures(outcome: CaseOutcome) -> str:

@@ -85,7 +85,7 @@ def run_inputs(
     records = len(cases) + len(found.problems) > 1 or _is_used(plan.output)
     try:
         if cases or records:
-            batch = replace(batch, records=records, inputs=tuple(inputs))
+            batch = replace(batch, records=records, inputs=tuple(inputs), waiting=printer.waiting)
             outcomes = run_cases(cases, plan, batch, problems=found.problems)
             watched(outcomes, len(cases), printer)
     finally:
@@ -104,7 +104,7 @@ def _found(inputs: list[Path], settings: Settings) -> CaseInventory:
 
 
 def _is_used(output: Path) -> bool:
-    """Whether a run of one case must leave a record: the tables over what is there must know if this scan has no answer.
+    """Whether a run of one case must leave a record: tables over what is there must know if it has no answer.
 
     Else it leaves none: the terminal says all.
     """

@@ -53,9 +53,11 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
         If they cannot be written, or the cases were made with several settings and none are given.
     """
     from miliary_seg.report import write_cases_table
-    from miliary_seg.report.file_names import INDEX
+    from miliary_seg.report.atomic_folder import sweep_drafts
+    from miliary_seg.report.file_names import CASES, CASES_PARQUET, INDEX
     from miliary_seg.report.volume_files import write_bytes
 
+    sweep_drafts(output / name for name in (CASES, CASES_PARQUET, INDEX, SETTINGS))
     try:
         survey = survey_of(output)
     except OSError as error:

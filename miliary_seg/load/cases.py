@@ -285,9 +285,7 @@ def _dicom_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
         series = tuple(find_series(members, pile.blocked, settings))
         stated = "" if uid.startswith("folder ") else uid
         cases.append(
-            CaseInfo(
-                id=name, path=pile.root, series=series, study_instance_uid=stated, longer_names=tuple(longer)
-            )
+            CaseInfo(id=name, path=pile.root, series=series, study_instance_uid=stated, longer_names=tuple(longer))
         )
     return cases
 

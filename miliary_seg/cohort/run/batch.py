@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from miliary_seg.cohort.run.case import AnalyzeAndWrite, CaseCall, versions
 from miliary_seg.cohort.run.earlier import EarlierNames
@@ -16,6 +16,7 @@ from miliary_seg.cohort.run.manifest import place_of, require_same_settings
 from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseWork, RunPlan
 from miliary_seg.cohort.run.unanswered import FINISHED
 from miliary_seg.errors import DiskFullError, OutputError
+from miliary_seg.report.atomic_folder import ATTEMPTS, sweep_drafts, temp_name
 
 if TYPE_CHECKING:
     from miliary_seg.load import CaseInfo, Problem
@@ -78,24 +79,32 @@ def run_cases(
 
 
 def require_writable(folder: Path) -> None:
-    """Try a write in the output folder, and leave nothing behind.
+    """Try a write in the output folder, or where it would be made, and leave nothing behind.
+
+    Many runs may start at once: what is tried has a name of its own, and no folder is made or removed that another
+    could use.
 
     Raises
     ------
     OutputError
         If the folder cannot be made, is a file, or refuses a new file.
     """
-    probe = folder / ".miliary-seg-write-test"
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-        for parent in made:
-            parent.rmdir()
-    except OSError as error:
-        what = f"cannot write here ({error.strerror or type(error).__name__})"
-        raise OutputError(what, where=folder, todo="choose another --output") from error
+    for attempts_left in reversed(range(ATTEMPTS)):
+        there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+        probe = there / temp_name("write-test", "draft")
+        try:
+            if there == folder:
+                probe.touch()
+                probe.unlink()
+            else:
+                probe.mkdir()
+                probe.rmdir()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and attempts_left:  # a folder above went meanwhile
+                continue
+            what = f"cannot write here ({error.strerror or type(error).__name__})"
+            raise OutputError(what, where=folder, todo="choose another --output") from error
+        return
 
 
 def _begun(
@@ -105,7 +114,7 @@ def _begun(
     if not options.records:
         return None
     ledger = Ledger(call.plan.output)
-    facts = {"jobs": options.jobs, "timeout_s": options.timeout_s, "scheduler": options.scheduler}
+    facts: dict[str, Any] = {"jobs": options.jobs, "timeout_s": options.timeout_s, "scheduler": options.scheduler}
     facts["inputs"] = [place_of(path.absolute()) for path in options.inputs]
     digest = call.plan.settings.digest
     ledger.append("begin", n_cases=len(cases), settings_digest=digest, software=dict(versions()), **facts)
@@ -119,8 +128,6 @@ def _recorded(
     cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, ledger: Ledger | None
 ) -> Iterator[CaseOutcome]:
     """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
-    from miliary_seg.report.atomic_folder import sweep_drafts
-
     folders = [call.plan.output / call.work.folder(case.id) for case in cases]
     sweep_drafts(folders)
     counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The names under which the scans of an output folder are known: a scan keeps its name, whatever it would be called now.
+"""The names under which the scans of an output folder are known: each keeps its own, whatever it would be called now.
 
 A file that was moved, an input folder that became part of a larger one, a rule for names that changed: none of them may
 make a second case of a scan that is finished. A scan is known by its input digest, by its StudyInstanceUID (DICOM), or

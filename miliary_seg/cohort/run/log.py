@@ -20,6 +20,7 @@ from typing import IO, Any
 from miliary_seg.cohort.run.manifest import LEDGER, LOGS
 from miliary_seg.cohort.run.plan import CaseOutcome
 from miliary_seg.errors import MiliaryError
+from miliary_seg.report.atomic_folder import make_folder
 
 
 def now() -> str:
@@ -45,7 +46,7 @@ class Ledger:
         """Write one line and hand it to the disk."""
         line = json.dumps({"time": now(), "event": event, **facts}) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             with self.path.open("ab") as file:
                 file.write(line.encode())
                 file.flush()
@@ -102,7 +103,7 @@ class CaseLog:
         self._file: IO[str] | None = None
         if path is not None:
             with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 self._file = path.open("a", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> CaseLog:

@@ -98,7 +98,7 @@ def is_another_scan(there: Origin, origin: Origin) -> bool:
     if there.input_digest == origin.input_digest:
         return False
     other_study = bool(there.study and origin.study) and there.study != origin.study
-    return other_study or there.place != origin.place and not (there.study and there.study == origin.study)
+    return other_study or (there.place != origin.place and not (there.study and there.study == origin.study))
 
 
 def _is_empty(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,6 +51,8 @@ class BatchOptions:
     """Address of a Dask scheduler (``tcp://host:8786``), or ``local`` for one started here; empty = no Dask."""
     records: bool = True
     """Keep a ledger of the run and one log a case."""
+    waiting: Callable[[str], None] | None = None
+    """Told what the run waits for, in words; an empty text when it waits no longer."""
     inputs: tuple[Path, ...] = ()
     """What was searched for cases: an unreadable scan counts until a run over the same input does not find it."""
 

@@ -40,6 +40,7 @@ class Worker:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._is_booting = False
         self._starting = threading.Lock()
         """Held while a child is started or let go: ``close`` must not miss one that another thread just starts."""
 
@@ -64,6 +65,9 @@ class Worker:
         clock.daemon = True
         try:
             self._send(child, function, argument)
+            if self._is_booting:
+                pickle.load(child.stdout)  # type: ignore[arg-type] # noqa: S301 - what ``serve`` says first
+                self._is_booting = False  # the time of a call does not count how long its process took to start
             if timeout_s is not None:
                 clock.start()
             answer, trouble = pickle.load(child.stdout)  # type: ignore[arg-type] # noqa: S301 - written by ``serve``
@@ -118,6 +122,7 @@ class Worker:
                     stderr=subprocess.DEVNULL,  # libraries print names of files there
                     env=environment,
                 )
+                self._is_booting = True
             return self._child
 
     @staticmethod
@@ -149,6 +154,8 @@ def serve() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(str(LIKELIER_VICTIM))
+    pickle.dump("ready", answers)
+    answers.flush()
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(calls,), daemon=True).start()
     while True:

@@ -38,7 +38,8 @@ def methods_text(document: Mapping[str, Any]) -> list[str]:
         "criteria of miliary brain metastasis. A patient meets the criteria if any series of any scan does, is "
         "indeterminate if none does and any is indeterminate, and does not meet them otherwise.",
         f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be, "
-        f"{len(document['unreadable_inputs'])} of them because they could not be read (they count as indeterminate), of {found['n_patients']} patients in all. Incidence is per patient, over "
+        f"{len(document['unreadable_inputs'])} of them because they could not be read (they count as indeterminate), "
+        f"of {found['n_patients']} patients in all. Incidence is per patient, over "
         f"all patients, with Wilson's {100 * LEVEL:.0f} % interval; {found['n_indeterminate']} indeterminate "
         "patients bound it from above.",
     ]
