@@ -128,8 +128,9 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
 
 def _yes_or_no(participants: Path | None, column: str) -> dict[str, bool]:
-    from miliary_seg.cohort import read_participants, yes_or_no
+    from miliary_seg.cohort import read_participants
+    from miliary_seg.cohort.statistics.proportions import truth
 
     if participants is None:
         raise UsageError("--earlier-metastases needs --participants", todo="give participants.tsv")
-    return {name: yes_or_no(value, column) for name, value in read_participants(participants).text(column).items()}
+    return read_participants(participants).parsed(column, truth)

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from miliary_seg.cohort.run.case_errors import located, memory_advice
 from miliary_seg.cohort.run.earlier import EarlierNames, free_name
 from miliary_seg.cohort.run.log import CaseLog, log_path
 from miliary_seg.cohort.run.manifest import (
@@ -27,7 +28,6 @@ from miliary_seg.cohort.run.plan import CaseOutcome, CaseProduct, CaseWork, Fina
 from miliary_seg.errors import (
     InputError,
     MiliaryError,
-    NoBrainError,
     OutputError,
     PartialOutputError,
     UnreadableFileError,
@@ -115,10 +115,7 @@ def analyzed(case: CaseInfo, plan: RunPlan) -> tuple[CaseResult, dict[str, float
     start = perf_counter()
     study = load_case(case, plan.settings)
     loaded = perf_counter()
-    try:
-        result = analyze(study, plan.settings, mask=_mask(plan, study))
-    except NoBrainError as error:
-        raise NoBrainError(error.what, where=case.path, todo=error.todo) from error
+    result = analyze(study, plan.settings, mask=_mask(plan, study))
     return result, {"load": loaded - start, **result.timings_s}
 
 
@@ -130,9 +127,11 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    import resource
-
+    """Largest resident size of this process so far; 0 where the system does not tell (no ``resource`` module)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
@@ -144,13 +143,14 @@ def _outcome(call: CaseCall, case: CaseInfo, log: CaseLog) -> CaseOutcome:
         case = free_name(call.earlier.of_input(case, origin), origin, call.folder)
         return _kept_or_done(call, case, origin, log)
     except MiliaryError as error:
-        return CaseOutcome(case=case.id, error=error)
+        return CaseOutcome(case=case.id, error=located(error, case))
     except MemoryError:
-        what = "not enough memory for this case"
-        return CaseOutcome(case=case.id, error=MiliaryError(what, where=case.id, todo="fewer --jobs"))
+        short = MiliaryError("not enough memory for this case", todo=memory_advice(case))
+        return CaseOutcome(case=case.id, error=located(short, case))
     except Exception as error:  # an unforeseen error stops this case alone, and is named
         what = f"unforeseen {type(error).__name__} in {_raised_in(error)}"
-        return CaseOutcome(case=case.id, error=MiliaryError(what, where=case.id, todo="please report it"))
+        unforeseen = MiliaryError(what, todo="please report it, with the log of the case")
+        return CaseOutcome(case=case.id, error=located(unforeseen, case))
 
 
 def _kept_or_done(call: CaseCall, case: CaseInfo, origin: Origin, log: CaseLog) -> CaseOutcome:

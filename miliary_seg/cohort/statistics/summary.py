@@ -9,9 +9,9 @@ from typing import Any
 
 from miliary_seg import __version__
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
-from miliary_seg.cohort.statistics.participants import Participants, read_participants, read_table
+from miliary_seg.cohort.statistics.participants import Participants, read_participants, read_table, value_of
 from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed, read_unreadable
-from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, yes_or_no
+from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, truth
 from miliary_seg.cohort.statistics.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, UsageError
@@ -188,7 +188,9 @@ def read_participants_of_cases(path: Path) -> dict[str, str]:
         raise InputError("does not tell whose the cases are", where=path, todo=todo)
     owners: dict[str, str] = {}
     for line, values in enumerate(body, start=2):
-        row = dict(zip(header, (value.strip() for value in values), strict=False))
+        row = dict(
+            zip(header, (value.strip() if value_of(value) is not None else "" for value in values), strict=False)
+        )
         if not any(row.values()):
             continue
         if not row.get("case") or not row.get("participant_id"):
@@ -223,6 +225,8 @@ def _unmatched(cohort: _Cohort) -> dict[str, list[str]]:
 
 def _finding(cohort: _Cohort, column: str) -> dict[str, Any]:
     values = cohort.known(column)
+    if cohort.participants is not None:
+        cohort.participants.parsed(column, truth)  # an error there names the line
     met = [p for p in cohort.patients if p.verdict is Verdict.MET]
     found = co_occurrence(cohort.patients, values, column)
     return {"column": column, "among_met": asdict(found), "n_unknown": sum(p.id not in values for p in met)}
@@ -261,20 +265,36 @@ def _tested(table: Mapping[str, tuple[int, int]], seed: int) -> dict[str, Any] |
 def _survival(cohort: _Cohort, plan: SummaryPlan) -> dict[str, Any]:
     if cohort.participants is None:  # _check has seen to it
         raise UsageError("survival needs --participants", todo="give participants.tsv")
-    times = cohort.participants.numbers(plan.time)
-    events = {name: _event(value, plan.event) for name, value in cohort.known(plan.event).items()}
+    times = cohort.participants.times(plan.time, plan.time_unit)
+    events = cohort.participants.parsed(plan.event, _event)
     arms = {p.id: str(p.verdict) for p in cohort.patients} if plan.by == BY_VERDICT else {}
     arms = arms or (cohort.known(plan.by) if plan.by else {p.id: "" for p in cohort.patients})
     asked = [p for p in cohort.patients if plan.among == "all" or p.verdict is Verdict.MET]
-    subjects = [
-        Subject(time=times[p.id], event=events[p.id], group=arms[p.id])
+    followed = {
+        p.id: Subject(time=times[p.id], event=events[p.id], group=arms[p.id])
         for p in asked
         if p.id in times and p.id in events and p.id in arms
-    ]
+    }
+    _refuse_competing(cohort.participants, plan, followed)
+    subjects = list(followed.values())
     found: Survival = cumulative_incidence(subjects) if plan.competing else survival(subjects)
     given = {name: getattr(plan, name) for name in ("time", "event", "by", "among", "time_unit")}
     return {**given, "n_left_out": len(asked) - len(subjects), **asdict(found)}
 
 
-def _event(value: str, column: str) -> int:
-    return int(value) if value in {"0", "1", "2"} else int(yes_or_no(value, column))
+def _event(value: str) -> int:
+    """0, 1 or 2; yes and no are taken too."""
+    if value == "2":
+        return 2
+    try:
+        return int(truth(value))
+    except ValueError as error:
+        raise ValueError("which is no event", "0 censored, 1 event (2 competing event, with --competing)") from error
+
+
+def _refuse_competing(participants: Participants, plan: SummaryPlan, subjects: Mapping[str, Subject]) -> None:
+    """Event 2 without ``--competing`` is named with its line and patient."""
+    for name, subject in subjects.items():
+        if subject.event == 2 and not plan.competing:
+            what = f"column {plan.event!r} holds '2' in line {participants.lines[name]} ({name}), a competing event"
+            raise InputError(what, where=participants.source, todo="add --competing, or use 0 and 1")
