@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -76,9 +77,15 @@ def _series(series: SeriesInfo) -> dict[str, Any]:
         "slice_axis": series.slice_axis,
         "slice_thickness_mm": series.slice_thickness_mm,
         "n_files": series.n_files,
+        "path": _common_path(series.paths),
         "series_number": series.series_number,
         "warnings": [{"code": warning.code, "text": warning.text} for warning in series.warnings],
     }
+
+
+def _common_path(paths: Sequence[Path]) -> str:
+    """The file of a series, or the folder of its files."""
+    return str(paths[0]) if len(paths) == 1 else os.path.commonpath(paths) if paths else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

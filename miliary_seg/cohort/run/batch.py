@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def run_cases(
     work: CaseWork | None = None,
     *,
     problems: Sequence[Problem] = (),
-) -> Iterator[CaseOutcome]:
+) -> Generator[CaseOutcome, None, None]:
     """Run every case that is not finished yet, and yield each outcome as it ends.
 
     Parameters
@@ -47,7 +47,7 @@ def run_cases(
 
     Returns
     -------
-    Iterator
+    Generator
         One outcome a case, in the order in which they end. A case that raises, hangs or dies is a failed outcome;
         one that was finished before, with the same input, settings and version, is ``kept``.
 
@@ -126,12 +126,12 @@ def _begun(
 
 def _recorded(
     cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, ledger: Ledger | None
-) -> Iterator[CaseOutcome]:
+) -> Generator[CaseOutcome, None, None]:
     """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
     folders = [call.plan.output / call.work.folder(case.id) for case in cases]
     sweep_drafts(folders)
     counts: Counter[str] = Counter()
-    full = False
+    full, interrupted = False, True
     try:
         with closing(_engine(cases, call, options)) as outcomes:
             for outcome in outcomes:
@@ -142,10 +142,11 @@ def _recorded(
                 full = isinstance(outcome.error, DiskFullError)
                 if full:
                     break
+        interrupted = False
     finally:
         if ledger is not None:
             finished = sum(counts[status] for status in FINISHED)
-            ledger.append("end", n_not_finished=len(cases) - finished, **counts)
+            ledger.append("end", n_not_finished=len(cases) - finished, interrupted=interrupted, **counts)
         sweep_drafts(folders)
     if full:
         what = f"no space is left: {len(cases) - counts.total()} more cases were not finished"

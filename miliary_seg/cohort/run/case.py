@@ -136,11 +136,16 @@ def peak_memory_mb() -> float:
     return kilobytes / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
+def origin_and_name(call: CaseCall, case: CaseInfo) -> tuple[CaseInfo, Origin]:
+    """A case by the name that it has or gets in the output folder, and where its result comes from."""
+    origin = _origin(case, call.plan)
+    return free_name(call.earlier.of_input(case, origin), origin, call.folder), origin
+
+
 def _outcome(call: CaseCall, case: CaseInfo, log: CaseLog) -> CaseOutcome:
     try:
         _require_versions(call.plan)
-        origin = _origin(case, call.plan)
-        case = free_name(call.earlier.of_input(case, origin), origin, call.folder)
+        case, origin = origin_and_name(call, case)
         return _kept_or_done(call, case, origin, log)
     except MiliaryError as error:
         return CaseOutcome(case=case.id, error=located(error, case))

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from miliary_seg.load import CaseInfo, SeriesInfo
 
 E = TypeVar("E", bound=MiliaryError)
-BASE_MB = 250
+BASE_MB = 170
 """Resident size of a worker before its first case (measured: docs/performance.md)."""
-BYTES_A_VOXEL = 90
+BYTES_A_VOXEL = 45
 """Peak of an analysis above that, a voxel of the largest series (measured: docs/performance.md)."""
 
 
