@@ -18,6 +18,14 @@ from miliary_seg.errors import MiliaryError, OutputError
 class Verbs(TyperGroup):
     """The command line; Ctrl-C and a closed pipe end it without a traceback."""
 
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """Read the options; help and version are printed here."""
+        try:
+            return super().make_context(*args, **more)
+        except BrokenPipeError as gone:
+            say("")
+            raise typer.Exit from gone
+
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:

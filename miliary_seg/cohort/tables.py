@@ -79,7 +79,7 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
         left_out=tuple(sorted(left_out)),
         failed_again=tuple(survey.failed_again),
         damaged=tuple(survey.damaged),
-        same_scan=tuple(tuple(sorted(cases)) for cases in survey.by_input.values() if len(cases) > 1),
+        same_scan=tuple(survey.same_scan),
         versions=tuple(sorted({mark.origin.software for _, mark in marks})),
     )
 
@@ -125,8 +125,8 @@ class Survey:
     finished: list[tuple[Path, Manifest]] = field(default_factory=list)
     failed_again: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
-    by_input: dict[str, list[str]] = field(default_factory=dict)
-    """Whole cases by input digest and settings."""
+    same_scan: list[tuple[str, ...]] = field(default_factory=list)
+    """Finished cases of one input; the first of each is among ``finished``."""
 
     @property
     def without_answer(self) -> dict[str, str]:
@@ -135,24 +135,28 @@ class Survey:
         finished = {mark.case for _, mark in self.finished}
         return {case: cause for case, cause in (lost | self.failures.causes).items() if case not in finished}
 
-    def add(self, folder: Path, mark: Manifest) -> None:
-        """Enter a whole case: among the finished ones, if it is the first of its input."""
-        alike = self.by_input.setdefault(f"{mark.origin.input_digest} {mark.origin.settings_digest}", [])
-        alike.append(mark.case)
-        if len(alike) == 1 or not mark.origin.input_digest:
-            self.finished.append((folder, mark))
-
 
 def survey_of(output: Path) -> Survey:
-    """What lies in an output folder: finished cases, each scan once, and what has no answer."""
+    """What lies in an output folder: finished cases, each scan once, and what has no answer.
+
+    Of several cases of one input the one with the shortest name counts, the first by name where there are several.
+    """
     survey = Survey(unanswered(output))
+    by_input: dict[tuple[str, str], list[tuple[Path, Manifest]]] = {}
     for folder, mark in marked_folders(output):
         if not mark.agrees_with(folder):
             survey.damaged.append(mark.case)
         elif mark.case in survey.failures.failed:
             survey.failed_again.append(mark.case)
         else:
-            survey.add(folder, mark)
+            key = (mark.origin.input_digest or mark.case, mark.origin.settings_digest)
+            by_input.setdefault(key, []).append((folder, mark))
+    for alike in by_input.values():
+        alike.sort(key=lambda found: (len(found[1].case), found[1].case))
+        survey.finished.append(alike[0])
+        if len(alike) > 1:
+            survey.same_scan.append(tuple(mark.case for _, mark in alike))
+    survey.finished.sort(key=lambda found: found[0])
     return survey
 
 

@@ -1,6 +1,6 @@
 """kill -9 of a batch at random moments, then the same command again (docs/cohorts.md).
 
-    python tests/benchmarks/batch_kill.py FOLDER [--cases 12] [--broken 0] [--kills 20] [--longest 0.6] [--seed 0]
+    python tests/benchmarks/batch_kill.py FOLDER [--cases 12] [--broken 0] [--kills 20] [--longest 0.6] [--pixel-mm 2.4]
 
 A run lives for at most ``--longest`` of the time that the undisturbed one took. After every kill each folder under a
 final name must be complete to the byte, by its own completion mark. In the end all files but logs and ledger must equal
@@ -31,7 +31,7 @@ CLOCKED = {"ledger", "logs"}
 def start(scans: Path, output: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "miliary_seg.cli", "run", str(scans), "-o", str(output), "--jobs", "2"]
     return subprocess.Popen(
-        [*command, "--set", "locate.deform=false"],
+        [*command, "--set", "locate.deform=false", "--set", "report.viewer=false"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -76,10 +76,11 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--broken", type=int, default=0)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--pixel-mm", type=float, default=2.4, help="coarser scans are quicker")
     parser.add_argument("--longest", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    scans = make_scans(options.folder / f"scans{options.cases}-{options.broken}", options.cases)
+    scans = make_scans(options.folder / f"scans{options.cases}-{options.broken}", options.cases, options.pixel_mm)
     break_copies(scans, options.broken)
     output, expected = options.folder / "killed", 1 if options.broken else 0
     for folder in (output, options.folder / "whole"):

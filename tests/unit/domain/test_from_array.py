@@ -81,6 +81,8 @@ def test_no_brain_says_how_the_scan_was_read_and_what_to_try():
     noise = np.random.default_rng(0).normal(100, 5, (20, 20, 12)).astype(np.float32)
     with pytest.raises(ms.MiliaryError, match="no brain found, read as CT") as caught:
         ms.analyze(ms.Volume.from_array(noise, spacing_mm=(4, 4, 10), sequence="ct"))
+    with pytest.raises(ms.MiliaryError, match="read as MR "):
+        ms.analyze(ms.Volume.from_array(noise, spacing_mm=(4, 4, 10)))
     assert "--sequence" in caught.value.todo
     assert caught.value.where == "array"
 

@@ -53,7 +53,7 @@ def test_no_brain_in_a_run_names_the_file_and_how_it_was_read(case, plan) -> Non
     (outcome,) = run_cases([case], plan)
     assert outcome.error.code == "no_brain"
     assert outcome.error.where == f"P1-t1c ({case.path})"
-    assert "read as MR, which nothing in the file says" in outcome.error.what
+    assert "read as T1C" in outcome.error.what
     assert "--sequence" in outcome.error.todo
 
 

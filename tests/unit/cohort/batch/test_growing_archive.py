@@ -55,7 +55,7 @@ def test_every_scan_is_counted_once_while_the_archive_grows(step, tmp_path, plan
     assert step(grow)[1] == ["P2-t1c", "Q1-t1c", "t1c"], "neither path nor content is known: another scan"
     save(grow / "P2" / "t1c.nii.gz", 4)
     assert step(grow) == ({"P2-t1c": "done", "Q1-t1c": "kept"}, ["P2-t1c", "Q1-t1c", "t1c"]), "changed in its place"
-    shutil.copytree(grow / "P2", grow / "P3")
+    shutil.copytree(grow / "P2", grow / "P2 copy")
     assert step(grow)[1] == ["P2-t1c", "Q1-t1c", "t1c"], "a copy is no other scan"
     assert step(grow / "P2" / "t1c.nii.gz")[0] == {"P2-t1c": "kept"}, "not a second one called t1c"
 
@@ -95,7 +95,7 @@ def test_two_finished_cases_of_one_input_are_told_and_counted_once(step, tmp_pat
     replace(read_manifest(twin), case="P1-t1c", rows=rows).write(twin)
     collected = write_tables(plan.output, plan.settings)
     assert collected.n_cases == 1
-    assert collected.same_scan == (("P1-t1c", "t1c"),)
+    assert collected.same_scan == (("t1c", "P1-t1c"),)
     assert len((plan.output / "cases.csv").read_text().splitlines()) == 2
     assert (plan.output / "index.html").read_text("utf-8").count("data-case=") == 1
 
