@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from miliary_seg.cli.app import app
+    from miliary_seg.cli.program import app
 
 __all__ = ["app", "main"]
 
@@ -29,7 +29,7 @@ def main() -> None:
     try:
         _fill_closed_streams()
         sys.argv[1:] = with_home(sys.argv[1:])
-        from miliary_seg.cli.app import answered
+        from miliary_seg.cli.program import answered
     except KeyboardInterrupt:
         sys.stderr.write("miliary-seg: interrupted\n")
         sys.exit(INTERRUPTED)
@@ -73,7 +73,7 @@ def _fill_closed_streams() -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "app":
-        from miliary_seg.cli.app import app
+        from miliary_seg.cli.program import app
 
         return app
     raise AttributeError(f"module 'miliary_seg.cli' has no attribute {name!r}")

@@ -188,10 +188,10 @@ def test_an_interrupted_run_says_the_way_on_and_ends_its_ledger(small_scan, tmp_
 def test_ctrl_c_while_the_program_starts_is_no_traceback(monkeypatch, capsys) -> None:
     class Stop:
         def find_spec(self, name: str, *_: object) -> None:
-            if name == "miliary_seg.cli.app":
+            if name == "miliary_seg.cli.program":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "miliary_seg.cli.app", raising=False)
+    monkeypatch.delitem(sys.modules, "miliary_seg.cli.program", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Stop(), *sys.meta_path])
     monkeypatch.setattr(sys, "argv", ["miliary-seg", "--help"])
     with pytest.raises(SystemExit) as stop:
