@@ -85,6 +85,11 @@ def read_unreadable(folders: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted({case for output in _outputs(folders) for case in unanswered(output).unreadable}))
 
 
+def read_twins(folders: Sequence[Path]) -> set[str]:
+    """Finished cases that are in no table because another case is the same scan."""
+    return {case for output in _outputs(folders) for alike in survey_of(output).same_scan for case in alike[1:]}
+
+
 def _outputs(folders: Sequence[Path]) -> set[Path]:
     """Output folders, where a table in one may stand for it."""
     return {folder if folder.is_dir() else folder.parent for folder in folders}

@@ -10,7 +10,14 @@ from typing import Any
 from miliary_seg import __version__
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
 from miliary_seg.cohort.statistics.participants import Participants, read_participants, read_table, value_of
-from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed, read_unreadable
+from miliary_seg.cohort.statistics.patients import (
+    Patient,
+    patients_of,
+    read_cases,
+    read_failed,
+    read_twins,
+    read_unreadable,
+)
 from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, truth
 from miliary_seg.cohort.statistics.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
@@ -151,7 +158,7 @@ def summarise(plan: SummaryPlan) -> dict[str, Any]:
     failed = read_failed(plan.runs)
     owners = read_participants_of_cases(plan.owners) if plan.owners else {}
     cases = {row["case"] for row in rows} | set(failed)
-    strangers = sorted(set(owners) - cases)
+    strangers = sorted(set(owners) - cases - read_twins(plan.runs))
     if strangers:
         what = f"{len(strangers)} cases of this table are not among those that were run (first: {strangers[0]})"
         raise InputError(what, where=plan.owners or "", todo="correct the names or give every run's folder")
