@@ -14,7 +14,7 @@ N_HEADS = 4
 
 
 def make_scans(folder: Path, n: int, pixel_mm: float = 2.4) -> Path:
-    """``n`` scans of 2.4 x 2.4 x 5 mm (or another size, as long) with 12 lesions each below a folder; those that are there are kept."""
+    """``n`` scans of 2.4 x 2.4 x 5 mm with 12 lesions each below a folder; those that are there are kept."""
     spec = phantom.preset("few-large")
     spec = replace(
         spec,
