@@ -72,6 +72,9 @@ app.command(short_help="Show what is there and what would be used.", context_set
 app.command(short_help="Make a head with known lesions.", context_settings=HELP)(phantom.phantom)
 app.command(short_help="Analyse the sample scans.", context_settings=HELP)(demo.demo)
 app.command(short_help="Print the resolved settings as TOML.", context_settings=HELP)(settings.settings)
+app.command(name="schema", short_help="Print the JSON Schema of a document.", context_settings=HELP)(
+    settings.print_schema
+)
 app.command(cls=SpaceSeparated, short_help="Analyse a BIDS dataset (BIDS App).", context_settings=HELP)(bids.bids)
 app.add_typer(bench.bench, name="bench", short_help="Score masks against references.", context_settings=HELP)
 app.add_typer(cohort.app, name="cohort", short_help="Tables and statistics per patient.", context_settings=HELP)

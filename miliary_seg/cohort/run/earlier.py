@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class EarlierNames:
     """Names of finished cases that this run would call otherwise."""
 
-    by_input: Mapping[str, str] = field(default_factory=dict)
-    """Input digest -> name."""
+    by_input: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Input digest -> names, the shortest first."""
     by_place: Mapping[str, str] = field(default_factory=dict)
     """Path of a file or StudyInstanceUID, as in a mark -> name."""
 
@@ -38,17 +38,18 @@ class EarlierNames:
     def of(cls, output: Path, cases: Iterable[CaseInfo]) -> EarlierNames:
         """From the marks in an output folder; what these cases are called already is left out."""
         now = {case.id: case for case in cases}
-        by_input: dict[str, str] = {}
+        by_input: dict[str, list[str]] = {}
         by_place: dict[str, str] = {}
         for _, mark in marked_folders(output) if output.is_dir() else ():
             case = now.get(mark.case)
             if case is not None and _is_of(mark.origin, case):
                 continue
             if mark.origin.input_digest:
-                by_input.setdefault(mark.origin.input_digest, mark.case)
+                by_input.setdefault(mark.origin.input_digest, []).append(mark.case)
             for key in filter(None, (mark.origin.place, mark.origin.study)):
                 by_place.setdefault(key, mark.case)
-        return cls(by_input=by_input, by_place=by_place)
+        in_order = {key: tuple(sorted(names, key=lambda name: (len(name), name))) for key, names in by_input.items()}
+        return cls(by_input=in_order, by_place=by_place)
 
     def of_place(self, case: CaseInfo) -> CaseInfo:
         """A case by the name under which its file or study is finished, else as it is. Reads no file of it."""
@@ -57,7 +58,8 @@ class EarlierNames:
 
     def of_input(self, case: CaseInfo, origin: Origin) -> CaseInfo:
         """A case by the name under which a scan of the same content is finished, else as it is."""
-        return _called(case, self.by_input.get(origin.input_digest, case.id))
+        names = self.by_input.get(origin.input_digest, ())
+        return case if not names or case.id in names else _called(case, names[0])
 
 
 def free_name(case: CaseInfo, origin: Origin, folder: Callable[[str], Path]) -> CaseInfo:
