@@ -72,7 +72,7 @@ def find_cases(dataset: Dataset, choice: Choice, settings: Settings) -> FoundSes
     for session in sessions:
         if session.images:
             found = find_session(session.images, session.images[0].parent.parent, settings)
-            cases += found.cases
+            cases += [replace(case, below=dataset.path) for case in found.cases]
             problems += [replace(problem, below=dataset.path) for problem in found.problems]
     return FoundSessions(sessions=sessions, cases=tuple(cases), problems=tuple(problems))
 

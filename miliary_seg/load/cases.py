@@ -127,7 +127,8 @@ def find_in_paths(
         if not found and not pile.problems:
             pile.problems.append(Problem(path=path, error=_nothing(pile)))
         named = _named_problems(pile, found)
-        cases += [_with_unread(case, [p for p in named if p.case == case.id]) for case in found]
+        whole = [_with_unread(case, [p for p in named if p.case == case.id]) for case in found]
+        cases += [replace(case, below=path) for case in whole]
         problems += named
         ledger += _final_ledger(pile, found)
     problems = list({(problem.path.absolute(), problem.error.what): problem for problem in problems}.values())

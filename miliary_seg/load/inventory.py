@@ -154,6 +154,8 @@ class CaseInfo:
     """Eligible ones first, in the order of preference."""
     study_instance_uid: str = ""
     caveats: tuple[Reason, ...] = ()
+    below: Path = Path()
+    """The file or folder that the user named and below which it was found; for DICOM the same as ``path``."""
     longer_names: tuple[str, ...] = ()
     """Taken in this order where another scan has the first name already."""
 

@@ -128,6 +128,7 @@ def _recorded(
     cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, ledger: Ledger | None
 ) -> Generator[CaseOutcome, None, None]:
     """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
+    below = {case.id: place_of(case.below.absolute()) for case in cases}
     folders = [call.plan.output / call.work.folder(case.id) for case in cases]
     sweep_drafts(folders)
     counts: Counter[str] = Counter()
@@ -137,7 +138,7 @@ def _recorded(
             for outcome in outcomes:
                 counts[outcome.status] += 1
                 if ledger is not None:
-                    ledger.append_outcome(outcome)
+                    ledger.append_outcome(outcome, below.get(outcome.case, ""))
                 yield outcome
                 full = isinstance(outcome.error, DiskFullError)
                 if full:

@@ -54,9 +54,9 @@ class Ledger:
         except OSError as error:
             self.trouble = self.trouble or error
 
-    def append_outcome(self, outcome: CaseOutcome) -> None:
-        """Write how a case ended."""
-        facts: dict[str, Any] = {"case": outcome.case}
+    def append_outcome(self, outcome: CaseOutcome, place: str = "") -> None:
+        """Write how a case ended; ``place`` is that of the input below which it was found."""
+        facts: dict[str, Any] = {"case": outcome.case, "input": place}
         if outcome.folder is not None:
             facts |= {"verdict": outcome.verdict, "folder": outcome.folder.name}
         if outcome.error is not None:

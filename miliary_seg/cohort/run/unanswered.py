@@ -11,8 +11,7 @@ files lost since it was finished                            the same
 ``unreadable``, of a case that is there (a lost slice ...)  nothing of its own: the case says what it lacks
 ==========================================================  =======================================================
 
-A failure counts until the scan is done, and an unreadable input until it is done, or until a later run over the same
-input does not find it any more.
+Either counts until the scan is done, or until a later run over the same input (to its end) does not find it any more.
 """
 
 from __future__ import annotations
@@ -49,23 +48,44 @@ def unanswered(output: Path) -> Unanswered:
     output
         Output folder of one or more runs.
     """
-    found = Unanswered()
-    inputs: dict[str, str] = {}  # unreadable scan -> the input below which it lies
+    reading = _Reading()
     for event in sorted(read_ledger(output), key=lambda event: str(event.get("time", ""))):
+        reading.take(event)
+    return reading.found
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The ledger, read event by event."""
+
+    found: Unanswered = field(default_factory=Unanswered)
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Scan without an answer -> place of the input below which it was found."""
+    looked_for: set[str] = field(default_factory=set)
+    """Failed scans whose input was searched again, and which that run has not come to yet."""
+
+    def take(self, event: Mapping[str, Any]) -> None:
         case = str(event.get("case", ""))
-        if event["event"] == "begin":
-            again = set(event.get("inputs", ()))
-            for name in [name for name, place in inputs.items() if place in again]:
-                found.unreadable.pop(name, None)
-        elif event["event"] == "unreadable" and case:
-            found.unreadable[case] = str(event.get("cause"))
-            inputs[case] = str(event.get("input", ""))
+        kind = event["event"]
+        if kind == "begin":
+            again = {name for name, place in self.inputs.items() if place in set(event.get("inputs", ()))}
+            self.looked_for |= again & set(self.found.failed)
+            self._drop(self.found.unreadable, again)
+        elif kind == "end" and not event.get("interrupted", True):
+            self._drop(self.found.failed, self.looked_for)
         elif is_finished(event):
-            found.failed.pop(case, None)
-            found.unreadable.pop(case, None)
-        elif event["event"] == "failed":
-            found.failed[case] = str(event.get("cause"))
-    return found
+            self._drop(self.found.failed, {case})
+            self._drop(self.found.unreadable, {case})
+        elif kind in {"failed", "unreadable"} and case:
+            self.looked_for.discard(case)
+            self.inputs[case] = str(event.get("input", ""))
+            causes = self.found.failed if kind == "failed" else self.found.unreadable
+            causes[case] = str(event.get("cause"))
+
+    def _drop(self, causes: dict[str, str], names: set[str]) -> None:
+        for name in names & set(causes):
+            del causes[name]
+            self.looked_for.discard(name)
 
 
 def is_finished(event: Mapping[str, Any]) -> bool:

@@ -142,6 +142,27 @@ def test_every_event_counts_by_one_rule(tmp_path: Path) -> None:
     assert set(unanswered(tmp_path).causes) == {"c"}
 
 
+def test_a_failed_scan_that_its_input_holds_no_longer_counts_no_more(tmp_path: Path) -> None:
+    """It was renamed or taken out: else it would be a patient for ever."""
+    ledger, place = Ledger(tmp_path), place_of(tmp_path)
+    for event, facts in (
+        ("begin", {"inputs": [place]}),
+        ("failed", {"case": "P1-t1c", "input": place, "cause": "x"}),
+        ("failed", {"case": "P2-t1c", "input": place, "cause": "x"}),
+        ("end", {"interrupted": False}),
+        ("begin", {"inputs": [place]}),
+    ):
+        ledger.append(event, **facts)
+    assert set(unanswered(tmp_path).failed) == {"P1-t1c", "P2-t1c"}, "not before that run ends"
+    ledger.append("end", interrupted=True)
+    assert set(unanswered(tmp_path).failed) == {"P1-t1c", "P2-t1c"}, "an interrupted run did not come to all"
+    ledger.append("begin", inputs=[place])
+    ledger.append("failed", case="P2-t1c", input=place, cause="again")
+    ledger.append("done", case="Q1-t1c", input=place)
+    ledger.append("end", interrupted=False)
+    assert unanswered(tmp_path).failed == {"P2-t1c": "again"}
+
+
 def test_a_failed_session_is_in_the_group_table_of_bids(plan, faulty, batch, tmp_path) -> None:
     from miliary_seg.bids.group import write_group
 
