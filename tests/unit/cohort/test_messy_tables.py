@@ -85,7 +85,7 @@ def test_groups_of_numbers_with_and_without_a_point_are_the_same(plan) -> None:
         ("os", "inf", "not a finite number"),
         ("os", "2021-03-04", "not a number"),
         ("died", "dead", r"column 'died' holds 'dead' in line 4 \(sub-03\), which is no event"),
-        ("died", "2", "with --competing"),
+        ("died", "2", r"in line 4 \(sub-03\), a competing event; add --competing"),
         ("died", "0.5", "no event"),
         ("headache", "maybe", r"column 'headache' holds 'maybe' in line 4 \(sub-03\), which is neither yes nor no"),
     ],
