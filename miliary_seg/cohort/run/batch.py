@@ -75,7 +75,7 @@ def run_cases(
     earlier = EarlierNames.of(plan.output, cases)
     cases = [earlier.of_place(case) for case in cases]
     call = CaseCall(plan=plan, work=work, records=options.records, earlier=earlier)
-    return _recorded(cases, call, options, _begun(cases, call, options, problems))
+    return _recorded(cases, call, options, problems)
 
 
 def require_writable(folder: Path) -> None:
@@ -107,13 +107,10 @@ def require_writable(folder: Path) -> None:
         return
 
 
-def _begun(
-    cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, problems: Sequence[Problem]
-) -> Ledger | None:
-    """The ledger of a run, with its first lines: how it was called, and what could not be read."""
-    if not options.records:
-        return None
-    ledger = Ledger(call.plan.output)
+def _begin(
+    ledger: Ledger, cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, problems: Sequence[Problem]
+) -> None:
+    """Write the first lines of a run's ledger: how it was called, and what could not be read."""
     facts: dict[str, Any] = {"jobs": options.jobs, "timeout_s": options.timeout_s, "scheduler": options.scheduler}
     facts["inputs"] = [place_of(path.absolute()) for path in options.inputs]
     digest = call.plan.settings.digest
@@ -121,19 +118,21 @@ def _begun(
     for problem in problems:
         places = {"place": place_of(problem.path.absolute()), "input": place_of(problem.below.absolute())}
         ledger.append("unreadable", case=problem.case, **places, **said(problem.error))
-    return ledger
 
 
 def _recorded(
-    cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, ledger: Ledger | None
+    cases: Sequence[CaseInfo], call: CaseCall, options: BatchOptions, problems: Sequence[Problem]
 ) -> Generator[CaseOutcome, None, None]:
     """Run the cases, enter each outcome into the ledger, and stop where nothing more can be written."""
     below = {case.id: place_of(case.below.absolute()) for case in cases}
     folders = [call.plan.output / call.work.folder(case.id) for case in cases]
-    sweep_drafts(folders)
     counts: Counter[str] = Counter()
     full, interrupted = False, True
+    ledger = Ledger(call.plan.output) if options.records else None
     try:
+        if ledger is not None:
+            _begin(ledger, cases, call, options, problems)
+        sweep_drafts(folders)
         with closing(_engine(cases, call, options)) as outcomes:
             for outcome in outcomes:
                 counts[outcome.status] += 1
