@@ -61,7 +61,7 @@ def grow(scans: list[Path], folder: Path) -> None:
     shutil.copytree(archive / "P2", archive / "P2 copy")
     step("a folder renamed, another copied", ["P2-follow-up-t1c", "P2-t1c", "t1c", "日本-t1c"])
     put(4, "P2")
-    step("a scan exchanged", ["P2-follow-up-t1c", "P2-t1c", "P2-copy-t1c", "t1c", "日本-t1c"])
+    step("a scan exchanged", ["P2-copy-t1c", "P2-follow-up-t1c", "P2-t1c", "t1c", "日本-t1c"])
 
 
 def workers_lost(scans: Path, folder: Path) -> None:
