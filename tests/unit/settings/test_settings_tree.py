@@ -157,3 +157,25 @@ def test_the_part_that_counts_can_be_written_alone(tmp_path: Path) -> None:
     path.write_text(changed.to_toml(method_only=True), encoding="utf-8")
     assert "1.2.3" not in path.read_text()
     assert Settings.from_toml(path).digest == changed.digest
+
+
+def test_sections_may_be_given_as_mappings_and_are_checked() -> None:
+    given = Settings(locate={"deform": False}, decide={"slab_mm": 4})
+    assert given == Settings().updated({"locate.deform": False, "decide.slab_mm": 4})
+    for section, said in (
+        ({"deforms": True}, "did you mean 'locate.deform'"),
+        ({"trust_threshold": 3}, "locate.trust_threshold"),
+        ("deform", "not str"),
+        (None, "not NoneType"),
+        (Settings().decide, "not DecideSettings"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            Settings(locate=section)
+
+
+def test_values_on_the_command_line_may_be_in_capitals() -> None:
+    assert Settings().with_options(["load.sequence=T1C", "load.series=ABC"]) == Settings().updated(
+        {"load.sequence": "t1c", "load.series": "ABC"}
+    )
+    with pytest.raises(SettingsError, match="T9"):
+        Settings().with_options(["load.sequence=T9"])
