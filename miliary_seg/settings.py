@@ -97,12 +97,11 @@ class DecideSettings:
     warn_thickness_mm: float = 1.5
     """Thicker slices are remarked on."""
     max_gap_share: float = 0.34
-    """Gaps wider than this share of the slice thickness make a negative answer indeterminate; up to a third is usual in
-    2-D protocols, the cohort's behind the rule among them, and the rule counts on images."""
+    """Gaps wider than this share of the thickness make a negative answer indeterminate; a third is usual in 2-D."""
     max_gap_mm: float = 0.1
     """Gaps up to this are rounding of the header, whatever their share."""
     min_met_probability: float = 0.8
-    """MET needs at least this probability that the criteria are met, beside the marked count."""
+    """MET needs at least this probability that the count is reached, beside the marked count."""
     max_not_met_probability: float = 0.05
     """NOT_MET needs at most this probability that the count is reached: one negative answer in twenty may be wrong."""
     min_coverage: float = 0.9
