@@ -268,7 +268,7 @@ def _stacks(
     slabs = acquired if thick else slab_stack(acquired, settings.slab_mm, enhancement)
     axial, axial_slabs = (acquired, slabs) if is_axial(facts) else (None, None)
     if is_axial(facts) is False:
-        axial = axial_stack(lesions, settings.axial_spacing_mm)
+        axial = axial_stack(lesions, settings.axial_spacing_mm, settings.slab_mm)
         axial_slabs = slab_stack(axial, settings.slab_mm, enhancement)
     return {
         ("acquired", "native"): acquired,
