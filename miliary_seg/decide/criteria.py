@@ -46,6 +46,9 @@ class CountEvidence:
     limits: tuple[float, float] = (0.05, 0.8)
     """Most that P(threshold reached) may be for a negative, least that it must be for a positive."""
 
+    measured: bool = True
+    """Whether it was measured what the detector misses on such slices of such a sequence."""
+
     @property
     def chance(self) -> float:
         """P(threshold reached)."""
@@ -57,7 +60,9 @@ class CountEvidence:
     def doubt(self) -> Reason:
         """What is marked, and between which numbers the true count lies."""
         low, _, high = count_interval(self.distribution) or (self.deciding,) * 3
-        return reason("count_limited_by_detection", f"marked {self.deciding}, true count likely {low} to {high}")
+        unknown = "" if self.measured else "; what is missed on such scans was not measured"
+        said = f"marked {self.deciding}, true count likely {low} to {high}{unknown}"
+        return reason("count_limited_by_detection", said)
 
 
 def count_criterion(
@@ -87,14 +92,14 @@ def count_criterion(
 def bilateral_criterion(regions: Regions, gates: Gates, fewest: int, by_quadrant: bool) -> CriterionResult:
     """Lesions on both sides; with ``by_quadrant`` on both sides of each level."""
     names, code = (QUADRANTS, "quadrant_empty") if by_quadrant else (SIDES, "one_sided")
-    answer = _regions_answer(regions, names, fewest, (gates.sides, gates.absence), code)
+    answer = _regions_answer(regions, names, fewest, gates.sides, gates.absence, code)
     seen = (_tally(regions, names), f">= {fewest} in each")
     return _result("bilateral", BILATERAL_STATEMENT, seen, answer, _examples(regions, names))
 
 
 def both_levels_criterion(regions: Regions, gates: Gates, fewest: int) -> CriterionResult:
     """Lesions above and below the tentorium."""
-    answer = _regions_answer(regions, LEVELS, fewest, (gates.levels, gates.absence), "one_level")
+    answer = _regions_answer(regions, LEVELS, fewest, gates.levels, gates.absence, "one_level")
     seen = (_tally(regions, LEVELS), f">= {fewest} in each")
     return _result("both_levels", LEVELS_STATEMENT, seen, answer, _examples(regions, LEVELS))
 
@@ -114,11 +119,11 @@ def _regions_answer(
     regions: Regions,
     names: tuple[str, ...],
     fewest: int,
-    gates: tuple[tuple[Reason, ...], tuple[Reason, ...]],
+    place_unknown: tuple[Reason, ...],
+    absence: tuple[Reason, ...],
     code: str,
 ) -> Answer:
     """Every named region holds at least ``fewest`` lesions."""
-    place_unknown, absence = gates
     if place_unknown:
         return Verdict.INDETERMINATE, place_unknown
     answers = [_region_answer(regions, name, fewest, absence, code) for name in names]

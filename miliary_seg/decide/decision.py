@@ -160,6 +160,8 @@ def _slice_answer(evidence: Evidence, reading: Interpretation) -> SliceAnswer:
         count_range=evidence.count_range(reading),
         count_interval=count_interval(evidence.count_distribution(reading)),
         probability=evidence.probability(reading),
+        expected=evidence.expected_count(reading),
+        size_mm=None if evidence.expected is None else round(evidence.size_mm, 3),
     )
 
 

@@ -180,6 +180,11 @@ class SliceAnswer:
     """2.5, 50 and 97.5 % quantiles of the true count."""
     probability: float | None
     """P(criteria met) on such slices; meaning and limits as in ``Decision.probability``."""
+    expected: float | None = None
+    """Sum of the probabilities of all candidates, accepted or not, on the second-best image; None where the detector
+    was not measured."""
+    size_mm: float | None = None
+    """Mean diameter of these candidates over the scan, weighted by their probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

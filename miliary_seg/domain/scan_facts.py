@@ -16,7 +16,6 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
     """What the criteria may know of a scan: geometry, coverage and trust, but no voxels."""
     centres = volume.slice_centres_ras_mm
     point = detection.operating_point
-    across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
     return ScanFacts(
         modality=volume.modality,
         sequence=volume.sequence,
@@ -25,7 +24,7 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         sop_instance_uids=volume.source.sop_instance_uids,
         thickness_mm=volume.thickness_mm,
         gap_mm=volume.gap_mm,
-        n_brain_slices=int(location.brain_mask.any(axis=across).sum()),
+        n_brain_slices=int(location.brain_mask.any(axis=volume.in_plane_axes).sum()),
         missing_slices=volume.missing_slices,
         interpolated=volume.resampled and not volume.missing_slices,
         coverage=location.coverage,

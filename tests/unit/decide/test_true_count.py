@@ -13,6 +13,7 @@ from miliary_seg.decide.regions import regions_of
 from miliary_seg.decide.true_count import MODELS, MOST, SIZES_MM, TYPICAL_MM, at_least, model_for, true_count
 from miliary_seg.domain.compartment import Coverage, Level, Side
 from miliary_seg.domain.decision import Verdict, count_interval
+from miliary_seg.domain.sequence import MEASURED, Sequence
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
@@ -40,9 +41,12 @@ def test_more_candidates_never_lower_the_count(thickness: float) -> None:
 def test_models_cover_growing_thickness_and_beyond_is_the_widest() -> None:
     ends = [model.up_to_mm for model in MODELS]
     assert ends == sorted(ends)
-    assert model_for(ends[0]) is MODELS[0]
-    assert model_for(ends[0] + 0.01) is MODELS[1]
-    assert all(model_for(ends[-1] + 0.01).shape < model.shape for model in MODELS)
+    assert model_for(ends[0], Sequence.T1C) is MODELS[0]
+    assert model_for(ends[0] + 0.01, Sequence.T1C) is MODELS[1]
+    widest = model_for(ends[-1] + 0.01, Sequence.T1C)
+    assert all(widest.shape < model.shape for model in MODELS)
+    for sequence in Sequence:
+        assert (model_for(ends[0], sequence) is widest) == (sequence not in MEASURED)
     assert DecideSettings().max_thickness_mm == ends[-1]
 
 
