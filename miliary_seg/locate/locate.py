@@ -148,6 +148,7 @@ def _assembled(
         tentorium_distance_mm=tentorium,
         coverage=quality[0],
         registration=quality[1],
+        template=maps.template,
     )
 
 
