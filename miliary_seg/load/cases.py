@@ -25,6 +25,7 @@ from miliary_seg.load.inventory import (
     unique_names,
 )
 from miliary_seg.load.masks import stem
+from miliary_seg.load.nifti.identity import hidden_name, names_patient, nifti_name
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
 from miliary_seg.load.walk import header_of_pair, sniff, walk
@@ -311,18 +312,25 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
-        groups[(None, session) if session else (path, case_name(stem(path)))].append(series)
+        if session and names_patient(session, path):
+            session = ""
+        groups[(None, session) if session else (path, nifti_name(path))].append(series)
     repeated = Counter(name for _, name in groups)
     cases = []
     for (file, name), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        case = f"{case_name(file.parent.name)}-{name}" if file is not None and repeated[name] > 1 else name
+        case = f"{_parent(file)}-{name}" if file is not None and repeated[name] > 1 else name
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
         cases.append(CaseInfo(id=case, path=file or pile.root, series=numbered))
     return cases
+
+
+def _parent(file: Path) -> str:
+    """Name of the folder that tells apart two files of one name; hidden where it holds the patient's."""
+    return hidden_name(file) if names_patient(file.parent.name, file) else case_name(file.parent.name)
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

@@ -14,7 +14,7 @@ from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.report import file_names
 from miliary_seg.report.file_names import CASES_PARQUET, case_folder
 from miliary_seg.report.json_document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
-from miliary_seg.report.sanitise import csv_cell, csv_text, sanitise
+from miliary_seg.report.sanitise import csv_column, csv_text, sanitise
 from miliary_seg.report.volume_files import write_bytes
 
 Row = Mapping[str, Any]
@@ -170,7 +170,8 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Every row as inert text; '' where nothing is known."""
-        return [[csv_cell(column.value(row)) for column in self.columns] for row in self.rows]
+        columns = [csv_column([column.value(row) for row in self.rows]) for column in self.columns]
+        return [list(row) for row in zip(*columns, strict=True)]
 
     def csv(self) -> str:
         """RFC 4180 text with a header line."""

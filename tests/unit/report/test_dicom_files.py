@@ -17,6 +17,7 @@ from miliary_seg.domain.volume import Source
 from miliary_seg.errors import GeometryError, MiliaryError, OutputError, PartialOutputError
 from miliary_seg.report import validate, write_case
 from miliary_seg.report.dicom import seg as dicom_seg
+from miliary_seg.report.dicom.references import RELEASED
 from miliary_seg.report.dicom.images import write_series
 from miliary_seg.report.dicom.references import source_images
 from miliary_seg.settings import Settings
@@ -109,7 +110,7 @@ def test_nothing_of_the_patient_by_default(scan: Scan, tmp_path: Path) -> None:
         assert [c.CodeValue for c in header.DeidentificationMethodCodeSequence] == ["113100", "113110"]
         assert header.StudyDate == ""
         assert header.StudyInstanceUID == scan.case.series[0].volume.source.study_instance_uid
-    assert pydicom.dcmread(folder / "t1c-1" / "lesions.seg.dcm").ContentDate == "19700101"
+    assert pydicom.dcmread(folder / "t1c-1" / "lesions.seg.dcm").ContentDate == f"{RELEASED:%Y%m%d}"
 
 
 def test_identified_objects_hold_the_patient_and_the_study_and_no_more(scan: Scan, tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_refusal_of_highdicom_leaves_the_report_and_says_so(
     assert "Zweistein" not in str(caught.value), "the words of a library may name a patient"
     folder = Path(caught.value.where)
     assert objects(folder) == {"measurements.sr.dcm"}
-    assert b"Lesion 1" in (folder / "t1c-1" / "measurements.sr.dcm").read_bytes()
+    assert b"1 L supratentorial" in (folder / "t1c-1" / "measurements.sr.dcm").read_bytes()
 
 
 def test_what_the_settings_ask_for(scan: Scan, make_case, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The answer as a reader takes it in: a sentence, three lines with numbers, and what limits it.
+
+Page, structured report and notebooks say the same words, made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from miliary_seg.domain.compartment import Level, Side
+from miliary_seg.domain.decision import Decision, InterpretationResult, Verdict
+from miliary_seg.domain.result import SeriesResult
+
+NAME = "the proposed criteria of miliary brain metastasis"
+SENTENCES = {
+    Verdict.MET: f"The pattern meets {NAME}",
+    Verdict.NOT_MET: f"The pattern does not meet {NAME}",
+    Verdict.INDETERMINATE: f"The pattern is indeterminate for {NAME}",
+}
+STATES = {Verdict.MET: "met", Verdict.NOT_MET: "not met", Verdict.INDETERMINATE: "open"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One part of the rule."""
+
+    what: str
+    numbers: str
+    asked: str
+    verdict: Verdict
+
+    @property
+    def state(self) -> str:
+        """``met``, ``not met`` or ``open``."""
+        return STATES[self.verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceAnswer:
+    """The answer on slices of one thickness."""
+
+    what: str
+    count: int | None
+    """Lesions on the deciding (second fullest admissible) slice."""
+    verdict: Verdict
+
+
+def lines(series: SeriesResult) -> tuple[Line, Line, Line]:
+    """The three parts of the rule with the numbers that they were judged by."""
+    decision = series.decision
+    verdicts = {criterion.name: criterion.verdict for criterion in decision.criteria}
+    unknown = Verdict.INDETERMINATE
+    return (
+        Line(
+            what="lesions on two separate slices",
+            numbers=_on_slices(series),
+            asked=f"{decision.threshold} asked on each",
+            verdict=verdicts.get("count", unknown),
+        ),
+        Line(
+            what="both sides",
+            numbers=_tally(series, "side", tuple(Side)),
+            asked="lesions asked on each",
+            verdict=verdicts.get("bilateral", unknown),
+        ),
+        Line(
+            what="above and below the tentorium",
+            numbers=_tally(series, "level", tuple(Level)),
+            asked="lesions asked in each",
+            verdict=verdicts.get("both_levels", unknown),
+        ),
+    )
+
+
+def slice_answers(series: SeriesResult) -> tuple[SliceAnswer, ...]:
+    """The answers on slices as acquired and on slices of the usual thickness, where both are known."""
+    decision, volume = series.decision, series.volume
+    native, slab = (_reading(decision, kind) for kind in ("native", "slab"))
+    if native is None or slab is None:
+        return ()
+    return (
+        _answer(f"slices as acquired ({volume.thickness_mm:.3g} mm)", native, decision),
+        _answer(f"what {decision.slab_mm:g} mm slices would have shown", slab, decision),
+    )
+
+
+def limits(series: SeriesResult) -> tuple[str, ...]:
+    """What the answer is limited by, in words; the codes are in ``result.json``."""
+    return tuple(reason.text for reason in series.decision.reasons)
+
+
+def summary(series: SeriesResult) -> str:
+    """All of it as one text, for readers without layout."""
+    parts = [f"{line.what}: {line.numbers} ({line.asked}; {line.state})" for line in lines(series)]
+    return f"{SENTENCES[series.decision.verdict]}. {'; '.join(parts)}."
+
+
+def _on_slices(series: SeriesResult) -> str:
+    decision = series.decision
+    shown = sorted((evidence.n_lesions for evidence in decision.evidence_slices), reverse=True)[:2]
+    if not shown:
+        return f"at most {max(decision.slice_counts, default=0)}"
+    return " and ".join(map(str, shown)) if len(shown) > 1 else f"{shown[0]} on one"
+
+
+def _tally(series: SeriesResult, kind: str, values: tuple[Side, ...] | tuple[Level, ...]) -> str:
+    fit = series.location.registration
+    if not (fit.sides_usable if kind == "side" else fit.levels_usable):
+        return "unknown"
+    found = [getattr(place, kind) for place in series.assignments]
+    return ", ".join(f"{found.count(value)} {value}" for value in values)
+
+
+def _reading(decision: Decision, kind: str) -> InterpretationResult | None:
+    """The reading that differs from the default in what a slice is, at most."""
+    default = next((dict(reading.choices) for reading in decision.readings if reading.is_default), None)
+    wanted = None if default is None else default | {"slice": kind}
+    return next((reading for reading in decision.readings if dict(reading.choices) == wanted), None)
+
+
+def _answer(what: str, reading: InterpretationResult, decision: Decision) -> SliceAnswer:
+    count = None if reading.margin is None else decision.threshold + reading.margin
+    return SliceAnswer(what=what, count=count, verdict=reading.verdict)
