@@ -22,7 +22,8 @@ from scipy import ndimage as ndi
 REGIONS = {
     "frontal_lobe": "PrCG SFG MFG IFGtr IFGop ReG MOrG AOrG POrG LOrG PCLr FrO CgGr SCG PaCG RoG FMG FP OB AON olt",
     "parietal_lobe": "PoCG SPL SMG AnG PrCun PCLc CgGc IsCPH PaO",
-    "temporal_lobe": "PRG STG MTG ITG FuGt TTG PLT TP PLP APH PPH AG HiH HiB HiT Pir AMY AAA CEN La BL BM CoA CoP Me AHA",
+    "temporal_lobe": "PRG STG MTG ITG FuGt TTG PLT TP PLP APH PPH AG HiH HiB HiT Pir AMY AAA CEN "
+    "La BL BM CoA CoP Me AHA",
     "occipital_lobe": "OP Cun LiG FuGo IOG SOG LOG",
     "insula": "FI TI LIG SIG LI Cla",
     "basal_ganglia": "CaH CaB Pu PuPV NAC GPe GPi BF BNST STH",

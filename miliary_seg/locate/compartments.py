@@ -78,9 +78,7 @@ def distance_maps(
         _midline=scaled(place[0]),
         _tentorium=scaled(ndi.map_coordinates(atlas.tentorium_mm, ijk, order=1, mode="nearest")),
         _outside=scaled(ndi.map_coordinates(atlas.outside_mm, ijk, order=1, mode="nearest")),
-        template=TemplateMap(
-            positions_mm=place.astype(np.float32).reshape(3, *counts), affine=lattice_affine
-        ),
+        template=TemplateMap(positions_mm=place.astype(np.float32).reshape(3, *counts), affine=lattice_affine),
         _weights=[linear_weights(np.arange(n) / step, m) for n, step, m in zip(shape, steps, counts, strict=True)],
     )
 

@@ -1,20 +1,23 @@
 """Keys of ``result.json`` for slices, lesions and their pattern (how to add one: ``miliary_seg.schema``)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
+from miliary_seg.domain.compartment import Assignment, Compartment, Level, Region, Side, Tissue
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.pattern import Distribution, Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.volume import Volume
 from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
 
+RegionName = Literal[
+    "frontal_lobe", "parietal_lobe", "temporal_lobe", "occipital_lobe", "insula", "basal_ganglia", "thalamus",
+    "hypothalamus", "midbrain", "pons", "medulla", "cerebellum",
+]  # fmt: skip
 CompartmentName = Literal["left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial"]
 
 
@@ -50,6 +53,22 @@ class SliceRecord(Record):
             source=lambda s: _item(s.series.volume.source.sop_instance_uids, s.index),
         ),
     ]
+    image_number: Annotated[
+        int | None,
+        key(
+            "Number by which a PACS lists the image: InstanceNumber, of a multi-frame image the frame; null where the "
+            "input is not DICOM or does not say.",
+            source=lambda s: image_number(s.series.volume, s.index),
+        ),
+    ]
+    number_from_end: Annotated[
+        Positive,
+        key(
+            "Place of the slice counted from 1: axial slices from below, coronal ones from behind, sagittal ones from "
+            "the left.",
+            source=lambda s: number_from_end(s.series.volume, s.index),
+        ),
+    ]
     n_lesions: Annotated[Count, key("Lesions that a reader would count on this slice.", unit="lesions")]
     n_lesions_slab: Annotated[
         Count | None,
@@ -75,57 +94,64 @@ class SliceRecord(Record):
     ]
 
 
-def _of_diameters(measure: Callable[[list[float]], Any]) -> Callable[[SeriesResult], Any]:
-    """A figure of the ascending diameters in mm; left out where there are no lesions."""
-
-    def figure(series: SeriesResult) -> Any:
-        diameters = sorted(lesion.equivalent_diameter_mm for lesion in series.lesions)
-        return measure(diameters) if diameters else UNSET
-
-    return figure
-
-
 class LesionSizesRecord(Record):
-    """How large the lesions are: described, never used for the answer."""
+    """How large the lesions are and what they add up to: described, never used for the answer. Where there are no
+    lesions, only ``n`` is there.
+    """
 
-    n: Annotated[Count, key("Lesions.", source=lambda s: len(s.lesions))]
-    smallest_mm: Annotated[
-        float | UnsetType, key("Smallest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[0]))
-    ] = UNSET
-    quartile_1_mm: Annotated[
-        float | UnsetType, key("First quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 25)))
-    ] = UNSET
-    median_mm: Annotated[
-        float | UnsetType, key("Median equivalent diameter.", unit="mm", source=_of_diameters(median))
-    ] = UNSET
-    quartile_3_mm: Annotated[
-        float | UnsetType, key("Third quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 75)))
-    ] = UNSET
+    n: Annotated[Count, key("Lesions.")]
+    n_sure: Annotated[Count | UnsetType, key("Lesions probable enough to be evidence by themselves.")] = UNSET
+    smallest_mm: Annotated[float | UnsetType, key("Smallest equivalent diameter.", unit="mm")] = UNSET
+    quartile_1_mm: Annotated[float | UnsetType, key("First quartile.", unit="mm")] = UNSET
+    median_mm: Annotated[float | UnsetType, key("Median equivalent diameter.", unit="mm")] = UNSET
+    quartile_3_mm: Annotated[float | UnsetType, key("Third quartile.", unit="mm")] = UNSET
     largest_mm: Annotated[
-        float | UnsetType, key("Largest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[-1]))
+        float | UnsetType | None,
+        key("Largest equivalent diameter of a sure lesion; null where none is sure.", unit="mm"),
+    ] = UNSET
+    largest_lesion: Annotated[int | UnsetType | None, key("Id of that lesion.")] = UNSET
+    largest_doubtful_mm: Annotated[
+        float | UnsetType | None,
+        key("Largest equivalent diameter of a doubtful lesion; null where there is none.", unit="mm"),
     ] = UNSET
     largest_over_median: Annotated[
-        float | UnsetType | None,
-        key(
-            "Largest over median diameter: a dominant lesion has a high value.",
-            source=_of_diameters(lambda d: d[-1] / median(d) if median(d) > 0 else None),
-        ),
+        float | UnsetType | None, key("Largest (sure) over median diameter: a dominant lesion has a high value.")
     ] = UNSET
-    n_below_3_mm: Annotated[
+    n_below_3_mm: Annotated[Count | UnsetType, key("Lesions below 3 mm, the size called miliary by Bot 2020.")] = UNSET
+    n_below_5_mm: Annotated[Count | UnsetType, key("Lesions below 5 mm, those below 3 mm included.")] = UNSET
+    n_5_to_10_mm: Annotated[Count | UnsetType, key("Lesions of 5 to 10 mm.")] = UNSET
+    n_above_10_mm: Annotated[Count | UnsetType, key("Lesions above 10 mm.")] = UNSET
+    n_measurable: Annotated[
         Count | UnsetType,
         key(
-            "Lesions below 3 mm, the size called miliary by Bot 2020.",
-            source=_of_diameters(lambda d: sum(x < 3.0 for x in d)),
+            "Sure lesions measurable by RANO-BM: longest diameter 10 mm, perpendicular 5 mm or more, on two slices."
         ),
     ] = UNSET
-    total_volume_mm3: Annotated[
-        float | UnsetType,
+    sum_of_targets_mm: Annotated[
+        float | UnsetType | None,
         key(
-            "Sum of the volumes.",
-            unit="mm³",
-            source=lambda s: sum(lesion.volume_mm3 for lesion in s.lesions) if s.lesions else UNSET,
+            "Sum of the longest diameters of the five largest measurable lesions; null where there is none.", unit="mm"
         ),
     ] = UNSET
+    total_volume_mm3: Annotated[float | UnsetType, key("Sum of the volumes.", unit="mm³")] = UNSET
+    sure_volume_mm3: Annotated[float | UnsetType, key("Sum of the volumes of the sure lesions.", unit="mm³")] = UNSET
+
+
+class SideCountsRecord(Record):
+    """Lesions of one region by side."""
+
+    left: Annotated[Count, key("On the left.", unit="lesions")]
+    right: Annotated[Count, key("On the right.", unit="lesions")]
+    unknown: Annotated[Count, key("Of unknown side.", unit="lesions")]
+
+
+class RegionCountsRecord(Record):
+    """Lesions by place, each counted where it most likely lies."""
+
+    regions: Annotated[dict[str, SideCountsRecord], key("Lesions of each region by side.")]
+    groups: Annotated[dict[str, Count], key("Lesions in lobes, deep grey matter, brain stem, cerebellum.")]
+    tissues: Annotated[dict[str, Count], key("Lesions of the lobes by layer.")]
+    n_without_region: Annotated[Count, key("Lesions of no known region.", unit="lesions")]
 
 
 class RandomnessRecord(Record):
@@ -203,6 +229,21 @@ class LesionRecord(Record):
     max_diameter_mm: Annotated[
         Size | None, key("Longest extent within any slice.", unit="mm", source="lesion.max_diameter_mm")
     ]
+    perpendicular_diameter_mm: Annotated[
+        Size | None,
+        key(
+            "Extent at right angles to the longest one, on the same slice.",
+            unit="mm",
+            source="lesion.perpendicular_diameter_mm",
+        ),
+    ]
+    measurable: Annotated[
+        bool,
+        key(
+            "RANO-BM: longest diameter at least 10 mm, perpendicular at least 5 mm, on two or more slices.",
+            source="lesion.measurable",
+        ),
+    ]
     contrast: Annotated[
         float,
         key(
@@ -236,6 +277,27 @@ class LesionRecord(Record):
     compartment: Annotated[
         CompartmentName | None,
         key("Side and level together; null where either is unknown.", source=lambda row: _name(row.place.compartment)),
+    ]
+    region: Annotated[
+        RegionName | None,
+        key(
+            "Part of the brain in which it most likely lies; null where the atlas fit is not trusted.",
+            source=lambda row: _name(row.place.region),
+        ),
+    ]
+    region_confidence: Annotated[
+        Share | None, key("How likely that region is right; null with it.", source="place.region_confidence")
+    ]
+    tissue: Annotated[
+        Tissue | None,
+        key(
+            "Layer of the lobe in which its centre most likely lies (junction: within 1 mm of the border of grey and "
+            "white matter); null outside the lobes.",
+            source="place.tissue",
+        ),
+    ]
+    tissue_confidence: Annotated[
+        Share | None, key("How likely that layer is right; null with it.", source="place.tissue_confidence")
     ]
     midline_distance_mm: Annotated[
         float | None,
@@ -280,18 +342,25 @@ def lesion_rows(series: SeriesResult) -> list[Json]:
     return [fill(LesionRecord, PlacedLesion(lesion=one, place=places[one.id])) for one in series.lesions]
 
 
-def lesion_sizes(series: SeriesResult) -> Json:
-    """How large the lesions are: described, never used for the answer (R14)."""
-    return fill(LesionSizesRecord, series)
-
-
 def pattern_document(pattern: Pattern) -> Json:
     """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer (R22)."""
     return fill(PatternRecord, pattern)
 
 
-def _name(compartment: Compartment | None) -> str | None:
-    return None if compartment is None else compartment.name.lower()
+def image_number(volume: Volume, index: int) -> int | None:
+    """Number by which a viewer lists a slice: InstanceNumber, of a multi-frame image its frame."""
+    number: int | None = _item(volume.source.frame_numbers or volume.source.instance_numbers, index)
+    return number
+
+
+def number_from_end(volume: Volume, index: int) -> int:
+    """Place of a slice from 1, counted from below, behind or the left of the patient."""
+    grows = float(volume.grid.directions[volume.grid.world_axes[volume.slice_axis], volume.slice_axis]) > 0
+    return index + 1 if grows else volume.n_slices - index
+
+
+def _name(place: Compartment | Region | None) -> str | None:
+    return None if place is None else place.name.lower()
 
 
 def _item(values: tuple[Any, ...], index: int) -> Any:

@@ -11,12 +11,14 @@ from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import Volume
+from miliary_seg.report.burden import lesion_sizes, region_counts
 from miliary_seg.report.decision_records import DecisionRecord, ReasonRecord
 from miliary_seg.report.file_names import series_files
 from miliary_seg.report.lesion_records import (
     LesionRecord,
     LesionSizesRecord,
     PatternRecord,
+    RegionCountsRecord,
     SliceRecord,
     lesion_rows,
     slice_rows,
@@ -278,7 +280,14 @@ class SeriesRecord(Record):
         list[SliceRecord],
         key("Every acquired slice, in the order of the slice axis.", source=lambda row: slice_rows(row.series)),
     ]
-    lesion_sizes: Annotated[LesionSizesRecord, key(source="series")]
+    lesion_sizes: Annotated[LesionSizesRecord, key(source=lambda row: lesion_sizes(row.series))]
+    region_counts: Annotated[
+        RegionCountsRecord | None,
+        key(
+            "Lesions by region, by coarse part and by layer; null where the atlas fit is not trusted.",
+            source=lambda row: region_counts(row.series),
+        ),
+    ]
     pattern: Annotated[
         PatternRecord, key(source=lambda row: row.series.pattern or Pattern(n_lesions=len(row.series.lesions)))
     ]

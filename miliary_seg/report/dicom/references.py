@@ -54,6 +54,12 @@ _IDENTITY = {
     "StudyDescription": "LO",
 }
 """All that ``report.identified`` brings back from the images: Patient, General Study and Patient Study modules."""
+_EMPTIED = (
+    "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "OtherPatientIDs", "PatientMotherBirthName",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "InstitutionName", "InstitutionAddress",
+)  # fmt: skip
+"""Of these the Basic Profile (PS3.15 Table E.1-1) leaves nothing: an image that still states one is not believed when
+it says that its patient's identity was removed."""
 _METHOD_OF_SOURCE = "As stated by the source images; nothing added"
 _REQUIRED = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName",
              "StudyID", "StudyDate", "StudyTime")  # fmt: skip
@@ -173,8 +179,8 @@ def stamp(
 ) -> ObjectMetadata:
     """Identifiers, date and patient for the objects of one series.
 
-    Images that say that their patient's identity was removed keep their patient and study: whatever they name is no
-    person, and an archive then files the objects beside them.
+    Images that say that their patient's identity was removed, and state nothing to the contrary, keep their patient and
+    study: whatever they name is no person, and an archive then files the objects beside them.
 
     Parameters
     ----------
@@ -302,7 +308,7 @@ def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
 
     source = volume.source
     path = source.paths[0] if source.paths else ""
-    wanted = ["SOPInstanceUID", "PatientIdentityRemoved", *_IDENTITY]
+    wanted = ["SOPInstanceUID", "PatientIdentityRemoved", *_IDENTITY, *_EMPTIED]
     try:
         header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=wanted)
         same = str(header.SOPInstanceUID) in source.instances
@@ -315,6 +321,7 @@ def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
     stated = {keyword: sanitise(header.get(keyword) or "").strip() for keyword in _IDENTITY}
     kept = {k: text for k, text in stated.items() if _WELL_FORMED[_IDENTITY[k]].fullmatch(text)}
     removed = str(header.get("PatientIdentityRemoved") or "").strip().upper() == "YES"
+    removed = removed and not any(str(header.get(keyword) or "").strip() for keyword in _EMPTIED)
     return kept, _METHOD_OF_SOURCE if removed else ""
 
 

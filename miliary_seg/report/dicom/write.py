@@ -14,7 +14,7 @@ from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.volume import Source
 from miliary_seg.errors import GeometryError, MiliaryError, OutputError
 from miliary_seg.report import file_names
-from miliary_seg.report.dicom.references import RELEASED, ObjectMetadata, SourceImages, source_images, stamp
+from miliary_seg.report.dicom.references import ObjectMetadata, SourceImages, source_images, stamp
 
 if TYPE_CHECKING:
     from miliary_seg.report.dicom.images import SeriesText
@@ -43,8 +43,8 @@ def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: da
     result
         The whole case.
     date
-        Date and time to write; None = ``SOURCE_DATE_EPOCH`` where that is set, else the study's own where the patient is
-        kept, else the day of this version's release (``references.RELEASED``).
+        Date and time to write; None = ``SOURCE_DATE_EPOCH`` where that is set, else the study's own where the patient
+        is kept, else the day of this version's release (``references.RELEASED``).
     """
     chosen = result.settings.get("report", {})
     when, written = chosen.get("dicom", "auto"), DicomFiles()
