@@ -12,6 +12,7 @@ from miliary_seg.decide.adequacy import Gates, gates_of
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.interpretations import Interpretation
 from miliary_seg.decide.probability import Scenarios, reached, scenarios_of
+from miliary_seg.decide.reasons import coverage_reasons
 from miliary_seg.decide.regions import Regions, regions_of
 from miliary_seg.decide.slice_counts import (
     ContiguityRule,
@@ -26,7 +27,7 @@ from miliary_seg.decide.slice_counts import (
 )
 from miliary_seg.domain.arrays import Float64Array, Int64Array
 from miliary_seg.domain.compartment import Assignment
-from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFacts
+from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFacts, Verdict
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.settings import DecideSettings
@@ -178,9 +179,16 @@ class Evidence:
         return tuple(slices)
 
     def probability(self, reading: Interpretation) -> float | None:
-        """P(criteria met), from the lesions' probabilities and the measured misses; None where places are unknown."""
+        """P(criteria met), from the lesions' probabilities and the measured misses.
+
+        None where places are unknown, and where part of the brain is out of view unless what is in view meets the
+        criteria: nobody can say what the unseen part holds.
+        """
         deciding = self._deciding_in_worlds(reading)
         if deciding is None or self.gates.sides:
+            return None
+        unseen = coverage_reasons(self.facts.coverage, self.settings.min_coverage)
+        if unseen and any(criterion.verdict is not Verdict.MET for criterion in self.criteria(reading)):
             return None
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         placed = self._once(

@@ -166,8 +166,9 @@ class Decision:
     """Lesions that a slab of ``slab_mm`` starting at this slice would have shown."""
     slab_mm: float = 5.0
     """Thickness of that slab (``settings.decide.slab_mm``)."""
-    quadrant_counts: tuple[tuple[str, int], ...] = ()
-    """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+    quadrant_counts: tuple[tuple[str, int | None], ...] = ()
+    """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``; None
+    where compartments are unknown, which is not the same as none."""
 
     @property
     def count_interval(self) -> tuple[int, int, int] | None:

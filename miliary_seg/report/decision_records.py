@@ -126,8 +126,12 @@ class DecisionRecord(Record):
     threshold: Annotated[Positive, key("Lesions per slice that the proposed criteria ask for.", unit="lesions")]
     evidence_slices: Annotated[list[EvidenceSliceRecord], key("The slices that the answer rests on.")]
     quadrant_counts: Annotated[
-        dict[str, Count],
-        key("Lesions per compartment, and unassigned; those near a boundary are included.", unit="lesions"),
+        dict[str, Count | None],
+        key(
+            "Lesions per compartment, and unassigned; those near a boundary are included. Null where compartments are "
+            "unknown: that is not none.",
+            unit="lesions",
+        ),
     ]
 
 

@@ -60,13 +60,13 @@ def lines(series: SeriesResult) -> tuple[Line, Line, Line]:
         Line(
             what="both sides",
             numbers=_tally(series, "side", tuple(Side)),
-            asked="lesions asked on each",
+            asked="asked: some on each",
             verdict=verdicts.get("bilateral", unknown),
         ),
         Line(
             what="above and below the tentorium",
             numbers=_tally(series, "level", tuple(Level)),
-            asked="lesions asked in each",
+            asked="asked: some in each",
             verdict=verdicts.get("both_levels", unknown),
         ),
     )
@@ -89,6 +89,18 @@ def limits(series: SeriesResult) -> tuple[str, ...]:
     return tuple(reason.text for reason in series.decision.reasons)
 
 
+def why_no_probability(series: SeriesResult) -> str:
+    """Why no probability is given; empty where there is one."""
+    if series.decision.probability is not None:
+        return ""
+    fit = series.location.registration
+    if not fit.levels_usable:
+        return "the atlas fit is not trusted"
+    if not fit.sides_usable:
+        return "left and right are unknown"
+    return "part of the brain is not in view"
+
+
 def summary(series: SeriesResult) -> str:
     """All of it as one text, for readers without layout."""
     parts = [f"{line.what}: {line.numbers} ({line.asked}; {line.state})" for line in lines(series)]
@@ -108,7 +120,15 @@ def _tally(series: SeriesResult, kind: str, values: tuple[Side, ...] | tuple[Lev
     if not (fit.sides_usable if kind == "side" else fit.levels_usable):
         return "unknown"
     found = [getattr(place, kind) for place in series.assignments]
-    return ", ".join(f"{found.count(value)} {value}" for value in values)
+    return ", ".join(f"{found.count(value)} {_SHORT[value]}" for value in values)
+
+
+_SHORT: dict[Side | Level, str] = {
+    Side.LEFT: "left",
+    Side.RIGHT: "right",
+    Level.SUPRATENTORIAL: "above",
+    Level.INFRATENTORIAL: "below",
+}
 
 
 def _reading(decision: Decision, kind: str) -> InterpretationResult | None:

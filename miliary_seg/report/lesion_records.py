@@ -123,9 +123,7 @@ class LesionSizesRecord(Record):
     n_above_10_mm: Annotated[Count | UnsetType, key("Lesions above 10 mm.")] = UNSET
     n_measurable: Annotated[
         Count | UnsetType,
-        key(
-            "Sure lesions measurable by RANO-BM: longest diameter 10 mm, perpendicular 5 mm or more, on two slices."
-        ),
+        key("Sure lesions measurable by RANO-BM: longest diameter 10 mm, perpendicular 5 mm or more, on two slices."),
     ] = UNSET
     sum_of_targets_mm: Annotated[
         float | UnsetType | None,
@@ -261,14 +259,22 @@ class LesionRecord(Record):
         key(
             "Distance to the nearer of midline and tentorium; null where unknown.",
             unit="mm",
-            source="place.boundary_distance_mm",
+            source=lambda row: row.place.boundary_distance_mm if row.place.level else None,
         ),
     ]
     side_confidence: Annotated[
-        Share | None, key("How likely the side is right, 0.5 to 1.", source="place.side_confidence")
+        Share | None,
+        key(
+            "How likely the side is right, 0.5 to 1; null where it is unknown.",
+            source=lambda row: row.place.side_confidence if row.place.side else None,
+        ),
     ]
     level_confidence: Annotated[
-        Share | None, key("How likely the level is right, 0.5 to 1.", source="place.level_confidence")
+        Share | None,
+        key(
+            "How likely the level is right, 0.5 to 1; null where it is unknown.",
+            source=lambda row: row.place.level_confidence if row.place.level else None,
+        ),
     ]
     slices: Annotated[
         list[Count], key("Indices of the slices on which it is counted, ascending.", source="lesion.slices")
@@ -304,7 +310,7 @@ class LesionRecord(Record):
         key(
             "Signed distance to the midline: negative on the left; null where unknown.",
             unit="mm",
-            source="place.midline_distance_mm",
+            source=lambda row: row.place.midline_distance_mm if row.place.side else None,
         ),
     ]
     tentorium_distance_mm: Annotated[
@@ -312,7 +318,7 @@ class LesionRecord(Record):
         key(
             "Signed distance to the tentorium: negative above; null where unknown.",
             unit="mm",
-            source="place.tentorium_distance_mm",
+            source=lambda row: row.place.tentorium_distance_mm if row.place.level else None,
         ),
     ]
     candidate_id: Annotated[int | None, key("Its row in candidates.csv.", source="lesion.candidate_id")]

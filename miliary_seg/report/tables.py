@@ -376,14 +376,16 @@ def _pattern_cells(series: SeriesResult) -> dict[str, Any]:
     return cells
 
 
-def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
-    """Counted lesions of each slice by side and by level (uncertain ones included)."""
-    names = ("left", "right", "supratentorial", "infratentorial")
-    table = [dict.fromkeys((f"n_{name}" for name in names), 0) for _ in range(series.volume.n_slices)]
+def _region_counts(series: SeriesResult) -> list[dict[str, int | None]]:
+    """Counted lesions of each slice by side and by level (uncertain ones included); None where these are unknown."""
+    fit = series.location.registration
+    start: dict[str, int | None] = dict.fromkeys(("n_left", "n_right"), 0 if fit.sides_usable else None)
+    start |= dict.fromkeys(("n_supratentorial", "n_infratentorial"), 0 if fit.levels_usable else None)
+    table = [dict(start) for _ in range(series.volume.n_slices)]
     places = series.assignment_of
     for lesion in series.lesions:
         for index in lesion.slices:
             for region in (places[lesion.id].side, places[lesion.id].level):
                 if region is not None:
-                    table[index][f"n_{region}"] += 1
+                    table[index][f"n_{region}"] = (table[index][f"n_{region}"] or 0) + 1
     return table

@@ -61,9 +61,9 @@ def lesion_group(
     if place:
         numbers += [
             (codes.REGION_CONFIDENCE, place.region_confidence, codes.NO_UNITS),
-            (codes.SIDE_CONFIDENCE, place.side_confidence, codes.NO_UNITS),
-            (codes.LEVEL_CONFIDENCE, place.level_confidence, codes.NO_UNITS),
-            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
+            (codes.SIDE_CONFIDENCE, place.side_confidence if place.side else None, codes.NO_UNITS),
+            (codes.LEVEL_CONFIDENCE, place.level_confidence if place.level else None, codes.NO_UNITS),
+            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm if place.level else None, codes.MM),
         ]
     return _group(
         "1411" if segment else "1501",
