@@ -103,7 +103,7 @@ class SliceRenderer:
         """One slice with its lesions outlined in few colours, for the summary at the top."""
         canvas = self.marked(index, SUMMARY_HEIGHT_PX)
         n = self.counts[index]
-        canvas.letter(f"{n} lesions")
+        canvas.letter(lesions(n))
         small = canvas.image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         return _picture(small, f"{self.view.name} slice {index} with {lesions(n)} outlined", index, n)
 
