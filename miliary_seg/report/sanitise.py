@@ -100,6 +100,27 @@ def csv_column(values: Sequence[object]) -> list[str]:
     return [csv_cell(value) for value in values]
 
 
+def csv_table(header: Sequence[str], columns: Sequence[list[str]]) -> str:
+    """A CSV file as ``csv_text`` writes it, from columns of what ``csv_cell`` made; quicker where there are many cells.
+
+    Examples
+    --------
+    >>> csv_table(["a", "b"], [["1", "2"], ["x,y", "z"]])
+    'a,b\\r\\n1,"x,y"\\r\\n2,z\\r\\n'
+    """
+    quoted = [[_quoted(cell) for cell in column] if any(map(_NEEDS_QUOTES, column)) else column for column in columns]
+    first = ",".join(_quoted(csv_cell(name)) for name in header)
+    return "\r\n".join((first, *map(",".join, zip(*quoted, strict=True)), ""))
+
+
+_NEEDS_QUOTES = re.compile(r'[",]').search
+
+
+def _quoted(cell: str) -> str:
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if _NEEDS_QUOTES(cell) else cell
+
+
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A CSV file as text (RFC 4180): the header is made inert here, the rows hold what ``csv_cell`` made."""
     buffer = io.StringIO()

@@ -16,7 +16,7 @@ from miliary_seg.report.burden import lesion_sizes, region_counts
 from miliary_seg.report.file_names import CASES_PARQUET, case_folder
 from miliary_seg.report.json_document import coverage_document, lesion_rows, slice_counts, slice_rows
 from miliary_seg.report.lesion_records import image_number
-from miliary_seg.report.sanitise import csv_cell, csv_column, csv_text, sanitise
+from miliary_seg.report.sanitise import csv_cell, csv_column, csv_table, csv_text, sanitise
 from miliary_seg.report.volume_files import write_bytes
 
 Row = Mapping[str, Any]
@@ -198,12 +198,15 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Every row as inert text; '' where nothing is known."""
-        columns = [csv_column([column.value(row) for row in self.rows]) for column in self.columns]
-        return [list(row) for row in zip(*columns, strict=True)]
+        return [list(row) for row in zip(*self._text(), strict=True)]
+
+    def _text(self) -> list[list[str]]:
+        """The same by column."""
+        return [csv_column([column.value(row) for row in self.rows]) for column in self.columns]
 
     def csv(self) -> str:
         """RFC 4180 text with a header line."""
-        return csv_text([column.name for column in self.columns], self.cells())
+        return csv_table([column.name for column in self.columns], self._text())
 
 
 def lesions_table(series: SeriesResult) -> Table:
@@ -257,12 +260,15 @@ def candidates_table(series: SeriesResult) -> Table:
                 "diameter_mm": candidate.diameter_mm,
                 "contrast": candidate.contrast,
                 "polarity": str(candidate.polarity),
-                **{f"feature_{name}": value for name, value in candidate.features.items()},
+                "features": candidate.features,
             }
         )
-    names = sorted({f"feature_{name}" for candidate in found.values() for name in candidate.features})
-    features = tuple(Column(name=n, unit="", text="", value=lambda row, n=n: row.get(n)) for n in names)  # type: ignore[misc]
-    return Table(columns=(*CANDIDATES, *features), rows=rows)
+    names = sorted({name for candidate in found.values() for name in candidate.features})
+    return Table(columns=(*CANDIDATES, *map(_feature, names)), rows=rows)
+
+
+def _feature(name: str) -> Column:
+    return Column(name=f"feature_{name}", unit="", text="", value=lambda row: row["features"].get(name))
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
