@@ -5,20 +5,19 @@ JSON Schema, ``key`` holds its description, its unit and where the value comes f
 the objects of the program::
 
     class SliceRecord(Record):
-        index: Annotated[Count, key("Along the slice axis, from 0.")]
-        n_slices: Annotated[Count, key("Slices of its volume.", unit="slices", source="volume.n_slices")]
+        index: Count = key("Along the slice axis, from 0.")
+        n_slices: Count = key("Slices of its volume.", unit="slices", source="volume.n_slices")
 
 To add a key, write one such line where the key shall stand: for ``result.json`` in ``report/series_records.py``,
 ``report/lesion_records.py``, ``report/decision_records.py`` or ``report/json_document.py``, for ``bench.json`` in
-``lab/bench/records.py``. Then raise the minor number of ``SCHEMA_VERSION`` and renew the reference of docs/results.md
-with ``miliary-seg schema --docs``.
+``lab/bench/records.py``. Then raise the minor number of ``SCHEMA_VERSION`` and run ``scripts/fix``, which renews the
+reference of docs/results.md.
 
 * ``source`` is an attribute of the object (dotted for an attribute of an attribute) or a function of it; without it the
   value is the attribute of the key's own name.
 * A limit belongs to the number: use ``Count``, ``Positive``, ``Share``, ``Size``, or ``Annotated[int, Meta(le=2)]``.
-* Modules of records do without ``from __future__ import annotations``: their annotations are code.
-* A key that may be missing has the type ``X | UnsetType`` and the default ``UNSET``; its source returns ``UNSET`` then.
-  Where other keys follow it, the class says ``kw_only=True``.
+* A key that may be missing has the type ``X | UnsetType``; its source returns ``UNSET`` where it is.
+* Modules of records do without ``from __future__ import annotations``: the types are needed when they are read.
 * Nested records, lists and mappings of records are filled in turn; a mapping in place of an object is taken as it is.
 """
 
@@ -53,12 +52,25 @@ DECIMALS = 6
 """Decimals kept of every measured number: a nanometre, far below any scanner, and stable between machines."""
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True):
+class _RecordMeta(msgspec.StructMeta):
+    """Makes ``name: type = key(...)`` a required field with what the key says of it."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+        hints = namespace.get("__annotations__", {})
+        for field in [field for field, value in namespace.items() if isinstance(value, Meta)]:
+            kind = hints[field]
+            hints[field] = Annotated[kind, namespace.pop(field)]
+            if UnsetType in get_args(kind):
+                namespace[field] = UNSET
+        return super().__new__(mcls, name, bases, namespace, kw_only=True, **options)
+
+
+class Record(msgspec.Struct, metaclass=_RecordMeta, forbid_unknown_fields=True):
     """One object of a JSON document: every field is a key, and there are no others."""
 
 
-def key(text: str = "", *, unit: str = "", source: Source = "") -> Meta:
-    """Describe one key.
+def key(text: str = "", *, unit: str = "", source: Source = "") -> Any:
+    """Describe one key: what stands behind ``name: type =`` in a record.
 
     Parameters
     ----------

@@ -102,8 +102,9 @@ class DecideSettings(_Section):
     ] = 10
     plane: Annotated[Literal["acquired", "axial"], key("Slices as acquired, or an axial reformat.")] = "acquired"
     slice: Annotated[
-        Literal["native", "slab"], key("Count on acquired slices, or on what a thick slice would have shown.")
-    ] = "native"
+        Literal["both", "native", "equivalent"],
+        key("Count on acquired slices, on what slices of ``slab_mm`` would have shown, or on both, which must agree."),
+    ] = "both"
     slab_mm: Annotated[
         float,
         Meta(ge=0.1, le=1_000_000),
@@ -122,19 +123,30 @@ class DecideSettings(_Section):
         int, Meta(ge=1, le=1_000_000), key("Fewest lesions on a side or level that count as evidence for it.")
     ] = 1
     max_thickness_mm: Annotated[
-        float, Meta(ge=0.1, le=1_000_000), key("Thicker slices make a negative answer indeterminate.", unit="mm")
-    ] = 5.0
+        float,
+        Meta(ge=0.1, le=1_000_000),
+        key("Thicker slices make a negative answer indeterminate: misses were measured up to here.", unit="mm"),
+    ] = 7.0
     warn_thickness_mm: Annotated[float, Meta(ge=0, le=1_000_000), key("Thicker slices are remarked on.", unit="mm")] = (
         1.5
     )
-    max_gap_mm: Annotated[
+    max_gap_share: Annotated[
         float,
-        Meta(ge=0, le=1_000_000),
+        Meta(ge=0, le=10),
         key(
-            "Wider gaps between slices make a negative answer indeterminate; narrower ones are rounding of the header.",
-            unit="mm",
+            "Gaps wider than this share of the slice thickness make a negative answer indeterminate: up to a third is "
+            "usual in 2-D protocols, and the rule counts on images."
         ),
+    ] = 0.34
+    max_gap_mm: Annotated[
+        float, Meta(ge=0, le=1_000_000), key("Gaps up to this are rounding of the header, whatever share.", unit="mm")
     ] = 0.1
+    min_met_probability: Annotated[
+        float, Meta(ge=0, le=1), key("MET needs this probability that the count is reached, beside the marked count.")
+    ] = 0.8
+    max_not_met_probability: Annotated[
+        float, Meta(ge=0, le=1), key("NOT_MET needs at most this probability that the count is reached.")
+    ] = 0.05
     min_coverage: Annotated[
         float, Meta(ge=0, le=1), key("A negative answer needs at least this fraction of every compartment in view.")
     ] = 0.9

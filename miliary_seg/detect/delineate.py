@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.refine import THICK_MM
 from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.detect.work_grid import THICK_MM
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.volume import Volume

@@ -22,6 +22,8 @@ MARGIN_MM = 8.0
 """Kept around the mask, so that kernels of the fine scales see a neighbourhood (docs/detection.md, work grid)."""
 PIXEL_MM = 0.6
 """In-plane pixels finer than this are averaged: the smallest target (1 mm) spans two of them (docs/detection.md)."""
+THICK_MM = 2.25
+"""Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
 COARSEST_AXIS_RATIO = 1.5
 """Another axis takes the place of the slice axis where its spacing is this much larger (a reformatted scan)."""
 
@@ -83,6 +85,11 @@ class WorkGrid:
         ijk: Float64Array = np.empty_like(oriented)
         ijk[:, list(self.axes)] = oriented
         return ijk
+
+
+def is_thick(spacing_mm: tuple[float, float, float], n_slices: int) -> bool:
+    """Whether shape is judged in the plane of a slice only: slices lie far apart, or are too few."""
+    return spacing_mm[0] > THICK_MM or n_slices < 3
 
 
 def work_grid(volume: Volume, mask: BoolArray) -> WorkGrid:

@@ -1,10 +1,13 @@
-"""The reference part of docs/results.md, made from the schema and the registry of columns (a test holds them equal)."""
+"""The reference part of docs/results.md and the table of docs/settings.md, made from code (tests hold them equal)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from miliary_seg import settings
 from miliary_seg.report import file_names
 from miliary_seg.report import tables as columns
 from miliary_seg.report.json_document import schema
@@ -21,6 +24,29 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
     (file_names.CASES, "One row a series over all cases of an output folder.", columns.CASES),
 )
+
+
+def renew(docs: Path) -> None:
+    """Write both pages of a folder of documentation anew: their own words stay."""
+    page = docs / "results.md"
+    words = page.read_text("utf-8").partition(f"### {file_names.LESIONS}\n")[0]
+    page.write_text(words + reference(), "utf-8")
+    page = docs / "settings.md"
+    text = re.sub(
+        r"(\|---\|---\|---\|\n)(?:\|.*\n)+", lambda found: f"{found[1]}{settings_rows()}\n", page.read_text("utf-8")
+    )
+    page.write_text(text, "utf-8")
+
+
+def settings_rows() -> str:
+    """Markdown: one row a setting with its default and its sentence."""
+    sections = settings.schema()["$defs"]
+    texts = {
+        f"{name}.{setting}": about["description"]
+        for name in settings.Settings().as_dict()
+        for setting, about in sections[f"{name.title()}Settings"]["properties"].items()
+    }
+    return "\n".join(f"| `{key}` | `{value!r}` | {texts[key]} |" for key, value in settings.Settings().flat().items())
 
 
 def reference() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from miliary_seg.domain.compartment import Level, Side
-from miliary_seg.domain.decision import Decision, InterpretationResult, Verdict
+from miliary_seg.domain.decision import SliceAnswer, Verdict
 from miliary_seg.domain.result import SeriesResult
 
 NAME = "the proposed criteria of miliary brain metastasis"
@@ -33,16 +33,6 @@ class Line:
     def state(self) -> str:
         """``met``, ``not met`` or ``open``."""
         return STATES[self.verdict]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceAnswer:
-    """The answer on slices of one thickness."""
-
-    what: str
-    count: int | None
-    """Lesions on the deciding (second fullest admissible) slice."""
-    verdict: Verdict
 
 
 def lines(series: SeriesResult) -> tuple[Line, Line, Line]:
@@ -72,21 +62,10 @@ def lines(series: SeriesResult) -> tuple[Line, Line, Line]:
     )
 
 
-def slice_answers(series: SeriesResult) -> tuple[SliceAnswer, ...]:
-    """The answers on slices as acquired and on slices of the usual thickness, where both are known."""
-    decision, volume = series.decision, series.volume
-    native, slab = (_reading(decision, kind) for kind in ("native", "slab"))
-    if native is None or slab is None:
-        return ()
-    return (
-        _answer(f"slices as acquired ({volume.thickness_mm:.3g} mm)", native, decision),
-        _answer(f"what {decision.slab_mm:g} mm slices would have shown", slab, decision),
-    )
-
-
-def limits(series: SeriesResult) -> tuple[str, ...]:
-    """What the answer is limited by, in words; the codes are in ``result.json``."""
-    return tuple(reason.text for reason in series.decision.reasons)
+def slice_answers(series: SeriesResult) -> list[dict[str, str | Verdict]]:
+    """The answers on slices as acquired and on what thick slices would have shown, in words, where both are known."""
+    found = series.decision.slice_answers
+    return [_answer(answer) for answer in found] if len(found) > 1 else []
 
 
 def why_no_probability(series: SeriesResult) -> str:
@@ -131,13 +110,18 @@ _SHORT: dict[Side | Level, str] = {
 }
 
 
-def _reading(decision: Decision, kind: str) -> InterpretationResult | None:
-    """The reading that differs from the default in what a slice is, at most."""
-    default = next((dict(reading.choices) for reading in decision.readings if reading.is_default), None)
-    wanted = None if default is None else default | {"slice": kind}
-    return next((reading for reading in decision.readings if dict(reading.choices) == wanted), None)
-
-
-def _answer(what: str, reading: InterpretationResult, decision: Decision) -> SliceAnswer:
-    count = None if reading.margin is None else decision.threshold + reading.margin
-    return SliceAnswer(what=what, count=count, verdict=reading.verdict)
+def _answer(answer: SliceAnswer) -> dict[str, str | Verdict]:
+    """What was counted on, the count with its range over where thick slices start, the true count, the answer."""
+    as_acquired = answer.slice == "native"
+    count = "unknown" if answer.count is None else str(answer.count)
+    if answer.count_range is not None and answer.count_range[0] != answer.count_range[1]:
+        count += f" ({answer.count_range[0]} to {answer.count_range[1]})"
+    interval = answer.count_interval
+    return {
+        "what": f"slices as acquired ({answer.thickness_mm:.3g} mm)"
+        if as_acquired
+        else f"what {answer.thickness_mm:g} mm slices would have shown",
+        "count": count,
+        "likely": "unknown" if interval is None else f"{interval[0]} to {interval[2]}",
+        "verdict": answer.verdict,
+    }

@@ -72,49 +72,37 @@ class CaseRecord(Record):
     Research use only. Coordinates are RAS+ mm; indices count from 0.
     """
 
-    schema_version: Annotated[
-        Annotated[str, Meta(pattern=r"^1\.\d+\.\d+$")],
-        key("Semantic version of this document.", source=lambda _: SCHEMA_VERSION),
-    ]
-    case: Annotated[str, key("Name of the case.", source="result.case")]
-    verdict: Annotated[
-        Verdict,
-        key(
-            "Answer for the study: met if any eligible series is met; series are never pooled.",
-            source="result.decision.verdict",
-        ),
-    ]
-    statement: Annotated[
-        str, key("The verdict in the approved wording.", source=lambda row: statement(row.result.decision.verdict))
-    ]
-    reasons: Annotated[list[ReasonRecord], key("Why the answer is what it is.", source="result.decision.reasons")]
-    deciding_series: Annotated[
-        list[str], key("Identifiers of the series that carry the verdict.", source="result.decision.deciding_series")
-    ]
-    disclaimer: Annotated[str, key("Research-use wording.", source=lambda _: DISCLAIMER)]
-    criteria_note: Annotated[str, key("What the criteria can and cannot say.", source=lambda _: PROPOSED_CRITERIA)]
-    citation: Annotated[str, key("The work that proposed the criteria.", source=lambda _: CITATION)]
-    software: Annotated[dict[str, str], key("Versions that the result depends on.", source="result.software")]
-    settings: Annotated[
-        dict[str, Any],
-        key(
-            "The resolved settings; see docs/settings.md.",
-            source=lambda row: row.result.settings if row.identified else without_uids(row.result.settings),
-        ),
-    ]
-    settings_digest: Annotated[
-        Annotated[str, Meta(pattern="^[0-9a-f]*$")],
-        key(
-            "SHA-256 of the settings that say how an image is judged (all but load and report): only results with "
-            "equal digests may be compared.",
-            source="result.settings_digest",
-        ),
-    ]
-    caveats: Annotated[list[ReasonRecord], key("What to be careful about in this case.", source="result.caveats")]
-    identified: Annotated[
-        bool, key("Whether file names and UIDs of study and series were written (settings.report.identified).")
-    ]
-    series: Annotated[list[SeriesRecord], key("Every analysed series.")]
+    schema_version: Annotated[str, Meta(pattern=r"^1\.\d+\.\d+$")] = key(
+        "Semantic version of this document.", source=lambda _: SCHEMA_VERSION
+    )
+    case: str = key("Name of the case.", source="result.case")
+    verdict: Verdict = key(
+        "Answer for the study: met if any eligible series is met; series are never pooled.",
+        source="result.decision.verdict",
+    )
+    statement: str = key(
+        "The verdict in the approved wording.", source=lambda row: statement(row.result.decision.verdict)
+    )
+    reasons: list[ReasonRecord] = key("Why the answer is what it is.", source="result.decision.reasons")
+    deciding_series: list[str] = key(
+        "Identifiers of the series that carry the verdict.", source="result.decision.deciding_series"
+    )
+    disclaimer: str = key("Research-use wording.", source=lambda _: DISCLAIMER)
+    criteria_note: str = key("What the criteria can and cannot say.", source=lambda _: PROPOSED_CRITERIA)
+    citation: str = key("The work that proposed the criteria.", source=lambda _: CITATION)
+    software: dict[str, str] = key("Versions that the result depends on.", source="result.software")
+    settings: dict[str, Any] = key(
+        "The resolved settings; see docs/settings.md.",
+        source=lambda row: row.result.settings if row.identified else without_uids(row.result.settings),
+    )
+    settings_digest: Annotated[str, Meta(pattern="^[0-9a-f]*$")] = key(
+        "SHA-256 of the settings that say how an image is judged (all but load and report): only results with "
+        "equal digests may be compared.",
+        source="result.settings_digest",
+    )
+    caveats: list[ReasonRecord] = key("What to be careful about in this case.", source="result.caveats")
+    identified: bool = key("Whether file names and UIDs of study and series were written (settings.report.identified).")
+    series: list[SeriesRecord] = key("Every analysed series.")
 
 
 def case_document(result: CaseResult) -> Json:

@@ -101,12 +101,12 @@ def csv_column(values: Sequence[object]) -> list[str]:
 
 
 def csv_table(header: Sequence[str], columns: Sequence[list[str]]) -> str:
-    """A CSV file as ``csv_text`` writes it, from columns of what ``csv_cell`` made; quicker where there are many cells.
+    r"""A CSV file as ``csv_text`` writes it, from columns of what ``csv_cell`` made; quicker for many cells.
 
     Examples
     --------
     >>> csv_table(["a", "b"], [["1", "2"], ["x,y", "z"]])
-    'a,b\\r\\n1,"x,y"\\r\\n2,z\\r\\n'
+    'a,b\r\n1,"x,y"\r\n2,z\r\n'
     """
     quoted = [[_quoted(cell) for cell in column] if any(map(_NEEDS_QUOTES, column)) else column for column in columns]
     first = ",".join(_quoted(csv_cell(name)) for name in header)

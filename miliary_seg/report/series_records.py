@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta, UnsetType
 
 from miliary_seg.domain.compartment import Coverage
 from miliary_seg.domain.pattern import Pattern
@@ -45,16 +45,14 @@ class WrittenSeries:
 class SourceRecord(Record):
     """Where the volume came from."""
 
-    format: Annotated[str, key("DICOM, NIfTI, MGH, NRRD, phantom or array.")]
-    n_files: Annotated[Count, key("Files used.", source=lambda s: len(s.paths))]
-    sha256: Annotated[str, key("Digest over the bytes of the files used; empty for arrays.")]
-    orientation_source: Annotated[
-        str, key("ImageOrientationPatient, sform, qform, stated by the user, none, or empty.")
-    ]
-    study_instance_uid: Annotated[str | UnsetType, key("Only with report.identified.")] = UNSET
-    series_instance_uid: Annotated[str | UnsetType, key("Only with report.identified.")] = UNSET
-    frame_of_reference_uid: Annotated[str | UnsetType, key("Only with report.identified.")] = UNSET
-    paths: Annotated[list[str] | UnsetType, key("Files used; only with report.identified.")] = UNSET
+    format: str = key("DICOM, NIfTI, MGH, NRRD, phantom or array.")
+    n_files: Count = key("Files used.", source=lambda s: len(s.paths))
+    sha256: str = key("Digest over the bytes of the files used; empty for arrays.")
+    orientation_source: str = key("ImageOrientationPatient, sform, qform, stated by the user, none, or empty.")
+    study_instance_uid: str | UnsetType = key("Only with report.identified.")
+    series_instance_uid: str | UnsetType = key("Only with report.identified.")
+    frame_of_reference_uid: str | UnsetType = key("Only with report.identified.")
+    paths: list[str] | UnsetType = key("Files used; only with report.identified.")
 
 
 def _gaps(volume: Volume) -> list[Json]:
@@ -67,236 +65,182 @@ def _gaps(volume: Volume) -> list[Json]:
 class GapRecord(Record):
     """Something that was not imaged."""
 
-    kind: Annotated[
-        Literal["between_slices", "missing_slice"],
-        key("between_slices: every slice is thinner than the slice spacing; missing_slice: one slice is absent."),
-    ]
-    width_mm: Annotated[Size | UnsetType, key("Unimaged distance between neighbouring slices.", unit="mm")] = UNSET
-    slice: Annotated[Count | UnsetType, key("Index at which a slice is missing.")] = UNSET
+    kind: Literal["between_slices", "missing_slice"] = key(
+        "between_slices: every slice is thinner than the slice spacing; missing_slice: one slice is absent."
+    )
+    width_mm: Size | UnsetType = key("Unimaged distance between neighbouring slices.", unit="mm")
+    slice: Count | UnsetType = key("Index at which a slice is missing.")
 
 
 class GeometryRecord(Record):
     """Where the voxels lie in the patient."""
 
-    shape: Annotated[
-        tuple[Positive, Positive, Positive], key("Voxels along i, j, k.", unit="voxel", source="grid.shape")
-    ]
-    spacing_mm: Annotated[
-        Point, key("Distance between neighbouring voxel centres along i, j, k.", unit="mm", source="grid.spacing_mm")
-    ]
-    affine_ras_mm: Annotated[
-        Affine,
-        key("4 x 4: voxel index (centre of the voxel) to right, anterior, superior.", unit="mm", source="grid.affine"),
-    ]
-    orientation: Annotated[
-        Annotated[str, Meta(pattern="^[LRAPIS]{3}$")],
-        key("Directions in which i, j, k grow (nearest axes).", source="grid.orientation"),
-    ]
-    orientation_known: Annotated[
-        bool, key("Whether the file states the orientation: otherwise left and right are unknown.")
-    ]
-    oblique_deg: Annotated[
-        Size,
-        key(
-            "Largest angle between a voxel axis and its nearest patient axis.", unit="degree", source="grid.oblique_deg"
-        ),
-    ]
-    sheared: Annotated[
-        bool, key("Whether the voxel axes are not perpendicular (gantry tilt).", source="grid.is_sheared")
-    ]
-    slice_axis: Annotated[Annotated[int, Meta(ge=0, le=2)], key("Voxel axis across the acquired slices.")]
-    plane: Annotated[Literal["axial", "coronal", "sagittal"], key("Plane nearest to the acquired slices.")]
-    slice_thickness_mm: Annotated[
-        Length, key("Slice thickness; the slice spacing where the file states none.", unit="mm", source="thickness_mm")
-    ]
-    slice_thickness_stated: Annotated[
-        bool, key("Whether the file states the thickness.", source=lambda v: v.slice_thickness_mm is not None)
-    ]
-    slice_spacing_mm: Annotated[
-        Length, key("Distance between neighbouring slice planes along their normal.", unit="mm")
-    ]
-    n_slices: Annotated[Positive, key("Acquired slices.")]
-    gaps: Annotated[
-        list[GapRecord],
-        key(
-            "What was not imaged between the first and the last slice; empty where nothing is missing.",
-            source=_gaps,
-        ),
-    ]
-    resampled: Annotated[bool, key("Whether uneven slices were resampled onto an even grid (settings.load.resample).")]
+    shape: tuple[Positive, Positive, Positive] = key("Voxels along i, j, k.", unit="voxel", source="grid.shape")
+    spacing_mm: Point = key(
+        "Distance between neighbouring voxel centres along i, j, k.", unit="mm", source="grid.spacing_mm"
+    )
+    affine_ras_mm: Affine = key(
+        "4 x 4: voxel index (centre of the voxel) to right, anterior, superior.", unit="mm", source="grid.affine"
+    )
+    orientation: Annotated[str, Meta(pattern="^[LRAPIS]{3}$")] = key(
+        "Directions in which i, j, k grow (nearest axes).", source="grid.orientation"
+    )
+    orientation_known: bool = key("Whether the file states the orientation: otherwise left and right are unknown.")
+    oblique_deg: Size = key(
+        "Largest angle between a voxel axis and its nearest patient axis.", unit="degree", source="grid.oblique_deg"
+    )
+    sheared: bool = key("Whether the voxel axes are not perpendicular (gantry tilt).", source="grid.is_sheared")
+    slice_axis: Annotated[int, Meta(ge=0, le=2)] = key("Voxel axis across the acquired slices.")
+    plane: Literal["axial", "coronal", "sagittal"] = key("Plane nearest to the acquired slices.")
+    slice_thickness_mm: Length = key(
+        "Slice thickness; the slice spacing where the file states none.", unit="mm", source="thickness_mm"
+    )
+    slice_thickness_stated: bool = key(
+        "Whether the file states the thickness.", source=lambda v: v.slice_thickness_mm is not None
+    )
+    slice_spacing_mm: Length = key("Distance between neighbouring slice planes along their normal.", unit="mm")
+    n_slices: Positive = key("Acquired slices.")
+    gaps: list[GapRecord] = key(
+        "What was not imaged between the first and the last slice; empty where nothing is missing.",
+        source=_gaps,
+    )
+    resampled: bool = key("Whether uneven slices were resampled onto an even grid (settings.load.resample).")
 
 
 class CoverageRecord(Record):
     """Fraction of each compartment of the fitted atlas that lies within the slices."""
 
-    left_supratentorial: Annotated[Share, key("The left supratentorial compartment.", unit="fraction")]
-    right_supratentorial: Annotated[Share, key("The right supratentorial compartment.", unit="fraction")]
-    left_infratentorial: Annotated[Share, key("The left infratentorial compartment.", unit="fraction")]
-    right_infratentorial: Annotated[Share, key("The right infratentorial compartment.", unit="fraction")]
+    left_supratentorial: Share = key("The left supratentorial compartment.", unit="fraction")
+    right_supratentorial: Share = key("The right supratentorial compartment.", unit="fraction")
+    left_infratentorial: Share = key("The left infratentorial compartment.", unit="fraction")
+    right_infratentorial: Share = key("The right infratentorial compartment.", unit="fraction")
 
 
 class RegistrationRecord(Record):
     """How the atlas was fitted and whether the fit may be used."""
 
-    trusted: Annotated[bool, key("Whether sides and levels may rest on the fit.")]
-    trust: Annotated[Share, key("Figure of trust of the fit; its measured meaning is in docs/compartments.md.")]
-    brain_found: Annotated[bool, key("Whether anything in the scan resembles a brain.")]
-    orientation_known: Annotated[bool, key("Whether the file states the orientation.")]
-    reoriented: Annotated[
-        bool,
-        key("Whether the head was found only after the scan's axes were turned: then there are levels, but no sides."),
-    ]
-    skull_stripped: Annotated[bool, key("Whether the scan shows a brain without skull.")]
-    figures: Annotated[
-        dict[str, float | None],
-        key(
-            "Named quality figures with their unit in the name; see docs/compartments.md.",
-            source=lambda r: dict(sorted(r.figures.items())),
-        ),
-    ]
-    reasons: Annotated[list[ReasonRecord], key("Why the fit is not trusted, or what to look at.")]
+    trusted: bool = key("Whether sides and levels may rest on the fit.")
+    trust: Share = key("Figure of trust of the fit; its measured meaning is in docs/compartments.md.")
+    brain_found: bool = key("Whether anything in the scan resembles a brain.")
+    orientation_known: bool = key("Whether the file states the orientation.")
+    reoriented: bool = key(
+        "Whether the head was found only after the scan's axes were turned: then there are levels, but no sides."
+    )
+    skull_stripped: bool = key("Whether the scan shows a brain without skull.")
+    figures: dict[str, float | None] = key(
+        "Named quality figures with their unit in the name; see docs/compartments.md.",
+        source=lambda r: dict(sorted(r.figures.items())),
+    )
+    reasons: list[ReasonRecord] = key("Why the fit is not trusted, or what to look at.")
 
 
 class OperatingPointRecord(Record):
     """How sensitive the detector was set, with what was measured there (docs/detection.md)."""
 
-    name: Annotated[str, key("high, balanced or specific.")]
-    probability_threshold: Annotated[Share, key("Candidates at or above it become lesions.")]
-    measured_recall: Annotated[Share | None, key("Measured share of visible lesions found.", unit="fraction")]
-    measured_false_positives_per_slice: Annotated[
-        Size | None,
-        key("Measured number of false cross-sections a slice, on lesion-free scans.", unit="lesions per slice"),
-    ]
-    evidence_probability: Annotated[
-        Share, key("Less probable lesions count on slices, but are no evidence for a side or level.")
-    ]
-    evidence_false_positives_per_slice: Annotated[
-        Size | None,
-        key("The measured rate of false cross-sections of lesions at least that probable.", unit="lesions per slice"),
-    ]
-    prior_odds_ratio: Annotated[
-        Annotated[float, Meta(ge=1)],
-        key(
-            "Odds of lesions among this scan's candidates over those of the training scenes: above 1 only where the "
-            "scan surely holds many lesions. Probabilities hold after it."
-        ),
-    ]
+    name: str = key("high, balanced or specific.")
+    probability_threshold: Share = key("Candidates at or above it become lesions.")
+    measured_recall: Share | None = key("Measured share of visible lesions found.", unit="fraction")
+    measured_false_positives_per_slice: Size | None = key(
+        "Measured number of false cross-sections a slice, on lesion-free scans.", unit="lesions per slice"
+    )
+    evidence_probability: Share = key("Less probable lesions count on slices, but are no evidence for a side or level.")
+    evidence_false_positives_per_slice: Size | None = key(
+        "The measured rate of false cross-sections of lesions at least that probable.", unit="lesions per slice"
+    )
+    prior_odds_ratio: Annotated[float, Meta(ge=1)] = key(
+        "Odds of lesions among this scan's candidates over those of the training scenes: above 1 only where the "
+        "scan surely holds many lesions. Probabilities hold after it."
+    )
 
 
 class DetectionRecord(Record):
     """How the detector was set and what it met."""
 
-    polarity: Annotated[Polarity, key("Which way lesions were looked for.")]
-    noise_sigma: Annotated[
-        float | None, key("Robust standard deviation of the noise inside the brain.", unit="intensity of the scan")
-    ]
-    operating_point: Annotated[
-        OperatingPointRecord,
-        key("How sensitive the detector was set, with what was measured there (docs/detection.md)."),
-    ]
-    detectable_diameter_mm: Annotated[
-        Size | None,
-        key(
-            "Smallest diameter that this scan's noise, spacing and contrast allow to be found reliably; null where "
-            "unknown.",
-            unit="mm",
-        ),
-    ]
-    n_candidates: Annotated[
-        Count, key("Candidates before rejection; every one is in candidates.csv.", source=lambda d: len(d.candidates))
-    ]
-    n_rejected: Annotated[Count, key("Rejected candidates.", source=lambda d: len(d.rejections))]
-    rejected_by_rule: Annotated[
-        dict[str, Count],
-        key(
-            "Rule and how many candidates it rejected.",
-            source=lambda d: dict(sorted(Counter(r.rule for r in d.rejections).items())),
-        ),
-    ]
-    doubts: Annotated[
-        list[ReasonRecord],
-        key("Doubts about the image, and artefact patterns.", source=lambda d: (*d.doubts, *d.artefact_doubts)),
-    ]
+    polarity: Polarity = key("Which way lesions were looked for.")
+    noise_sigma: float | None = key(
+        "Robust standard deviation of the noise inside the brain.", unit="intensity of the scan"
+    )
+    operating_point: OperatingPointRecord = key(
+        "How sensitive the detector was set, with what was measured there (docs/detection.md)."
+    )
+    half_found_diameter_mm: Size | None = key(
+        "Diameter from which on half of the lesions at 50 % above local white matter are found on slices as thick as "
+        "these; null where that was not measured.",
+        unit="mm",
+    )
+    detectable_diameter_mm: Size | None = key(
+        "The same for nine in ten, or what the noise of this scan allows where that is larger; null where unknown.",
+        unit="mm",
+    )
+    n_candidates: Count = key(
+        "Candidates before rejection; every one is in candidates.csv.", source=lambda d: len(d.candidates)
+    )
+    n_rejected: Count = key("Rejected candidates.", source=lambda d: len(d.rejections))
+    rejected_by_rule: dict[str, Count] = key(
+        "Rule and how many candidates it rejected.",
+        source=lambda d: dict(sorted(Counter(r.rule for r in d.rejections).items())),
+    )
+    doubts: list[ReasonRecord] = key(
+        "Doubts about the image, and artefact patterns.", source=lambda d: (*d.doubts, *d.artefact_doubts)
+    )
 
 
-class FilesRecord(Record, kw_only=True):
+class FilesRecord(Record):
     """Files of this series, below the case's folder."""
 
-    lesion_map: Annotated[str, key("Lesion label map on the input's grid: 0 background, n = lesion id n.")]
-    compartment_map: Annotated[
-        str | UnsetType,
-        key(
-            "Compartment label map on the input's grid: 1 left supratentorial, 2 right supratentorial, 3 left "
-            "infratentorial, 4 right infratentorial. Only where both sides and levels may be used."
-        ),
-    ] = UNSET
-    brain_mask: Annotated[
-        str | UnsetType, key("Brain mask on the input's grid, where one was written (miliary-seg bids).")
-    ] = UNSET
-    lesions: Annotated[str, key("Table of lesions.")]
-    slices: Annotated[str, key("Table of slices.")]
-    candidates: Annotated[str, key("Table of all candidates.")]
-    segmentation: Annotated[str | UnsetType, key("DICOM SEG of the lesions, where one was made.")] = UNSET
-    measurements: Annotated[str | UnsetType, key("DICOM SR of the measurements, where one was made.")] = UNSET
-    structure_set: Annotated[
-        str | UnsetType, key("DICOM RT Structure Set of the lesions, where one was asked for.")
-    ] = UNSET
-    images: Annotated[
-        str | UnsetType,
-        key("Folder of DICOM images made from input that was not DICOM, where DICOM objects were asked for."),
-    ] = UNSET
+    lesion_map: str = key("Lesion label map on the input's grid: 0 background, n = lesion id n.")
+    compartment_map: str | UnsetType = key(
+        "Compartment label map on the input's grid: 1 left supratentorial, 2 right supratentorial, 3 left "
+        "infratentorial, 4 right infratentorial. Only where both sides and levels may be used."
+    )
+    brain_mask: str | UnsetType = key("Brain mask on the input's grid, where one was written (miliary-seg bids).")
+    lesions: str = key("Table of lesions.")
+    slices: str = key("Table of slices.")
+    candidates: str = key("Table of all candidates.")
+    segmentation: str | UnsetType = key("DICOM SEG of the lesions, where one was made.")
+    measurements: str | UnsetType = key("DICOM SR of the measurements, where one was made.")
+    structure_set: str | UnsetType = key("DICOM RT Structure Set of the lesions, where one was asked for.")
+    images: str | UnsetType = key(
+        "Folder of DICOM images made from input that was not DICOM, where DICOM objects were asked for."
+    )
 
 
 class SeriesRecord(Record):
     """One analysed series."""
 
-    id: Annotated[str, key("Name of the series within the case.", source="series.id")]
-    sequence: Annotated[Sequence, key("What the scan shows.", source="series.volume.sequence.sequence")]
-    sequence_confidence: Annotated[
-        str,
-        key(
-            "user, high (standard attributes), medium (free text or parameters), low or none.",
-            source="series.volume.sequence.confidence",
-        ),
-    ]
-    sequence_evidence: Annotated[
-        list[str],
-        key("What the sequence was told from, including contrast medium.", source="series.volume.sequence.evidence"),
-    ]
-    modality: Annotated[Modality, key("MR or CT: each has its own threshold.", source="series.volume.modality")]
-    source: Annotated[SourceRecord, key(source=lambda row: _source(row.series.volume, identified=row.identified))]
-    geometry: Annotated[GeometryRecord, key(source="series.volume")]
-    coverage: Annotated[
-        CoverageRecord,
-        key(
-            "Fraction of each compartment of the fitted atlas that lies within the slices.",
-            source="series.location.coverage",
-        ),
-    ]
-    registration: Annotated[RegistrationRecord, key(source="series.location.registration")]
-    detection: Annotated[DetectionRecord, key(source="series.detection")]
-    decision: Annotated[DecisionRecord, key(source="series.decision")]
-    slices: Annotated[
-        list[SliceRecord],
-        key("Every acquired slice, in the order of the slice axis.", source=lambda row: slice_rows(row.series)),
-    ]
-    lesion_sizes: Annotated[LesionSizesRecord, key(source=lambda row: lesion_sizes(row.series))]
-    region_counts: Annotated[
-        RegionCountsRecord | None,
-        key(
-            "Lesions by region, by coarse part and by layer; null where the atlas fit is not trusted.",
-            source=lambda row: region_counts(row.series),
-        ),
-    ]
-    pattern: Annotated[
-        PatternRecord, key(source=lambda row: row.series.pattern or Pattern(n_lesions=len(row.series.lesions)))
-    ]
-    lesions: Annotated[list[LesionRecord], key("Every accepted lesion.", source=lambda row: lesion_rows(row.series))]
-    caveats: Annotated[list[ReasonRecord], key("What to be careful about in this series.", source="series.caveats")]
-    files: Annotated[
-        FilesRecord,
-        key(source=lambda row: series_files(row.folder, compartments=row.series.location.registration.sides_usable)),
-    ]
+    id: str = key("Name of the series within the case.", source="series.id")
+    sequence: Sequence = key("What the scan shows.", source="series.volume.sequence.sequence")
+    sequence_confidence: str = key(
+        "user, high (standard attributes), medium (free text or parameters), low or none.",
+        source="series.volume.sequence.confidence",
+    )
+    sequence_evidence: list[str] = key(
+        "What the sequence was told from, including contrast medium.", source="series.volume.sequence.evidence"
+    )
+    modality: Modality = key("MR or CT: each has its own threshold.", source="series.volume.modality")
+    source: SourceRecord = key(source=lambda row: _source(row.series.volume, identified=row.identified))
+    geometry: GeometryRecord = key(source="series.volume")
+    coverage: CoverageRecord = key(
+        "Fraction of each compartment of the fitted atlas that lies within the slices.",
+        source="series.location.coverage",
+    )
+    registration: RegistrationRecord = key(source="series.location.registration")
+    detection: DetectionRecord = key(source="series.detection")
+    decision: DecisionRecord = key(source="series.decision")
+    slices: list[SliceRecord] = key(
+        "Every acquired slice, in the order of the slice axis.", source=lambda row: slice_rows(row.series)
+    )
+    lesion_sizes: LesionSizesRecord = key(source=lambda row: lesion_sizes(row.series))
+    region_counts: RegionCountsRecord | None = key(
+        "Lesions by region, by coarse part and by layer; null where the atlas fit is not trusted.",
+        source=lambda row: region_counts(row.series),
+    )
+    pattern: PatternRecord = key(source=lambda row: row.series.pattern or Pattern(n_lesions=len(row.series.lesions)))
+    lesions: list[LesionRecord] = key("Every accepted lesion.", source=lambda row: lesion_rows(row.series))
+    caveats: list[ReasonRecord] = key("What to be careful about in this series.", source="series.caveats")
+    files: FilesRecord = key(
+        source=lambda row: series_files(row.folder, compartments=row.series.location.registration.sides_usable)
+    )
 
 
 def series_document(series: SeriesResult, folder: str, *, identified: bool) -> Json:

@@ -63,6 +63,7 @@ LESIONS = (
     _column("measurable", "", "RANO-BM: longest diameter at least 10 mm, perpendicular 5 mm, on two slices or more."),
     _column("volume_mm3", "mm³", "Volume of the delineated voxels."),
     _column("contrast", "noise SD", "Local contrast over the standard deviation of the scan's noise."),
+    _column("enhancement", "", "Signal above the local white matter, as a fraction of it (CT: in HU)."),
     _column("probability", "", "Estimated probability that a reader would call it a lesion, 0 to 1."),
     _column("polarity", "", "bright or dark against its surroundings."),
     _column("side", "", "left or right of the patient; empty where unknown."),

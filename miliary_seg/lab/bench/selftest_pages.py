@@ -8,7 +8,6 @@ from typing import Any
 from miliary_seg.lab.bench.charts import (
     bins_chart,
     calibration_chart,
-    can_draw,
     counts_chart,
     decision_chart,
     froc_chart,
@@ -28,6 +27,7 @@ from miliary_seg.lab.bench.sections import (
 from miliary_seg.lab.bench.selftest import SelfTest
 from miliary_seg.lab.bench.summary import GOAL_BINS, Summary
 from miliary_seg.lab.bench.write import require_free, write_all
+from miliary_seg.report.figures import can_draw
 
 TITLE = "miliary-seg on phantoms"
 MRI_THRESHOLD = 20

@@ -130,7 +130,7 @@ READING_LETTERS = {
     ("plane", "acquired"): "A",
     ("plane", "axial"): "X",
     ("slice", "native"): "N",
-    ("slice", "slab"): "S",
+    ("slice", "equivalent"): "S",
     ("non_contiguous", "pairwise"): "P",
     ("non_contiguous", "separate-runs"): "R",
     ("non_contiguous", "separation-mm"): "M",
@@ -144,7 +144,7 @@ _WORDS = {
     ("plane", "acquired"): "slices as acquired",
     ("plane", "axial"): "axial reformat",
     ("slice", "native"): "own thickness",
-    ("slice", "slab"): "thick slabs",
+    ("slice", "equivalent"): "thick slices",
     ("non_contiguous", "pairwise"): "not neighbours",
     ("non_contiguous", "separate-runs"): "separate runs",
     ("non_contiguous", "separation-mm"): "millimetres apart",
@@ -159,9 +159,9 @@ def reading(result: InterpretationResult) -> Code:
 
     Examples
     --------
-    >>> choices = (("plane", "axial"), ("slice", "slab"), ("min_per_region", "3"))
-    >>> reading(InterpretationResult(name="axial/slab/3", choices=choices, verdict=Verdict.MET))
-    Code(value='READING_XS3', scheme='99MILIARY', meaning='Axial reformat, thick slabs, 3 a region')
+    >>> choices = (("plane", "axial"), ("slice", "equivalent"), ("min_per_region", "3"))
+    >>> reading(InterpretationResult(name="axial/equivalent/3", choices=choices, verdict=Verdict.MET))
+    Code(value='READING_XS3', scheme='99MILIARY', meaning='Axial reformat, thick slices, 3 a region')
     """
     letters = "".join(READING_LETTERS.get(choice, choice[1]) for choice in result.choices)
     words = [

@@ -17,6 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 READER = """
 import json, re, sys, time, zlib
 from miliary_seg.errors import MiliaryError

@@ -203,7 +203,7 @@ def test_a_lesion_is_the_group_that_highdicom_makes(case):
             sr.QualitativeEvaluation(concept(codes.TISSUE), concept(codes.TISSUES[Tissue.JUNCTION])),
         ],
     )
-    assert lesion_group(lesion, place, segment, [image], marks) == encoded(theirs[0])
+    assert lesion_group(lesion, place, *segment, [image], marks) == encoded(theirs[0])
 
 
 def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):

@@ -318,7 +318,7 @@ def test_the_schema_describes_every_key() -> None:
 
 
 def test_tables_stand_alone_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miliary_seg.lab.bench.charts.find_spec", lambda name: None)
+    monkeypatch.setattr("miliary_seg.report.figures.find_spec", lambda name: None)
     found = score(ScorePlan(predictions=mask(tmp_path / "x.nii.gz"), references=tmp_path / "x.nii.gz"))
     page = write_agreement(found, tmp_path / "out").read_text("utf-8")
     assert "pip install miliary-seg[figures]" in page
