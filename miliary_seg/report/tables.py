@@ -122,11 +122,11 @@ CANDIDATES = (
 _REGIONS = ("left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial", "unassigned")
 
 _CLASSES = (
-    ("n_below_3_mm", "Lesions below 3 mm."),
-    ("n_below_5_mm", "Lesions below 5 mm, those below 3 mm included."),
-    ("n_5_to_10_mm", "Lesions of 5 to 10 mm."),
-    ("n_above_10_mm", "Lesions above 10 mm."),
-    ("n_measurable", "Sure lesions that RANO-BM calls measurable."),
+    ("n_below_3", "n_below_3_mm", "Lesions below 3 mm (equivalent diameter)."),
+    ("n_below_5", "n_below_5_mm", "Lesions below 5 mm, those below 3 mm included."),
+    ("n_5_to_10", "n_5_to_10_mm", "Lesions of 5 to 10 mm."),
+    ("n_above_10", "n_above_10_mm", "Lesions above 10 mm."),
+    ("n_measurable", "n_measurable", "Sure lesions that RANO-BM calls measurable."),
 )
 _GROUPS = (
     ("lobes", "lobes of the cerebrum"),
@@ -158,7 +158,7 @@ CASES = (
     _column("median_diameter_mm", "mm", "Median equivalent diameter."),
     _column("largest_diameter_mm", "mm", "Largest equivalent diameter of a sure lesion; empty where none is sure."),
     _column("total_volume_mm3", "mm³", "Sum of the lesions' volumes."),
-    *(_column(name, "", text) for name, text in _CLASSES),
+    *(_column(name, "", text) for name, _, text in _CLASSES),
     *(_column(f"n_{group}", "", f"Lesions in the {words}; empty where unknown.") for group, words in _GROUPS),
     _column("below_3_mm_fraction", "fraction", "Part of the lesions below 3 mm, the size called miliary by Bot 2020."),
     _column("diameter_cv", "", "Uniformity: standard deviation over mean of the equivalent diameters."),
@@ -356,7 +356,8 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
     row |= {name: getattr(decision, name) for name in ("probability", "borderline", "margin", "threshold")}
     row |= {name: getattr(volume, name) for name in ("n_slices", "plane", "slice_spacing_mm")}
     row |= {"slice_thickness_mm": volume.thickness_mm}
-    row |= {name: sizes.get(name) for name in ("total_volume_mm3", *(name for name, _ in _CLASSES))}
+    row |= {"total_volume_mm3": sizes.get("total_volume_mm3", 0.0)}
+    row |= {name: sizes.get(key, 0) for name, key, _ in _CLASSES}
     found = region_counts(series)
     if found is not None:
         row |= {f"n_{name}": n for (name, _), n in zip(_GROUPS, found["groups"].values(), strict=True)}
