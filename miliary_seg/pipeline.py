@@ -157,7 +157,7 @@ def _pattern(detection: Detection, location: Location) -> Pattern:
 
     n = points_needed(len(detection.lesions))
     places = sample_points(location.brain_mask, location.compartments.grid, n)
-    return describe_pattern(detection.lesions, places)
+    return describe_pattern(detection.lesions, places, detection.operating_point.evidence_probability)
 
 
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:

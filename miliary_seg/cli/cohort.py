@@ -101,6 +101,7 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 ) -> None:
     """Analyse the scans of each patient in the order of their dates: new, persisting and resolved lesions."""
     from miliary_seg.cohort import TIMELINE, TimelinePlan, read_scans, timelines, write_timelines
+    from miliary_seg.cohort.pages.crops import without_pictures
     from miliary_seg.report import require_free
 
     require_free(output / "timeline", TIMELINE, force)
@@ -116,7 +117,7 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         what = "not analysed" if visit["verdict"] is None else "analysed, but not every file was written"
         print_error(MiliaryError(f"{what} ({visit['error']})", where=visit["case"], todo="run it alone to see why"))
     if as_json:
-        typer.echo(json.dumps({"patients": patients}, indent=1))
+        typer.echo(json.dumps({"patients": [without_pictures(patient) for patient in patients]}, indent=1))
     else:
         for patient in patients:
             met = f", first on {patient['first_met']}" if patient["first_met"] else ""

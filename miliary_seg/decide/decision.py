@@ -136,7 +136,7 @@ def decide(
         slab_counts=evidence.slab_counts(),
         slab_mm=settings.slab_mm,
         quadrant_counts=(
-            *((name, evidence.regions.n_likely(name)) for name in QUADRANTS),
+            *((name, None if evidence.gates.sides else evidence.regions.n_likely(name)) for name in QUADRANTS),
             ("unassigned", evidence.regions.n_unassigned),
         ),
         slice_answers=answers,

@@ -37,7 +37,9 @@ MAX_LESIONS = 1500
 """Neighbours are counted among at most so many lesions, evenly taken, so that the test stays within a second."""
 
 
-def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | None = None) -> Pattern:
+def describe_pattern(
+    lesions: Sequence[Lesion], random_points_ras_mm: Points | None = None, sure_probability: float = 0.0
+) -> Pattern:
     """Describe a lesion set.
 
     Parameters
@@ -47,6 +49,9 @@ def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | N
     random_points_ras_mm
         Places drawn at random from the brain mask, shape (n, 3), RAS+ mm; as many as ``points_needed`` says. They are
         dealt out to the simulations, so the result is as reproducible as they are.
+    sure_probability
+        The largest lesion is sought among those at least that probable: one doubtful object must not be the dominant
+        lesion.
 
     Returns
     -------
@@ -57,6 +62,7 @@ def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | N
     if not diameters.size or diameters.min() <= 0:
         return Pattern(n_lesions=len(lesions))
     middle = median(diameters.tolist())
+    sure = diameters[[lesion.probability >= sure_probability for lesion in lesions]]
     enough = diameters.size >= MIN_UNIFORMITY
     first, third = np.percentile(diameters, [25, 75])
     return Pattern(
@@ -64,7 +70,7 @@ def describe_pattern(lesions: Sequence[Lesion], random_points_ras_mm: Points | N
         below_3_mm_fraction=float((diameters < MILIARY_MM).mean()),
         diameter_cv=float(diameters.std(ddof=1) / diameters.mean()) if enough else None,
         diameter_iqr_over_median=float((third - first) / middle) if enough else None,
-        largest_over_median=float(diameters.max() / middle),
+        largest_over_median=float(sure.max() / middle) if sure.size else None,
         homogeneity=_homogeneity(lesions, random_points_ras_mm),
     )
 

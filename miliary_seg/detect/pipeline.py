@@ -295,6 +295,7 @@ def _lesion(candidate: Candidate, size: Size, number: int, n_slices: int) -> Les
         polarity=candidate.polarity,
         slices=size.slices,
         max_diameter_mm=size.max_diameter_mm,
+        perpendicular_diameter_mm=size.perpendicular_diameter_mm,
         candidate_id=candidate.id,
         flags=tuple(name for name, is_set in flags.items() if is_set),
     )

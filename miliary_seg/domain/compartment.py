@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from miliary_seg.domain.arrays import Float32Array, Float64Array
 from miliary_seg.domain.reason import Reason
 
 
@@ -51,6 +52,64 @@ class Compartment(IntEnum):
         return cls(1 + (side is Side.RIGHT) + 2 * (level is Level.INFRATENTORIAL))
 
 
+class Region(IntEnum):
+    """Part of the brain as a reader names it; the value is the code in ``atlas_data/regions.npz``."""
+
+    FRONTAL_LOBE = 1
+    PARIETAL_LOBE = 2
+    TEMPORAL_LOBE = 3
+    OCCIPITAL_LOBE = 4
+    INSULA = 5
+    BASAL_GANGLIA = 6
+    THALAMUS = 7
+    HYPOTHALAMUS = 8
+    MIDBRAIN = 9
+    PONS = 10
+    MEDULLA = 11
+    CEREBELLUM = 12
+
+    @property
+    def text(self) -> str:
+        """For people: ``frontal lobe``."""
+        return self.name.lower().replace("_", " ")
+
+    @property
+    def group(self) -> RegionGroup:
+        """The coarser part that it belongs to."""
+        if self <= Region.INSULA:
+            return RegionGroup.LOBE
+        if self <= Region.HYPOTHALAMUS:
+            return RegionGroup.DEEP_GREY
+        return RegionGroup.CEREBELLUM if self is Region.CEREBELLUM else RegionGroup.BRAIN_STEM
+
+
+class RegionGroup(StrEnum):
+    """Coarse parts of the brain, in the order in which a report names them."""
+
+    LOBE = "lobe"
+    DEEP_GREY = "deep grey"
+    BRAIN_STEM = "brain stem"
+    CEREBELLUM = "cerebellum"
+
+
+class Tissue(StrEnum):
+    """Layer of a lobe in which a lesion lies."""
+
+    CORTEX = "cortex"
+    JUNCTION = "grey-white junction"
+    WHITE_MATTER = "white matter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TemplateMap:
+    """The fit of the atlas, kept on a coarse lattice of the scan's world: where each place lies in the template."""
+
+    positions_mm: Float32Array
+    """Shape (3, i, j, k): MNI position in mm of each lattice point."""
+    affine: Float64Array
+    """Lattice index to RAS+ mm of the scan."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """Where one lesion lies.
@@ -71,6 +130,14 @@ class Assignment:
     """Signed: negative above, positive below."""
     side_confidence: float
     level_confidence: float
+    region: Region | None = None
+    """The most likely part of the brain; None where the atlas fit is not trusted."""
+    region_confidence: float | None = None
+    """How likely that part is (0 to 1); None with it."""
+    tissue: Tissue | None = None
+    """The most likely layer of a lobe; None outside the lobes and where the region is unknown."""
+    tissue_confidence: float | None = None
+    """How likely that layer is (0 to 1); None with it."""
 
     @property
     def compartment(self) -> Compartment | None:

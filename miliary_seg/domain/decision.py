@@ -214,8 +214,9 @@ class Decision:
     """Lesions that a slab of ``slab_mm`` starting at this slice would have shown."""
     slab_mm: float = 5.0
     """Thickness of that slab (``settings.decide.slab_mm``)."""
-    quadrant_counts: tuple[tuple[str, int], ...] = ()
-    """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+    quadrant_counts: tuple[tuple[str, int | None], ...] = ()
+    """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``; None
+    where compartments are unknown, which is not the same as none."""
     slice_answers: tuple[SliceAnswer, ...] = ()
     """Native slices first; the equivalent only where the acquired slices are thinner than what it stands for."""
 

@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 from miliary_seg.domain.sequence import Polarity
 
+MEASURABLE_MM = (10.0, 5.0)
+"""Least longest and perpendicular diameter of a measurable lesion (RANO-BM)."""
+
 Point = tuple[float, float, float]
 
 
@@ -65,5 +68,15 @@ class Lesion:
     """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""
     max_diameter_mm: float | None = None
     """Longest in-plane extent over all slices."""
+    perpendicular_diameter_mm: float | None = None
+    """Extent at right angles to the longest one, on the same slice."""
     candidate_id: int | None = None
     flags: tuple[str, ...] = ()
+
+    @property
+    def measurable(self) -> bool:
+        """Whether RANO-BM calls it measurable: longest diameter at least 10 mm, the perpendicular one at least 5 mm,
+        visible on two or more slices (Lin NU et al., Lancet Oncol 2015;16:e270, panel 1).
+        """
+        longest, perpendicular = self.max_diameter_mm or 0.0, self.perpendicular_diameter_mm or 0.0
+        return longest >= MEASURABLE_MM[0] and perpendicular >= MEASURABLE_MM[1] and len(self.slices) >= 2

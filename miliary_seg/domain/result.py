@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
-from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
+from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration, TemplateMap
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -36,6 +36,8 @@ class Location:
     """Signed, negative above; every voxel of the grid."""
     coverage: Coverage
     registration: Registration
+    template: TemplateMap | None = field(default=None, compare=False, repr=False)
+    """Where each place lies in the atlas; None where no head was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,9 @@ class Source:
     """What kind of DICOM image the slices are."""
     sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
     """One per slice along the slice axis; empty where there are none."""
+    instance_numbers: tuple[int, ...] = field(default=(), repr=False)
+    """InstanceNumber of each slice along the slice axis, by which viewers and archives list it; empty where not stated
+    for every slice."""
     frame_numbers: tuple[int, ...] = field(default=(), repr=False)
     """Frame (from 1) of each slice within its multi-frame instance; empty where instances have one frame."""
     instances: tuple[str, ...] = field(default=(), repr=False)

@@ -27,6 +27,7 @@ from miliary_seg.load.inventory import (
     unique_names,
 )
 from miliary_seg.load.masks import stem
+from miliary_seg.load.nifti.identity import hidden_name, names_patient
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
 from miliary_seg.load.walk import NIFTI_SUFFIXES, header_of_pair, sniff, walk
@@ -360,6 +361,8 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
+        if session and names_patient(session, path):
+            session = ""
         groups[(None, session) if session else (path, "")].append(series)
     cases = []
     for (file, session), members in groups.items():
@@ -376,12 +379,15 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
 def _names_of_file(root: Path, file: Path) -> list[str]:
     """Names of the case of one file, the first preferred: the folders from the named path to it, and its own name.
 
-    The longer ones have the folder above too, then a digest of the whole path.
+    The longer ones have the folder above too, then a digest of the whole path. Names that hold the patient's, as the
+    sidecar states it, are hidden behind a digest of the file.
     """
     above = root.resolve().name if root.is_dir() else file.absolute().parent.name
     between = file.parent.relative_to(root).parts if root.is_dir() and file.is_relative_to(root) else ()
     name = "-".join((*between, stem(file)))
     digest = digest_of_name(str(file.absolute()))
+    if names_patient(f"{above}-{name}", file):
+        return [hidden_name(file), f"{hidden_name(file)}-{digest}"]
     return [case_name(name), case_name(f"{above}-{name}"), case_name(f"{name}-{digest}")]
 
 

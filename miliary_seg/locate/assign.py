@@ -13,6 +13,7 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.volume import LabelMap
+from miliary_seg.locate.regions import Place, places_of
 
 SEED = 20201
 
@@ -77,21 +78,36 @@ def assign(lesions: Iterable[Lesion], labels: LabelMap, location: Location) -> t
     midline = _mean_distance(lesions, labels, location.midline_distance_mm)
     tentorium = _mean_distance(lesions, labels, location.tentorium_distance_mm)
     usable, sided = location.registration.levels_usable, location.registration.sides_usable
+    levels = [(Level.SUPRATENTORIAL if z <= 0 else Level.INFRATENTORIAL) if usable else None for z in tentorium]
     assigned = []
-    for lesion, x, z in zip(lesions, midline, tentorium, strict=True):
+    for lesion, x, z, level, place in zip(
+        lesions, midline, tentorium, levels, _places(lesions, levels, location), strict=True
+    ):
         assigned.append(
             Assignment(
                 lesion_id=lesion.id,
                 side=(Side.LEFT if x < 0 else Side.RIGHT) if sided else None,
-                level=(Level.SUPRATENTORIAL if z <= 0 else Level.INFRATENTORIAL) if usable else None,
+                level=level,
                 boundary_distance_mm=min(abs(x), abs(z)),
                 midline_distance_mm=x,
                 tentorium_distance_mm=z,
                 side_confidence=1 - wrong_share(x, MIDLINE_WRONG) if sided else 0.5,
                 level_confidence=1 - wrong_share(z, TENTORIUM_WRONG) if usable else 0.5,
+                region=place.region,
+                region_confidence=place.region_confidence,
+                tissue=place.tissue,
+                tissue_confidence=place.tissue_confidence,
             )
         )
     return tuple(assigned)
+
+
+def _places(lesions: tuple[Lesion, ...], levels: list[Level | None], location: Location) -> list[Place]:
+    """Region and layer of each lesion; nothing where no atlas was fitted or the fit is not trusted."""
+    if location.template is None or not location.registration.levels_usable:
+        return [Place()] * len(lesions)
+    centroids = np.array([lesion.centroid_ras_mm for lesion in lesions], dtype=np.float64).reshape(-1, 3)
+    return places_of(centroids, levels, location.template)
 
 
 def wrong_share(distance_mm: float, table: tuple[float, ...]) -> float:

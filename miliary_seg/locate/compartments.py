@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray
-from miliary_seg.domain.compartment import Compartment, Coverage
+from miliary_seg.domain.compartment import Compartment, Coverage, TemplateMap
 from miliary_seg.locate.atlas import grid_points, load_atlas
 from miliary_seg.locate.brain_mask import background_value
 from miliary_seg.locate.deform import Deformation, to_template
@@ -37,6 +37,8 @@ class DistanceMaps:
     _tentorium: Float32Array
     _outside: Float32Array
     _weights: list[Float32Array]
+    template: TemplateMap
+    """The lattice's own positions in the template."""
 
     def midline_mm(self) -> Float32Array:
         """Negative on the left, shape (i, j, k) of the scan."""
@@ -76,6 +78,7 @@ def distance_maps(
         _midline=scaled(place[0]),
         _tentorium=scaled(ndi.map_coordinates(atlas.tentorium_mm, ijk, order=1, mode="nearest")),
         _outside=scaled(ndi.map_coordinates(atlas.outside_mm, ijk, order=1, mode="nearest")),
+        template=TemplateMap(positions_mm=place.astype(np.float32).reshape(3, *counts), affine=lattice_affine),
         _weights=[linear_weights(np.arange(n) / step, m) for n, step, m in zip(shape, steps, counts, strict=True)],
     )
 

@@ -149,6 +149,7 @@ def _assembled(
         tentorium_distance_mm=tentorium,
         coverage=coverage,
         registration=registration,
+        template=maps.template,
     )
 
 

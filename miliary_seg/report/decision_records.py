@@ -127,8 +127,10 @@ class DecisionRecord(Record):
     slice_answers: list[SliceAnswerRecord] = key(
         "The answer on native slices, and on what thick slices would have shown where the acquired ones are thinner."
     )
-    quadrant_counts: dict[str, Count] = key(
-        "Lesions per compartment, and unassigned; those near a boundary are included.", unit="lesions"
+    quadrant_counts: dict[str, Count | None] = key(
+        "Lesions per compartment, and unassigned; those near a boundary are included. Null where compartments are "
+        "unknown: that is not none.",
+        unit="lesions",
     )
 
 

@@ -10,9 +10,10 @@ from msgspec import Meta
 
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.result import CaseResult
+from miliary_seg.report.burden import lesion_sizes
 from miliary_seg.report.decision_records import ReasonRecord, decision_document, reasons_document, statement
 from miliary_seg.report.file_names import series_folders
-from miliary_seg.report.lesion_records import lesion_rows, lesion_sizes, pattern_document, slice_counts, slice_rows
+from miliary_seg.report.lesion_records import lesion_rows, pattern_document, slice_counts, slice_rows
 from miliary_seg.report.sanitise import sanitise, without_uids
 from miliary_seg.report.series_records import SeriesRecord, coverage_document, geometry_document, series_document
 from miliary_seg.schema import Json, Record, check, fill, finite, json_schema, key

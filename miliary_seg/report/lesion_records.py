@@ -1,20 +1,23 @@
 """Keys of ``result.json`` for slices, lesions and their pattern (how to add one: ``miliary_seg.schema``)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
-from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
+from miliary_seg.domain.compartment import Assignment, Compartment, Level, Region, Side, Tissue
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.pattern import Distribution, Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.volume import Volume
 from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
 
+RegionName = Literal[
+    "frontal_lobe", "parietal_lobe", "temporal_lobe", "occipital_lobe", "insula", "basal_ganglia", "thalamus",
+    "hypothalamus", "midbrain", "pons", "medulla", "cerebellum",
+]  # fmt: skip
 CompartmentName = Literal["left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial"]
 
 
@@ -47,6 +50,15 @@ class SliceRecord(Record):
         "DICOM SOPInstanceUID of the image; null where there is none.",
         source=lambda s: _item(s.series.volume.source.sop_instance_uids, s.index),
     )
+    image_number: int | None = key(
+        "Number by which a PACS lists the image: InstanceNumber, of a multi-frame image the frame; null where the "
+        "input is not DICOM or does not say.",
+        source=lambda s: image_number(s.series.volume, s.index),
+    )
+    number_from_end: Positive = key(
+        "Place counted from 1: axial slices from below, coronal ones from behind, sagittal ones from the left.",
+        source=lambda s: number_from_end(s.series.volume, s.index),
+    )
     n_lesions: Count = key("Lesions that a reader would count on this slice.", unit="lesions")
     n_lesions_slab: Count | None = key(
         "Lesions that a thick slab beginning at this slice would have shown (settings.decide.slab_mm); null where "
@@ -63,46 +75,57 @@ class SliceRecord(Record):
     )
 
 
-def _of_diameters(measure: Callable[[list[float]], Any]) -> Callable[[SeriesResult], Any]:
-    """A figure of the ascending diameters in mm; left out where there are no lesions."""
-
-    def figure(series: SeriesResult) -> Any:
-        diameters = sorted(lesion.equivalent_diameter_mm for lesion in series.lesions)
-        return measure(diameters) if diameters else UNSET
-
-    return figure
-
-
 class LesionSizesRecord(Record):
-    """How large the lesions are: described, never used for the answer."""
+    """How large the lesions are and what they add up to: described, never used for the answer.
 
-    n: Count = key("Lesions.", source=lambda s: len(s.lesions))
-    smallest_mm: float | UnsetType = key(
-        "Smallest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[0])
+    Where there are no lesions, only ``n`` is there.
+    """
+
+    n: Count = key("Lesions.")
+    n_sure: Count | UnsetType = key("Lesions probable enough to be evidence by themselves.")
+    smallest_mm: float | UnsetType = key("Smallest equivalent diameter.", unit="mm")
+    quartile_1_mm: float | UnsetType = key("First quartile.", unit="mm")
+    median_mm: float | UnsetType = key("Median equivalent diameter.", unit="mm")
+    quartile_3_mm: float | UnsetType = key("Third quartile.", unit="mm")
+    largest_mm: float | UnsetType | None = key(
+        "Largest equivalent diameter of a sure lesion; null where none is sure.", unit="mm"
     )
-    quartile_1_mm: float | UnsetType = key(
-        "First quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 25))
-    )
-    median_mm: float | UnsetType = key("Median equivalent diameter.", unit="mm", source=_of_diameters(median))
-    quartile_3_mm: float | UnsetType = key(
-        "Third quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 75))
-    )
-    largest_mm: float | UnsetType = key(
-        "Largest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[-1])
+    largest_lesion: int | UnsetType | None = key("Id of that lesion.")
+    largest_doubtful_mm: float | UnsetType | None = key(
+        "Largest equivalent diameter of a doubtful lesion; null where there is none.", unit="mm"
     )
     largest_over_median: float | UnsetType | None = key(
-        "Largest over median diameter: a dominant lesion has a high value.",
-        source=_of_diameters(lambda d: d[-1] / median(d) if median(d) > 0 else None),
+        "Largest (sure) over median diameter: a dominant lesion has a high value."
     )
-    n_below_3_mm: Count | UnsetType = key(
-        "Lesions below 3 mm, the size called miliary by Bot 2020.",
-        source=_of_diameters(lambda d: sum(x < 3.0 for x in d)),
+    n_below_3_mm: Count | UnsetType = key("Lesions below 3 mm, the size called miliary by Bot 2020.")
+    n_below_5_mm: Count | UnsetType = key("Lesions below 5 mm, those below 3 mm included.")
+    n_5_to_10_mm: Count | UnsetType = key("Lesions of 5 to 10 mm.")
+    n_above_10_mm: Count | UnsetType = key("Lesions above 10 mm.")
+    n_measurable: Count | UnsetType = key(
+        "Sure lesions measurable by RANO-BM: longest diameter 10 mm, perpendicular 5 mm or more, on two slices."
     )
-    total_volume_mm3: float | UnsetType = key(
-        "Sum of the volumes.",
-        unit="mm³",
-        source=lambda s: sum(lesion.volume_mm3 for lesion in s.lesions) if s.lesions else UNSET,
+    sum_of_targets_mm: float | UnsetType | None = key(
+        "Sum of the longest diameters of the five largest measurable lesions; null where there is none.", unit="mm"
     )
+    total_volume_mm3: float | UnsetType = key("Sum of the volumes.", unit="mm³")
+    sure_volume_mm3: float | UnsetType = key("Sum of the volumes of the sure lesions.", unit="mm³")
+
+
+class SideCountsRecord(Record):
+    """Lesions of one region by side."""
+
+    left: Count = key("On the left.", unit="lesions")
+    right: Count = key("On the right.", unit="lesions")
+    unknown: Count = key("Of unknown side.", unit="lesions")
+
+
+class RegionCountsRecord(Record):
+    """Lesions by place, each counted where it most likely lies."""
+
+    regions: dict[str, SideCountsRecord] = key("Lesions of each region by side.")
+    groups: dict[str, Count] = key("Lesions in lobes, deep grey matter, brain stem, cerebellum.")
+    tissues: dict[str, Count] = key("Lesions of the lobes by layer.")
+    n_without_region: Count = key("Lesions of no known region.", unit="lesions")
 
 
 class RandomnessRecord(Record):
@@ -169,6 +192,15 @@ class LesionRecord(Record):
     )
     volume_mm3: Size = key("Volume of the delineated voxels.", unit="mm³", source="lesion.volume_mm3")
     max_diameter_mm: Size | None = key("Longest extent within any slice.", unit="mm", source="lesion.max_diameter_mm")
+    perpendicular_diameter_mm: Size | None = key(
+        "Extent at right angles to the longest one, on the same slice.",
+        unit="mm",
+        source="lesion.perpendicular_diameter_mm",
+    )
+    measurable: bool = key(
+        "RANO-BM: longest diameter at least 10 mm, perpendicular at least 5 mm, on two or more slices.",
+        source="lesion.measurable",
+    )
     contrast: float = key(
         "Local contrast over the standard deviation of the scan's noise.", unit="noise SD", source="lesion.contrast"
     )
@@ -183,24 +215,45 @@ class LesionRecord(Record):
     boundary_distance_mm: float | None = key(
         "Distance to the nearer of midline and tentorium; null where unknown.",
         unit="mm",
-        source="place.boundary_distance_mm",
+        source=lambda row: row.place.boundary_distance_mm if row.place.level else None,
     )
-    side_confidence: Share | None = key("How likely the side is right, 0.5 to 1.", source="place.side_confidence")
-    level_confidence: Share | None = key("How likely the level is right, 0.5 to 1.", source="place.level_confidence")
+    side_confidence: Share | None = key(
+        "How likely the side is right, 0.5 to 1; null where it is unknown.",
+        source=lambda row: row.place.side_confidence if row.place.side else None,
+    )
+    level_confidence: Share | None = key(
+        "How likely the level is right, 0.5 to 1; null where it is unknown.",
+        source=lambda row: row.place.level_confidence if row.place.level else None,
+    )
     slices: list[Count] = key("Indices of the slices on which it is counted, ascending.", source="lesion.slices")
     flags: list[str] = key("Codes of what to be careful about.", source="lesion.flags")
     compartment: CompartmentName | None = key(
         "Side and level together; null where either is unknown.", source=lambda row: _name(row.place.compartment)
     )
+    region: RegionName | None = key(
+        "Part of the brain in which it most likely lies; null where the atlas fit is not trusted.",
+        source=lambda row: _name(row.place.region),
+    )
+    region_confidence: Share | None = key(
+        "How likely that region is right; null with it.", source="place.region_confidence"
+    )
+    tissue: Tissue | None = key(
+        "Layer of the lobe in which its centre most likely lies (junction: within 1 mm of the border of grey and white "
+        "matter); null outside the lobes.",
+        source="place.tissue",
+    )
+    tissue_confidence: Share | None = key(
+        "How likely that layer is right; null with it.", source="place.tissue_confidence"
+    )
     midline_distance_mm: float | None = key(
         "Signed distance to the midline: negative on the left; null where unknown.",
         unit="mm",
-        source="place.midline_distance_mm",
+        source=lambda row: row.place.midline_distance_mm if row.place.side else None,
     )
     tentorium_distance_mm: float | None = key(
         "Signed distance to the tentorium: negative above; null where unknown.",
         unit="mm",
-        source="place.tentorium_distance_mm",
+        source=lambda row: row.place.tentorium_distance_mm if row.place.level else None,
     )
     candidate_id: int | None = key("Its row in candidates.csv.", source="lesion.candidate_id")
 
@@ -229,18 +282,25 @@ def lesion_rows(series: SeriesResult) -> list[Json]:
     return [fill(LesionRecord, PlacedLesion(lesion=one, place=places[one.id])) for one in series.lesions]
 
 
-def lesion_sizes(series: SeriesResult) -> Json:
-    """How large the lesions are: described, never used for the answer (R14)."""
-    return fill(LesionSizesRecord, series)
-
-
 def pattern_document(pattern: Pattern) -> Json:
     """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer (R22)."""
     return fill(PatternRecord, pattern)
 
 
-def _name(compartment: Compartment | None) -> str | None:
-    return None if compartment is None else compartment.name.lower()
+def image_number(volume: Volume, index: int) -> int | None:
+    """Number by which a viewer lists a slice: InstanceNumber, of a multi-frame image its frame."""
+    number: int | None = _item(volume.source.frame_numbers or volume.source.instance_numbers, index)
+    return number
+
+
+def number_from_end(volume: Volume, index: int) -> int:
+    """Place of a slice from 1, counted from below, behind or the left of the patient."""
+    grows = float(volume.grid.directions[volume.grid.world_axes[volume.slice_axis], volume.slice_axis]) > 0
+    return index + 1 if grows else volume.n_slices - index
+
+
+def _name(place: Compartment | Region | None) -> str | None:
+    return None if place is None else place.name.lower()
 
 
 def _item(values: tuple[Any, ...], index: int) -> Any:

@@ -26,7 +26,10 @@ def sanitise(text: object) -> str:
     >>> sanitise("a\x1b[31m\nb")
     'a [31m b'
     """
-    visible = (" " if unicodedata.category(c)[0] == "C" else c for c in str(text)[:MAX_TEXT])
+    text = str(text)[:MAX_TEXT]
+    if text.isprintable():  # nothing of category C, and no space but the plain one
+        return " ".join(text.split())
+    visible = (" " if unicodedata.category(c)[0] == "C" else c for c in text)
     return " ".join("".join(visible).split())
 
 
@@ -82,6 +85,40 @@ def csv_cell(value: object) -> str:
         return f"{value:.10g}" if math.isfinite(value) else ""
     raw, text = str(value), sanitise(value)
     return f"'{text}" if raw.startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def csv_column(values: Sequence[object]) -> list[str]:
+    """``csv_cell`` of every value; a column of finite numbers is formatted in one go.
+
+    Examples
+    --------
+    >>> csv_column([0.1, -2.5]), csv_column([1.5, None])
+    (['0.1', '-2.5'], ['1.5', ''])
+    """
+    if values and set(map(type, values)) == {float} and all(map(math.isfinite, values)):  # type: ignore[arg-type]
+        return (("%.10g\n" * len(values)) % tuple(values)).split()
+    return [csv_cell(value) for value in values]
+
+
+def csv_table(header: Sequence[str], columns: Sequence[list[str]]) -> str:
+    r"""A CSV file as ``csv_text`` writes it, from columns of what ``csv_cell`` made; quicker for many cells.
+
+    Examples
+    --------
+    >>> csv_table(["a", "b"], [["1", "2"], ["x,y", "z"]])
+    'a,b\r\n1,"x,y"\r\n2,z\r\n'
+    """
+    quoted = [[_quoted(cell) for cell in column] if any(map(_NEEDS_QUOTES, column)) else column for column in columns]
+    first = ",".join(_quoted(csv_cell(name)) for name in header)
+    return "\r\n".join((first, *map(",".join, zip(*quoted, strict=True)), ""))
+
+
+_NEEDS_QUOTES = re.compile(r'[",]').search
+
+
+def _quoted(cell: str) -> str:
+    doubled = cell.replace('"', '""')
+    return f'"{doubled}"' if _NEEDS_QUOTES(cell) else cell
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -11,12 +11,14 @@ from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import Volume
+from miliary_seg.report.burden import lesion_sizes, region_counts
 from miliary_seg.report.decision_records import DecisionRecord, ReasonRecord
 from miliary_seg.report.file_names import series_files
 from miliary_seg.report.lesion_records import (
     LesionRecord,
     LesionSizesRecord,
     PatternRecord,
+    RegionCountsRecord,
     SliceRecord,
     lesion_rows,
     slice_rows,
@@ -228,7 +230,11 @@ class SeriesRecord(Record):
     slices: list[SliceRecord] = key(
         "Every acquired slice, in the order of the slice axis.", source=lambda row: slice_rows(row.series)
     )
-    lesion_sizes: LesionSizesRecord = key(source="series")
+    lesion_sizes: LesionSizesRecord = key(source=lambda row: lesion_sizes(row.series))
+    region_counts: RegionCountsRecord | None = key(
+        "Lesions by region, by coarse part and by layer; null where the atlas fit is not trusted.",
+        source=lambda row: region_counts(row.series),
+    )
     pattern: PatternRecord = key(source=lambda row: row.series.pattern or Pattern(n_lesions=len(row.series.lesions)))
     lesions: list[LesionRecord] = key("Every accepted lesion.", source=lambda row: lesion_rows(row.series))
     caveats: list[ReasonRecord] = key("What to be careful about in this series.", source="series.caveats")

@@ -12,9 +12,11 @@ from typing import Any
 from miliary_seg.domain.lesion import Candidate
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.report import file_names
+from miliary_seg.report.burden import lesion_sizes, region_counts
 from miliary_seg.report.file_names import CASES_PARQUET, case_folder
-from miliary_seg.report.json_document import coverage_document, lesion_rows, lesion_sizes, slice_counts, slice_rows
-from miliary_seg.report.sanitise import csv_cell, csv_text, sanitise
+from miliary_seg.report.json_document import coverage_document, lesion_rows, slice_counts, slice_rows
+from miliary_seg.report.lesion_records import image_number
+from miliary_seg.report.sanitise import csv_cell, csv_column, csv_table, csv_text, sanitise
 from miliary_seg.report.volume_files import write_bytes
 
 Row = Mapping[str, Any]
@@ -57,6 +59,8 @@ LESIONS = (
     *_PLACE,
     _column("equivalent_diameter_mm", "mm", "Diameter of the sphere of the same volume."),
     _column("max_diameter_mm", "mm", "Longest extent within any slice."),
+    _column("perpendicular_diameter_mm", "mm", "Extent at right angles to the longest one, on the same slice."),
+    _column("measurable", "", "RANO-BM: longest diameter at least 10 mm, perpendicular 5 mm, on two slices or more."),
     _column("volume_mm3", "mm³", "Volume of the delineated voxels."),
     _column("contrast", "noise SD", "Local contrast over the standard deviation of the scan's noise."),
     _column("enhancement", "", "Signal above the local white matter, as a fraction of it (CT: in HU)."),
@@ -65,6 +69,10 @@ LESIONS = (
     _column("side", "", "left or right of the patient; empty where unknown."),
     _column("level", "", "supratentorial or infratentorial; empty where unknown."),
     _column("compartment", "", "Side and level together, as in compartments.nii.gz."),
+    _column("region", "", "Part of the brain in which it most likely lies; empty where the fit is not trusted."),
+    _column("region_confidence", "", "How likely that region is right, 0 to 1."),
+    _column("tissue", "", "cortex, grey-white junction or white matter of a lobe; empty elsewhere."),
+    _column("tissue_confidence", "", "How likely that layer is right, 0 to 1."),
     _column("boundary_distance_mm", "mm", "Distance to the nearer of midline and tentorium."),
     _column("midline_distance_mm", "mm", "Signed distance to the midline: negative on the left."),
     _column("tentorium_distance_mm", "mm", "Signed distance to the tentorium: negative above."),
@@ -72,12 +80,15 @@ LESIONS = (
     _column("level_confidence", "", "How likely the level is right, 0.5 to 1."),
     Column(name="n_slices", unit="", text="Slices on which it is counted.", value=lambda row: len(row["slices"])),
     _joined("slices", "Indices of those slices from 0, joined by semicolons.", "slices"),
+    _joined("image_numbers", "Numbers by which a PACS lists those slices, joined by semicolons.", "image_numbers"),
     _joined("flags", "What to be careful about, joined by semicolons.", "flags"),
     _column("candidate_id", "", "Its row in candidates.csv."),
 )
 
 SLICES = (
     _column("index", "", "Slice along the slice axis, from 0."),
+    _column("image_number", "", "Number by which a PACS lists the image (InstanceNumber; a multi-frame's frame)."),
+    _column("number_from_end", "", "Place from 1: axial slices from below, coronal from behind, sagittal from left."),
     _column("position_mm", "mm", "Position along the normal of the slices."),
     _item("centre_r_mm", "mm", "Centre of the slice in the patient (RAS+), to the right.", "centre_ras_mm", 0),
     _item("centre_a_mm", "mm", "Centre of the slice in the patient (RAS+), to anterior.", "centre_ras_mm", 1),
@@ -110,6 +121,20 @@ CANDIDATES = (
 
 _REGIONS = ("left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial", "unassigned")
 
+_CLASSES = (
+    ("n_below_3", "n_below_3_mm", "Lesions below 3 mm (equivalent diameter)."),
+    ("n_below_5", "n_below_5_mm", "Lesions below 5 mm, those below 3 mm included."),
+    ("n_5_to_10", "n_5_to_10_mm", "Lesions of 5 to 10 mm."),
+    ("n_above_10", "n_above_10_mm", "Lesions above 10 mm."),
+    ("n_measurable", "n_measurable", "Sure lesions that RANO-BM calls measurable."),
+)
+_GROUPS = (
+    ("lobes", "lobes of the cerebrum"),
+    ("deep_grey", "deep grey matter"),
+    ("brain_stem", "brain stem"),
+    ("cerebellum", "cerebellum"),
+)
+
 CASES = (
     _column("case", "", "Name of the case."),
     _column("series", "", "Identifier of the series within the case."),
@@ -131,7 +156,10 @@ CASES = (
     _column("n_slices_at_threshold", "", "Slices whose count reaches the threshold."),
     *(_column(f"n_{name}", "", f"Lesions {name.replace('_', ' ')}.") for name in _REGIONS),
     _column("median_diameter_mm", "mm", "Median equivalent diameter."),
-    _column("largest_diameter_mm", "mm", "Largest equivalent diameter."),
+    _column("largest_diameter_mm", "mm", "Largest equivalent diameter of a sure lesion; empty where none is sure."),
+    _column("total_volume_mm3", "mm³", "Sum of the lesions' volumes."),
+    *(_column(name, "", text) for name, _, text in _CLASSES),
+    *(_column(f"n_{group}", "", f"Lesions in the {words}; empty where unknown.") for group, words in _GROUPS),
     _column("below_3_mm_fraction", "fraction", "Part of the lesions below 3 mm, the size called miliary by Bot 2020."),
     _column("diameter_cv", "", "Uniformity: standard deviation over mean of the equivalent diameters."),
     _column("diameter_iqr_over_median", "", "Uniformity: interquartile range over median of those diameters."),
@@ -171,16 +199,27 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Every row as inert text; '' where nothing is known."""
-        return [[csv_cell(column.value(row)) for column in self.columns] for row in self.rows]
+        return [list(row) for row in zip(*self._text(), strict=True)]
+
+    def _text(self) -> list[list[str]]:
+        """The same by column."""
+        return [csv_column([column.value(row) for row in self.rows]) for column in self.columns]
 
     def csv(self) -> str:
         """RFC 4180 text with a header line."""
-        return csv_text([column.name for column in self.columns], self.cells())
+        return csv_table([column.name for column in self.columns], self._text())
 
 
 def lesions_table(series: SeriesResult) -> Table:
     """One row a lesion."""
-    return Table(columns=LESIONS, rows=list(lesion_rows(series)))
+    volume = series.volume
+    numbers = [image_number(volume, k) for k in range(volume.n_slices)]
+    shown = ((row, _known(numbers[k] for k in row["slices"])) for row in lesion_rows(series))
+    return Table(columns=LESIONS, rows=[row | {"image_numbers": found} for row, found in shown])
+
+
+def _known(numbers: Iterable[int | None]) -> list[int]:
+    return [number for number in numbers if number is not None]
 
 
 def slices_table(series: SeriesResult, *, identified: bool) -> Table:
@@ -222,12 +261,15 @@ def candidates_table(series: SeriesResult) -> Table:
                 "diameter_mm": candidate.diameter_mm,
                 "contrast": candidate.contrast,
                 "polarity": str(candidate.polarity),
-                **{f"feature_{name}": value for name, value in candidate.features.items()},
+                "features": candidate.features,
             }
         )
-    names = sorted({f"feature_{name}" for candidate in found.values() for name in candidate.features})
-    features = tuple(Column(name=n, unit="", text="", value=lambda row, n=n: row.get(n)) for n in names)  # type: ignore[misc]
-    return Table(columns=(*CANDIDATES, *features), rows=rows)
+    names = sorted({name for candidate in found.values() for name in candidate.features})
+    return Table(columns=(*CANDIDATES, *map(_feature, names)), rows=rows)
+
+
+def _feature(name: str) -> Column:
+    return Column(name=f"feature_{name}", unit="", text="", value=lambda row: row["features"].get(name))
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
@@ -314,6 +356,11 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
     row |= {name: getattr(decision, name) for name in ("probability", "borderline", "margin", "threshold")}
     row |= {name: getattr(volume, name) for name in ("n_slices", "plane", "slice_spacing_mm")}
     row |= {"slice_thickness_mm": volume.thickness_mm}
+    row |= {"total_volume_mm3": sizes.get("total_volume_mm3", 0.0)}
+    row |= {name: sizes.get(key, 0) for name, key, _ in _CLASSES}
+    found = region_counts(series)
+    if found is not None:
+        row |= {f"n_{name}": n for (name, _), n in zip(_GROUPS, found["groups"].values(), strict=True)}
     row |= _pattern_cells(series)
     row |= dict(zip(("spacing_i_mm", "spacing_j_mm", "spacing_k_mm"), volume.grid.spacing_mm, strict=True))
     row |= {f"n_{name}": count for name, count in decision.quadrant_counts}
@@ -337,14 +384,16 @@ def _pattern_cells(series: SeriesResult) -> dict[str, Any]:
     return cells
 
 
-def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
-    """Counted lesions of each slice by side and by level (uncertain ones included)."""
-    names = ("left", "right", "supratentorial", "infratentorial")
-    table = [dict.fromkeys((f"n_{name}" for name in names), 0) for _ in range(series.volume.n_slices)]
+def _region_counts(series: SeriesResult) -> list[dict[str, int | None]]:
+    """Counted lesions of each slice by side and by level (uncertain ones included); None where these are unknown."""
+    fit = series.location.registration
+    start: dict[str, int | None] = dict.fromkeys(("n_left", "n_right"), 0 if fit.sides_usable else None)
+    start |= dict.fromkeys(("n_supratentorial", "n_infratentorial"), 0 if fit.levels_usable else None)
+    table = [dict(start) for _ in range(series.volume.n_slices)]
     places = series.assignment_of
     for lesion in series.lesions:
         for index in lesion.slices:
             for region in (places[lesion.id].side, places[lesion.id].level):
                 if region is not None:
-                    table[index][f"n_{region}"] += 1
+                    table[index][f"n_{region}"] = (table[index][f"n_{region}"] or 0) + 1
     return table

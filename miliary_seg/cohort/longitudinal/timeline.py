@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import groupby, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from miliary_seg.cohort.longitudinal.lesion_tracking import (
@@ -17,6 +18,7 @@ from miliary_seg.cohort.longitudinal.lesion_tracking import (
     same_sequence,
     track_lesions,
 )
+from miliary_seg.cohort.pages.crops import pairs
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import InputError, MiliaryError, PartialOutputError
@@ -147,12 +149,14 @@ def compare(earlier: CaseResult, later: CaseResult, tolerance_mm: float = TOLERA
     Returns
     -------
     dict
-        The series compared, the alignment's figures, ``n_<fate>`` for each fate, and every lesion's ``fates``.
+        The series compared, the alignment's figures, ``n_<fate>`` for each fate, every lesion's ``fates``, and
+        ``pairs`` of pictures of those that are new, gone or uncertain (not written to timeline.json).
     """
     first, second = _comparable(earlier, later)
     alignment = register_rigid(first.volume, first.location, second.volume, second.location)
     fates = track_lesions(first, second, alignment, tolerance_mm)
     counts = Counter(fate.fate for fate in fates)
+    described = [_fate(fate, first, second) for fate in fates]
     return {
         "earlier_series": first.id,
         "later_series": second.id,
@@ -162,7 +166,8 @@ def compare(earlier: CaseResult, later: CaseResult, tolerance_mm: float = TOLERA
         "n_later": len(second.lesions),
         "change": len(second.lesions) - len(first.lesions),
         **{f"n_{fate}": counts[fate] for fate in Change},
-        "fates": [_fate(fate) for fate in fates],
+        "fates": described,
+        "pairs": pairs(first, second, described, alignment.matrix) if alignment.trusted else [],
     }
 
 
@@ -202,11 +207,20 @@ def _visited(scan: DatedScan, plan: TimelinePlan) -> _Visit:
 def _described(visit: _Visit) -> dict[str, Any]:
     known = {"case": visit.scan.case, "date": visit.scan.date.isoformat()}
     if visit.result is None:
-        return {**known, "verdict": None, "n_lesions": None, "error": visit.error.code if visit.error else ""}
+        unknown = {"verdict": None, "n_lesions": None, "volume_mm3": None, "median_diameter_mm": None}
+        return {**known, **unknown, "error": visit.error.code if visit.error else ""}
     decision = visit.result.decision
     series = visit.result.series_of()
     error = visit.error.code if visit.error else None
-    return {**known, "verdict": str(decision.verdict), "n_lesions": len(series.lesions), "error": error}
+    diameters = [lesion.equivalent_diameter_mm for lesion in series.lesions]
+    return {
+        **known,
+        "verdict": str(decision.verdict),
+        "n_lesions": len(series.lesions),
+        "volume_mm3": round(sum(lesion.volume_mm3 for lesion in series.lesions), 1),
+        "median_diameter_mm": round(median(diameters), 2) if diameters else None,
+        "error": error,
+    }
 
 
 def _interval(before: _Visit, after: _Visit, tolerance_mm: float) -> dict[str, Any]:
@@ -249,7 +263,17 @@ def _course(participant: str, visits: Sequence[Mapping[str, Any]], plan: Timelin
     elif all(answer == Verdict.NOT_MET for answer in answers):
         course = "never_met"
     origin = "not_applicable" if met is None else {True: "conversion", False: "de_novo", None: "unknown"}[earlier]
-    return {"first_met": met["date"] if met else None, "course": course, "origin": origin}
+    why = _undecided(visits if met is None else visits[: visits.index(met)]) if course == "undetermined" else ""
+    return {"first_met": met["date"] if met else None, "course": course, "course_why": why, "origin": origin}
+
+
+def _undecided(visits: Sequence[Mapping[str, Any]]) -> str:
+    """Scans that leave the course open, with what is the matter with each."""
+    return "; ".join(
+        f"{visit['date']}: {'not analysed' if visit['verdict'] is None else 'indeterminate'}"
+        for visit in visits
+        if visit["verdict"] not in (Verdict.MET, Verdict.NOT_MET)
+    )
 
 
 def _alignment(alignment: RigidAlignment) -> dict[str, Any]:
@@ -264,10 +288,20 @@ def _alignment(alignment: RigidAlignment) -> dict[str, Any]:
     }
 
 
-def _fate(fate: LesionChange) -> dict[str, Any]:
+def _fate(fate: LesionChange, earlier: SeriesResult, later: SeriesResult) -> dict[str, Any]:
     values = asdict(fate)
     rounded = {
         name: None if values[name] is None else round(values[name], 3) for name in ("distance_mm", "signal_ratio")
     }
     place = [round(float(x), 2) for x in fate.centroid_ras_mm]
-    return values | {"fate": str(fate.fate), "centroid_ras_mm": place} | rounded
+    sizes = {**_sizes("earlier", earlier, fate.earlier_id), **_sizes("later", later, fate.later_id)}
+    return values | {"fate": str(fate.fate), "centroid_ras_mm": place} | rounded | sizes
+
+
+def _sizes(when: str, series: SeriesResult, number: int | None) -> dict[str, float | None]:
+    """Diameter and volume of a lesion in one of the scans; None where it was not detected there."""
+    found = next((lesion for lesion in series.lesions if lesion.id == number), None)
+    return {
+        f"{when}_diameter_mm": None if found is None else round(found.equivalent_diameter_mm, 2),
+        f"{when}_volume_mm3": None if found is None else round(found.volume_mm3, 1),
+    }

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from miliary_seg.cohort.pages.crops import without_pictures
 from miliary_seg.report.html.environment import page
 from miliary_seg.report.json_document import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.sanitise import csv_cell, csv_text
 from miliary_seg.report.write import document_text, install_folder
 
 TIMELINE = "timeline.json"
-PATIENTS = ("participant", "course", "origin", "first_met", "n_scans")
+PATIENTS = ("participant", "course", "course_why", "origin", "first_met", "n_scans")
 INTERVALS = (
     "participant",
     "earlier",
@@ -45,6 +46,10 @@ FATES = (
     "centroid_s_mm",
     "distance_mm",
     "signal_ratio",
+    "earlier_diameter_mm",
+    "later_diameter_mm",
+    "earlier_volume_mm3",
+    "later_volume_mm3",
 )
 PLOT_WIDTH, PLOT_HEIGHT = 640, 150
 
@@ -76,7 +81,9 @@ def write_timelines(patients: Sequence[Mapping[str, Any]], folder: Path, force: 
         for name, (header, rows) in tables.items():
             (draft / f"{name}.csv").write_text(_csv(header, rows), "utf-8", newline="")
         (draft / "timeline.html").write_text(timeline_html(patients), "utf-8", newline="\n")
-        (draft / TIMELINE).write_text(document_text({"patients": list(patients)}), "utf-8", newline="\n")
+        (draft / TIMELINE).write_text(
+            document_text({"patients": list(map(without_pictures, patients))}), "utf-8", newline="\n"
+        )
     return folder
 
 

@@ -53,6 +53,12 @@ def number(dataset: Any, keyword: str) -> float | None:
     return found[0] if found else None
 
 
+def whole_number(dataset: Any, keyword: str) -> int | None:
+    """One whole number, or None where absent, malformed or broken."""
+    found = number(dataset, keyword)
+    return None if found is None or found != int(found) else int(found)
+
+
 def numbers(dataset: Any, keyword: str, count: int = 1) -> tuple[float, ...]:
     """Exactly ``count`` finite numbers (more only where one was asked for), or an empty tuple."""
     value = _value(dataset, keyword)

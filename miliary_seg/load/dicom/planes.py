@@ -20,6 +20,7 @@ from miliary_seg.load.dicom.header import (
     text,
     tokens,
     whole,
+    whole_number,
 )
 
 Trait = float | str | None
@@ -45,6 +46,8 @@ class Plane:
     slope: float = 1.0
     intercept: float = 0.0
     sop_instance_uid: str = ""
+    instance_number: int | None = None
+    """InstanceNumber, by which viewers list the image; never used for the order."""
     sop_class_uid: str = ""
     traits: dict[str, Trait] = field(default_factory=dict)
     """What tells planes at one position apart: echo, b-value, time."""
@@ -166,6 +169,7 @@ def classic_plane(header: Header, layout: PixelLayout) -> Plane:
         slope=slope,
         intercept=intercept,
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
+        instance_number=whole_number(dataset, "InstanceNumber"),
         sop_class_uid=sop_class(dataset),
         traits=classic_traits(dataset),
     )

@@ -153,7 +153,14 @@ def _source(found: SeriesInfo, planes: list[Plane], digests: dict[str, str], *, 
         frame_of_reference_uid=found.source.frame_of_reference_uid,
         sop_class_uid=planes[0].sop_class_uid,
         sop_instance_uids=tuple(plane.sop_instance_uid for plane in planes) if as_acquired and stack else (),
+        instance_numbers=_instance_numbers(planes) if as_acquired and stack and not many_frames else (),
         frame_numbers=tuple(plane.frame + 1 for plane in planes) if as_acquired and many_frames else (),
         instances=tuple(dict.fromkeys(plane.sop_instance_uid for plane in planes)),
         orientation_source="ImageOrientationPatient",
     )
+
+
+def _instance_numbers(planes: list[Plane]) -> tuple[int, ...]:
+    """InstanceNumber of every plane; nothing where one is missing or they repeat (tiles of a mosaic do)."""
+    stated = [plane.instance_number for plane in planes if plane.instance_number is not None]
+    return tuple(stated) if len(set(stated)) == len(planes) else ()

@@ -10,9 +10,10 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
-from miliary_seg.load.inventory import SeriesInfo, case_name
+from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.masks import label_reason, stem
 from miliary_seg.load.nifti.header import NiftiHeader, slice_axis_of
+from miliary_seg.load.nifti.identity import nifti_name
 from miliary_seg.load.nifti.sidecar import items, milliseconds, number, read_sidecar, text
 from miliary_seg.load.nifti.volume import read_nifti_header
 from miliary_seg.load.sequence import MR_ASSUMED, Clues, identify
@@ -62,7 +63,7 @@ def find_nifti(path: Path, settings: LoadSettings, *, named_by_user: bool) -> Se
     axis, how = slice_axis_of(header)
     shape = (*header.shape, header.n_volumes) if header.n_volumes > 1 else header.shape
     return SeriesInfo(
-        id=case_name(stem(path), "volume"),
+        id=nifti_name(path, "volume"),
         format=header.format,
         modality=clues.modality or Modality.MR,
         sequence=sequence,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from miliary_seg.domain.compartment import Compartment, Side
+from miliary_seg.domain.compartment import Compartment, Region, Side, Tissue
 from miliary_seg.domain.decision import InterpretationResult, Verdict
 
 SCHEME = "99MILIARY"
@@ -31,6 +31,25 @@ SIDES = {Side.LEFT: Code("7771000", "SCT", "Left"), Side.RIGHT: Code("24028007",
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 VOLUME = Code("118565006", "SCT", "Volume")
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
+SHORT_AXIS = Code("103340004", "SCT", "Short axis")
+BRAIN_STEM = Code("119238007", "SCT", "Brain Stem")
+DEEP_GREY = Code("223151", "FMA", "Subcortical gray matter")
+REGIONS = {
+    Region.FRONTAL_LOBE: Code("83251001", "SCT", "Frontal lobe"),
+    Region.PARIETAL_LOBE: Code("16630005", "SCT", "Parietal lobe"),
+    Region.TEMPORAL_LOBE: Code("78277001", "SCT", "Temporal lobe"),
+    Region.OCCIPITAL_LOBE: Code("31065004", "SCT", "Occipital lobe"),
+    Region.INSULA: Code("36169008", "SCT", "Insula"),
+    Region.BASAL_GANGLIA: DEEP_GREY,
+    Region.THALAMUS: Code("42695009", "SCT", "Thalamus"),
+    Region.HYPOTHALAMUS: Code("67923007", "SCT", "Hypothalamus"),
+    Region.MIDBRAIN: Code("61962009", "SCT", "Midbrain"),
+    Region.PONS: Code("49557009", "SCT", "Pons"),
+    Region.MEDULLA: BRAIN_STEM,
+    Region.CEREBELLUM: Code("113305005", "SCT", "Cerebellum"),
+}
+"""Codes of CID 7153 where it has one. Of the basal ganglia and the medulla oblongata no code could be checked against
+DICOM's own tables, so that the part that holds them is named."""
 N_LESIONS = Code("246206008", "SCT", "Number of lesions")
 
 FINDING = Code("121071", "DCM", "Finding")
@@ -76,6 +95,24 @@ COMPARTMENTS: dict[Compartment | None, Code] = {
     Compartment.RIGHT_INFRATENTORIAL: _own("RIGHT_INFRA", "Right infratentorial"),
     None: _own("UNASSIGNED", "Compartment unknown"),
 }
+N_IN_COMPARTMENT: dict[Compartment | None, Code] = {
+    Compartment.LEFT_SUPRATENTORIAL: _own("N_LEFT_SUPRA", "Lesions left supratentorial"),
+    Compartment.RIGHT_SUPRATENTORIAL: _own("N_RIGHT_SUPRA", "Lesions right supratentorial"),
+    Compartment.LEFT_INFRATENTORIAL: _own("N_LEFT_INFRA", "Lesions left infratentorial"),
+    Compartment.RIGHT_INFRATENTORIAL: _own("N_RIGHT_INFRA", "Lesions right infratentorial"),
+    None: _own("N_UNASSIGNED", "Lesions of unknown compartment"),
+}
+TOTAL_VOLUME = _own("TOTAL_VOLUME", "Total volume of the lesions")
+N_MEASURABLE = _own("N_MEASURABLE", "Lesions measurable by RANO-BM")
+LARGEST = _own("LARGEST", "Longest diameter of the largest sure lesion")
+REGION_CONFIDENCE = _own("REGION_CONF", "Probability that the finding site is right")
+TISSUE = _own("TISSUE", "Layer of the lobe")
+TISSUES = {
+    Tissue.CORTEX: _own("CORTEX", "Cortex"),
+    Tissue.JUNCTION: _own("JUNCTION", "Grey-white junction"),
+    Tissue.WHITE_MATTER: _own("WHITE_MATTER", "White matter"),
+}
+IMAGE_NUMBER = _own("IMAGE_NUMBER", "Image number in the series (Instance Number)")
 EQUIVALENT_DIAMETER = _own("EQ_DIAMETER", "Diameter of the sphere of equal volume")
 CONTRAST = _own("CONTRAST", "Local contrast over the noise standard deviation")
 SIDE_CONFIDENCE = _own("SIDE_CONF", "Probability that the side is right")
@@ -103,6 +140,20 @@ READING_LETTERS = {
 """One letter a choice, in the order of the reading's name; the least number per region follows as digits."""
 
 
+_WORDS = {
+    ("plane", "acquired"): "slices as acquired",
+    ("plane", "axial"): "axial reformat",
+    ("slice", "native"): "own thickness",
+    ("slice", "equivalent"): "thick slices",
+    ("non_contiguous", "pairwise"): "not neighbours",
+    ("non_contiguous", "separate-runs"): "separate runs",
+    ("non_contiguous", "separation-mm"): "millimetres apart",
+    ("bilateral", "independent"): "",
+    ("bilateral", "quadrants"): "4 quadrants",
+}
+"""Choices at the open points of the rule in a reader's words, short enough for 64 characters in all."""
+
+
 def reading(result: InterpretationResult) -> Code:
     """Name of one reading of the rule, for instance ``READING_ANPI1``.
 
@@ -110,10 +161,15 @@ def reading(result: InterpretationResult) -> Code:
     --------
     >>> choices = (("plane", "axial"), ("slice", "equivalent"), ("min_per_region", "3"))
     >>> reading(InterpretationResult(name="axial/equivalent/3", choices=choices, verdict=Verdict.MET))
-    Code(value='READING_XS3', scheme='99MILIARY', meaning='Reading axial/equivalent/3')
+    Code(value='READING_XS3', scheme='99MILIARY', meaning='Axial reformat, thick slices, 3 a region')
     """
     letters = "".join(READING_LETTERS.get(choice, choice[1]) for choice in result.choices)
-    return _own(f"READING_{letters}"[:16], f"Reading {result.name}"[:64])
+    words = [
+        f"{value} a region" if point == "min_per_region" and value != "1" else _WORDS.get((point, value), "")
+        for point, value in result.choices
+    ]
+    said = ", ".join(word for word in words if word) or result.name
+    return _own(f"READING_{letters}"[:16], (said[0].upper() + said[1:])[:64])
 
 
 def all_codes() -> tuple[Code, ...]:

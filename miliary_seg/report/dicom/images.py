@@ -117,8 +117,8 @@ _IDENTIFYING = ("date", "description", "protocol", "patient_id", "series_number"
 class SeriesText:
     """What the files say besides voxels and geometry."""
 
-    date: dt.date = dt.date(2000, 1, 1)
-    """Study, series and content date."""
+    date: dt.date | None = dt.date(2000, 1, 1)
+    """Study, series and content date; None = not known: left empty."""
     description: str = "PHANTOM"
     """SeriesDescription."""
     protocol: str = "PHANTOM"
@@ -134,7 +134,7 @@ class SeriesText:
     image_type: str = "PRIMARY"
     """Second value of ImageType."""
     deidentification: str = "synthetic"
-    """DeidentificationMethod."""
+    """DeidentificationMethod; empty = nothing is said of the patient's identity."""
     derivation: str = "computed from an average brain; shows no person"
     """DerivationDescription."""
     synthetic: bool = True
@@ -282,8 +282,7 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
         "PatientName": text.patient_name,
         "PatientID": text.patient_id,
         "PatientSex": "O" if text.synthetic else "",
-        "PatientIdentityRemoved": "YES",
-        "DeidentificationMethod": text.deidentification,
+        **_removed(text),
         "DerivationDescription": text.derivation,
         "BodyPartExamined": "BRAIN",
         "PatientPosition": "HFS" if text.synthetic else "",
@@ -295,11 +294,18 @@ def _words(volume: Volume, text: SeriesText, uids: _Uids) -> dict[str, Any]:
     }
 
 
+def _removed(text: SeriesText) -> dict[str, str]:
+    if not text.deidentification:
+        return {}
+    return {"PatientIdentityRemoved": "YES", "DeidentificationMethod": text.deidentification}
+
+
 def _times(text: SeriesText) -> dict[str, str]:
     """Dates; and times, which of a conversion nobody knows."""
-    day = text.date.strftime("%Y%m%d")
+    day = "" if text.date is None else text.date.strftime("%Y%m%d")
     if not text.synthetic:
-        return {"StudyDate": day, "ContentDate": day, "StudyTime": "", "ContentTime": ""}
+        known = {"ContentDate": day, "ContentTime": ""} if day else {}
+        return {"StudyDate": day, "StudyTime": "", **known}
     kinds = ("Study", "Series", "Acquisition", "Content")
     return {f"{kind}Date": day for kind in kinds} | {f"{kind}Time": "120000" for kind in kinds}
 

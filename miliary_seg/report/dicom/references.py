@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from miliary_seg.report.dicom.codes import Code
 
-NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
-"""Stands where the standard asks for a date and none was given: results know no clock."""
+RELEASED = datetime(2026, 11, 30, tzinfo=UTC)
+"""Day on which the files of this version were fixed. Results know no clock, and a segmentation must state a date
+(PS3.3 C.7.6.16.1): where none is known or none may be told, it is this one, before which no such object can be."""
 
 _IDENTITY = {
     "PatientName": "PN",
@@ -52,6 +54,13 @@ _IDENTITY = {
     "StudyDescription": "LO",
 }
 """All that ``report.identified`` brings back from the images: Patient, General Study and Patient Study modules."""
+_EMPTIED = (
+    "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "OtherPatientIDs", "PatientMotherBirthName",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "InstitutionName", "InstitutionAddress",
+)  # fmt: skip
+"""Of these the Basic Profile (PS3.15 Table E.1-1) leaves nothing: an image that still states one is not believed when
+it says that its patient's identity was removed."""
+_METHOD_OF_SOURCE = "As stated by the source images; nothing added"
 _REQUIRED = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName",
              "StudyID", "StudyDate", "StudyTime")  # fmt: skip
 _WELL_FORMED = {
@@ -107,7 +116,9 @@ class ObjectMetadata:
     settings_digest: str
     identity: dict[str, str] = field(repr=False)
     """Patient and study attributes to write."""
-    identified: bool = False
+    deidentification: str | None = None
+    """How the patient's identity was removed; '' = it was not (``report.identified``), None = nothing is known of a
+    patient, so nothing can be said of it."""
 
     def uid(self, role: str) -> str:
         """A UID that follows from what went in: equal input gives equal UIDs."""
@@ -163,16 +174,31 @@ def source_images(volume: Volume, *, new_frame_of_reference: bool = False) -> So
     )
 
 
-def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identified: bool) -> ObjectMetadata:
+def stamp(
+    result: CaseResult, volume: Volume, date: datetime | None, *, identified: bool, converted: bool = False
+) -> ObjectMetadata:
     """Identifiers, date and patient for the objects of one series.
+
+    Images that say that their patient's identity was removed, and state nothing to the contrary, keep their patient and
+    study: whatever they name is no person, and an archive then files the objects beside them.
+
+    Parameters
+    ----------
+    result, volume
+        The case and its series' volume.
+    date
+        To write; None = the study's where the patient is kept, else ``RELEASED``.
+    identified
+        Whether the patient may be told.
+    converted
+        Whether the images were made here, from a file that is not DICOM: nothing is known of a patient.
 
     Raises
     ------
     OutputError
         If the patient is asked for and the first file is not there, or is another image now.
     """
-    name = case_folder(result.case)
-    identity = _patient_of(volume) if identified else {"PatientName": f"{name[:63]}^", "PatientID": name}
+    identity, method = _patient(result, volume, identified=identified, converted=converted)
     parts = (
         volume.source.series_instance_uid,
         *volume.source.instances,
@@ -183,12 +209,28 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
     )
     return ObjectMetadata(
         seed=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
-        moment=date or _study_moment(identity) or NO_DATE,
+        moment=date or _study_moment(identity) or RELEASED,
         version=result.software.get("version", ""),
         settings_digest=result.settings_digest,
         identity=identity,
-        identified=identified,
+        deidentification=method,
     )
+
+
+def _patient(
+    result: CaseResult, volume: Volume, *, identified: bool, converted: bool
+) -> tuple[dict[str, str], str | None]:
+    """Patient and study attributes, and how the identity was removed."""
+    if converted:
+        return _patient_of(volume)[0], None
+    if identified:
+        return _patient_of(volume)
+    with suppress(OutputError):  # it cannot be read again: nothing is taken from it
+        stated, method = _patient_of(volume)
+        if method:
+            return stated, method
+    name = case_folder(result.case)
+    return {"PatientName": f"{name[:63]}^", "PatientID": name}, "Nothing taken but geometry and UIDs"
 
 
 def slice_header(source: SourceImages, metadata: ObjectMetadata, index: int = 0) -> Dataset:
@@ -240,9 +282,11 @@ def finish(dataset: Dataset, metadata: ObjectMetadata) -> None:
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     dataset.file_meta.ImplementationVersionName = f"MILIARY_SEG {metadata.version}"[:16]
-    dataset.PatientIdentityRemoved = "NO" if metadata.identified else "YES"
-    if not metadata.identified:
-        dataset.DeidentificationMethod = "Nothing taken but geometry and UIDs"
+    if metadata.deidentification is None:
+        return
+    dataset.PatientIdentityRemoved = "YES" if metadata.deidentification else "NO"
+    if metadata.deidentification:
+        dataset.DeidentificationMethod = metadata.deidentification
         dataset.DeidentificationMethodCodeSequence = [code_item(BASIC_PROFILE), code_item(RETAIN_UIDS)]
 
 
@@ -255,14 +299,18 @@ def code_item(code: Code) -> Dataset:
     return item
 
 
-def _patient_of(volume: Volume) -> dict[str, str]:
-    """Patient and study as the first image states them now; values that are not well-formed are left out."""
+def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
+    """Patient and study as the first image states them now, and how their identity was removed ('' = it was not).
+
+    Values that are not well-formed are left out.
+    """
     from pydicom import dcmread
 
     source = volume.source
     path = source.paths[0] if source.paths else ""
+    wanted = ["SOPInstanceUID", "PatientIdentityRemoved", *_IDENTITY, *_EMPTIED]
     try:
-        header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SOPInstanceUID", *_IDENTITY])
+        header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=wanted)
         same = str(header.SOPInstanceUID) in source.instances
     except Exception as error:
         what = f"the patient cannot be read from the image again ({type(error).__name__})"
@@ -271,7 +319,10 @@ def _patient_of(volume: Volume) -> dict[str, str]:
         what = "the image is another one than was analysed"
         raise OutputError(what, where=volume.id, todo="leave the input where it is, or --identified out")
     stated = {keyword: sanitise(header.get(keyword) or "").strip() for keyword in _IDENTITY}
-    return {k: text for k, text in stated.items() if _WELL_FORMED[_IDENTITY[k]].fullmatch(text)}
+    kept = {k: text for k, text in stated.items() if _WELL_FORMED[_IDENTITY[k]].fullmatch(text)}
+    removed = str(header.get("PatientIdentityRemoved") or "").strip().upper() == "YES"
+    removed = removed and not any(str(header.get(keyword) or "").strip() for keyword in _EMPTIED)
+    return kept, _METHOD_OF_SOURCE if removed else ""
 
 
 def _study_moment(identity: dict[str, str]) -> datetime | None:

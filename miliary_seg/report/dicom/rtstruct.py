@@ -17,6 +17,7 @@ from miliary_seg.domain.arrays import BoolArray, Float64Array, Int64Array
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.dicom.encoding import file_bytes
 from miliary_seg.report.dicom.images import RAS_TO_LPS
+from miliary_seg.report.dicom.names import lesion_name
 from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages, finish, slice_header
 from miliary_seg.report.dicom.seg import VoxelIndex, index_lesions
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS
@@ -139,18 +140,18 @@ def structure_set(series: SeriesResult, source: SourceImages, metadata: ObjectMe
     dataset = _header(source, metadata)
     dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
     regions, contours, observations = [], [], []
-    places, cut = series.compartment_of, index_lesions(series)
+    places, cut = series.assignment_of, index_lesions(series)
     for number, lesion in enumerate(series.lesions, start=1):
-        name = f"Lesion {lesion.id}"
+        place = places.get(lesion.id)
         regions.append(
             _item(
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=source.frame_of_reference_uid,
-                ROIName=name,
+                ROIName=lesion_name(lesion, place)[:64],
                 ROIGenerationAlgorithm="AUTOMATIC",
             )
         )
-        colour = list(ImageColor.getrgb(COMPARTMENT_COLOURS[places.get(lesion.id)])[:3])
+        colour = list(ImageColor.getrgb(COMPARTMENT_COLOURS[None if place is None else place.compartment])[:3])
         drawn = list(_contours(cut, number, source))
         contours.append(_item(ROIDisplayColor=colour, ContourSequence=drawn, ReferencedROINumber=number))
         observations.append(

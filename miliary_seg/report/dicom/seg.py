@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from miliary_seg.domain.arrays import Int64Array
+from miliary_seg.domain.compartment import Assignment, Compartment
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.dicom import codes
 from miliary_seg.report.dicom.encoding import coded, element, file_bytes, sequence, text
 from miliary_seg.report.dicom.images import plane_geometry
-from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages, finish, slice_header
+from miliary_seg.report.dicom.names import lesion_name, region_code
+from miliary_seg.report.dicom.references import (
+    ObjectMetadata,
+    Reference,
+    SourceImages,
+    code_item,
+    finish,
+    slice_header,
+)
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS
 
 if TYPE_CHECKING:
@@ -143,30 +152,38 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
     from highdicom.seg import SegmentDescription
     from highdicom.sr import CodedConcept
 
-    category, kind, family, brain = (
-        CodedConcept(*code)
-        for code in (codes.ABNORMAL_STRUCTURE, codes.BRAIN_LESION, codes.ARTIFICIAL_INTELLIGENCE, codes.BRAIN)
+    category, kind, family = (
+        CodedConcept(*code) for code in (codes.ABNORMAL_STRUCTURE, codes.BRAIN_LESION, codes.ARTIFICIAL_INTELLIGENCE)
     )
     algorithm = AlgorithmIdentificationSequence(
         name="miliary-seg", family=family, version=metadata.version, parameters={"settings": metadata.settings_digest}
     )
     colours = {c: CIELabColor.from_string(colour) for c, colour in COMPARTMENT_COLOURS.items()}
-    places = series.compartment_of
-    return [
+    places = series.assignment_of
+    described = [
         SegmentDescription(
             segment_number=number,
-            segment_label=f"Lesion {lesion.id}",
+            segment_label=lesion_name(lesion, places.get(lesion.id))[:64],
             segmented_property_category=category,
             segmented_property_type=kind,
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_uid=metadata.uid(f"lesion {lesion.id}"),
             tracking_id=f"Lesion {lesion.id}",
-            anatomic_regions=[brain],
-            display_color=colours[places.get(lesion.id)],
+            anatomic_regions=[CodedConcept(*region_code(places.get(lesion.id)))],
+            display_color=colours[_compartment(places.get(lesion.id))],
         )
         for number, lesion in enumerate(series.lesions, start=1)
     ]
+    for item, lesion in zip(described, series.lesions, strict=True):
+        place = places.get(lesion.id)
+        if place is not None and place.side is not None:
+            item.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [code_item(codes.SIDES[place.side])]
+    return described
+
+
+def _compartment(place: Assignment | None) -> Compartment | None:
+    return None if place is None else place.compartment
 
 
 def _instance(image: Reference) -> Dataset:

@@ -17,6 +17,7 @@ from miliary_seg.report.dicom.encoding import encoded, file_bytes, sequence
 from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages, finish, slice_header
 from miliary_seg.report.dicom.seg import BINARY_STORAGE, LABELMAP_STORAGE, Kind, index_lesions
 from miliary_seg.report.dicom.sr_groups import decision_group, lesion_group, slice_group, text_item
+from miliary_seg.report.headline import summary
 from miliary_seg.report.json_document import DISCLAIMER, PROPOSED_CRITERIA
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def measurements(series: SeriesResult, source: SourceImages, metadata: ObjectMet
     root = list(document.ContentSequence)
     container = root.pop()
     groups = [
-        decision_group(series.decision, len(series.lesions), metadata),
+        decision_group(series, metadata),
         *(slice_group(evidence, series.decision, source, metadata) for evidence in series.decision.evidence_slices),
         *_lesion_groups(series, source, metadata, segmentation),
     ]
     del container[_CONTENT]
     items = [
         *(encoded(item) for item in root),
-        *(text_item("CONTAINS", codes.COMMENT, words) for words in (DISCLAIMER, PROPOSED_CRITERIA)),
+        *(text_item("CONTAINS", codes.COMMENT, words) for words in (summary(series), DISCLAIMER, PROPOSED_CRITERIA)),
         encoded(container) + sequence(_CONTENT, groups),
     ]
     return file_bytes(document, {_CONTENT: sequence(_CONTENT, items)})

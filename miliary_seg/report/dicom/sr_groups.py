@@ -9,12 +9,15 @@ import math
 import struct
 from collections.abc import Iterable, Sequence
 
-from miliary_seg.domain.compartment import Assignment
+from miliary_seg.domain.compartment import Assignment, Compartment
 from miliary_seg.domain.decision import Decision, EvidenceSlice
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.result import SeriesResult
+from miliary_seg.report.burden import lesion_sizes
 from miliary_seg.report.dicom import codes
 from miliary_seg.report.dicom.codes import Code
 from miliary_seg.report.dicom.encoding import coded, element, sequence, text
+from miliary_seg.report.dicom.names import lesion_name, region_code, three_digits
 from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages
 from miliary_seg.report.dicom.seg import reference
 
@@ -49,28 +52,32 @@ def lesion_group(
         Identifiers and versions.
     """
     compartment = place.compartment if place else None
+    tissue = place.tissue if place else None
     numbers: list[Number] = [
         (codes.VOLUME, lesion.volume_mm3, codes.CUBIC_MM),
         (codes.EQUIVALENT_DIAMETER, lesion.equivalent_diameter_mm, codes.MM),
         (codes.LONG_AXIS, lesion.max_diameter_mm, codes.MM),
+        (codes.SHORT_AXIS, lesion.perpendicular_diameter_mm, codes.MM),
         (codes.CONTRAST, lesion.contrast, codes.NO_UNITS),
         (codes.PROBABILITY, lesion.probability, codes.NO_UNITS),
     ]
     if place:
         numbers += [
-            (codes.SIDE_CONFIDENCE, place.side_confidence, codes.NO_UNITS),
-            (codes.LEVEL_CONFIDENCE, place.level_confidence, codes.NO_UNITS),
-            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
+            (codes.REGION_CONFIDENCE, place.region_confidence, codes.NO_UNITS),
+            (codes.SIDE_CONFIDENCE, place.side_confidence if place.side else None, codes.NO_UNITS),
+            (codes.LEVEL_CONFIDENCE, place.level_confidence if place.level else None, codes.NO_UNITS),
+            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm if place.level else None, codes.MM),
         ]
     return _group(
         "1411" if segmentation else "1501",
         [
-            *_tracking(f"Lesion {lesion.id}", metadata.uid(f"lesion {lesion.id}")),
+            *_tracking(lesion_name(lesion, place), metadata.uid(f"lesion {lesion.id}")),
             code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
             _site(place),
             *_algorithm(metadata),
             *_numbers(numbers),
             code_item("CONTAINS", codes.COMPARTMENT, codes.COMPARTMENTS[compartment]),
+            *([code_item("CONTAINS", codes.TISSUE, codes.TISSUES[tissue])] if tissue else []),
             *_shown_on(segmentation, number, images),
         ],
     )
@@ -108,10 +115,16 @@ def slice_group(evidence: EvidenceSlice, decision: Decision, source: SourceImage
     )
 
 
-def decision_group(decision: Decision, n_lesions: int, metadata: ObjectMetadata) -> bytes:
-    """TID 1501: the answer, its figures, and the answer under every reading of the rule."""
+def decision_group(series: SeriesResult, metadata: ObjectMetadata) -> bytes:
+    """TID 1501: the answer, its figures, what the lesions add up to, and the answer under every reading of the rule."""
+    decision, sizes, counts = series.decision, lesion_sizes(series), dict(series.decision.quadrant_counts)
+    names: dict[str, Compartment | None] = {c.name.lower(): c for c in Compartment} | {"unassigned": None}
     numbers: list[Number] = [
-        (codes.N_LESIONS, n_lesions, codes.NO_UNITS),
+        (codes.N_LESIONS, len(series.lesions), codes.NO_UNITS),
+        (codes.TOTAL_VOLUME, sizes.get("total_volume_mm3"), codes.CUBIC_MM),
+        *((codes.N_IN_COMPARTMENT[names[name]], n, codes.NO_UNITS) for name, n in counts.items() if name in names),
+        (codes.N_MEASURABLE, sizes.get("n_measurable"), codes.NO_UNITS),
+        (codes.LARGEST, sizes.get("largest_mm"), codes.MM),
         (codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
         (codes.MARGIN, decision.margin, codes.NO_UNITS),
         (codes.P_MET, decision.probability, codes.NO_UNITS),
@@ -159,7 +172,7 @@ def _tracking(name: str, uid: str) -> tuple[bytes, bytes]:
 def _site(place: Assignment | None) -> bytes:
     side = place.side if place else None
     beside = [] if side is None else [code_item("HAS CONCEPT MOD", codes.LATERALITY, codes.SIDES[side])]
-    return code_item("HAS CONCEPT MOD", codes.FINDING_SITE, codes.BRAIN, beside)
+    return code_item("HAS CONCEPT MOD", codes.FINDING_SITE, region_code(place), beside)
 
 
 def _algorithm(metadata: ObjectMetadata) -> tuple[bytes, ...]:
@@ -175,9 +188,10 @@ def _numbers(numbers: Iterable[Number]) -> list[bytes]:
 
 
 def _number(name: Code, value: float, unit: Code) -> bytes:
+    """A measured number, with three significant digits; whole numbers as they are."""
     from pydicom.valuerep import format_number_as_ds
 
-    number = float(value) if isinstance(value, float) else int(value)
+    number = three_digits(float(value)) if isinstance(value, float) else int(value)
     exact = element(0x0040A161, "FD", struct.pack("<d", number)) if isinstance(number, float) else b""
     decimal = format_number_as_ds(number) if isinstance(number, float) else str(number)
     measured = coded(0x004008EA, unit) + exact + text(0x0040A30A, "DS", decimal)

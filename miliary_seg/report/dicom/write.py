@@ -14,7 +14,7 @@ from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.volume import Source
 from miliary_seg.errors import GeometryError, MiliaryError, OutputError
 from miliary_seg.report import file_names
-from miliary_seg.report.dicom.references import NO_DATE, ObjectMetadata, SourceImages, source_images, stamp
+from miliary_seg.report.dicom.references import ObjectMetadata, SourceImages, source_images, stamp
 
 if TYPE_CHECKING:
     from miliary_seg.report.dicom.images import SeriesText
@@ -51,8 +51,8 @@ def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: da
     result
         The whole case.
     date
-        Date and time to write; None = ``SOURCE_DATE_EPOCH`` where that is set, else the study's own (identified) or
-        none (1 January 1970).
+        Date and time to write; None = ``SOURCE_DATE_EPOCH`` where that is set, else the study's own where the patient
+        is kept, else the day of this version's release (``references.RELEASED``).
     """
     chosen = result.settings.get("report", {})
     when, written = chosen.get("dicom", "auto"), DicomFiles()
@@ -68,7 +68,8 @@ def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: da
         identified = from_dicom and bool(chosen.get("identified"))
         fresh = bool(chosen.get("new_frame_of_reference"))
         images = source_images(placed.volume, new_frame_of_reference=fresh)
-        return _Ready(placed, images, stamp(result, placed.volume, moment, identified=identified))
+        marks = stamp(result, placed.volume, moment, identified=identified, converted=not from_dicom)
+        return _Ready(placed, images, marks)
 
     ready = _tried(prepared, "DICOM objects", series.id, written)
     if ready is None:
@@ -155,6 +156,7 @@ def _with_images(series: SeriesResult, folder: Path, result: CaseResult, moment:
     instances = tuple(str(header.SOPInstanceUID) for header in headers)
     source = Source(
         format="DICOM",
+        paths=tuple(map(str, images)),
         sha256=volume.source.sha256,
         study_instance_uid=str(headers[0].StudyInstanceUID),
         series_instance_uid=str(headers[0].SeriesInstanceUID),
@@ -172,7 +174,7 @@ def _text(case: str, moment: datetime | None) -> SeriesText:
     from miliary_seg.report.dicom.images import SeriesText
 
     return SeriesText(
-        date=(moment or NO_DATE).date(),
+        date=None if moment is None else moment.date(),
         description="converted, grid as it was",
         protocol="converted",
         patient_id=case,
@@ -180,7 +182,7 @@ def _text(case: str, moment: datetime | None) -> SeriesText:
         study="converted by miliary-seg (research use only)",
         model="miliary-seg",
         image_type="SECONDARY",
-        deidentification="nothing of the patient was known",
+        deidentification="",
         derivation="converted from a file that is not DICOM; whole numbers kept, others to 1/65535 of their range",
         synthetic=False,
     )

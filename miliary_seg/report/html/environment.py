@@ -91,6 +91,10 @@ def _environment(package: str) -> Environment:
     environment.filters["chance"] = chance
     environment.filters["lesions"] = lesions
     environment.filters["short_place"] = short_place
+    environment.filters["slice_name"] = slice_name
+    environment.filters["image_of"] = lambda row: row["index"] if row["image_number"] is None else row["image_number"]
+    environment.filters["place"] = place
+    environment.filters["place_in_full"] = place_in_full
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
@@ -106,6 +110,53 @@ def number(value: Any, digits: int = 1) -> str:
     if value is None:
         return "–"
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def slice_name(row: Any, geometry: Any) -> str:
+    """A slice as a reader finds it: the image number of the PACS, its place in the stack, and its index.
+
+    Examples
+    --------
+    >>> slice_name({"index": 22, "image_number": 31, "number_from_end": 23}, {"plane": "axial", "n_slices": 52})
+    'Image 31 (23 of 52 from below; index 22)'
+    >>> slice_name({"index": 0, "image_number": None, "number_from_end": 9}, {"plane": "coronal", "n_slices": 9})
+    'Slice 9 of 9 from behind (index 0)'
+    """
+    start = {"axial": "from below", "coronal": "from behind", "sagittal": "from the left"}[geometry["plane"]]
+    place = f"{row['number_from_end']} of {geometry['n_slices']} {start}"
+    if row["image_number"] is None:
+        return f"Slice {place} (index {row['index']})"
+    return f"Image {row['image_number']} ({place}; index {row['index']})"
+
+
+def place(lesion: Any) -> str:
+    """Side and region of a lesion for narrow columns; its compartment where no region is known.
+
+    Examples
+    --------
+    >>> place({"region": "frontal_lobe", "side": "left", "compartment": None})
+    'L frontal lobe'
+    """
+    if not lesion["region"]:
+        return short_place(lesion["compartment"])
+    side = {"left": "L ", "right": "R "}.get(lesion["side"], "")
+    return side + str(lesion["region"]).replace("_", " ")
+
+
+def place_in_full(lesion: Any) -> str:
+    """Compartment, region and layer with their certainties.
+
+    Examples
+    --------
+    >>> place_in_full({"compartment": None, "region": None, "tissue": None})
+    'place unknown'
+    """
+    parts = [str(lesion["compartment"]).replace("_", " ")] if lesion["compartment"] else []
+    if lesion["region"]:
+        parts.append(f"{str(lesion['region']).replace('_', ' ')} ({percent(lesion['region_confidence'])})")
+    if lesion["tissue"]:
+        parts.append(f"{lesion['tissue']} ({percent(lesion['tissue_confidence'])})")
+    return ", ".join(parts) or "place unknown"
 
 
 def short_place(compartment: Any) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 
 from miliary_seg.domain.lesion import Rejection
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.report.html.environment import asset, content_policy, page
+from miliary_seg.report import headline
+from miliary_seg.report.html.environment import asset, content_policy, number, page
 from miliary_seg.report.html.pictures import SliceRenderer, shown_slices
 from miliary_seg.report.html.plots import count_plot, projections, size_histogram
+from miliary_seg.report.html.second_look import second_looks
 from miliary_seg.report.html.viewer import (
     MAX_VOXELS,
     candidate_values,
@@ -75,6 +77,12 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "sides_usable": series.location.registration.sides_usable,
         "candidates": json_block(candidate_values(series)),
         "evidence": [painter.evidence(index) for index in shown_slices(series)],
+        "summary": [painter.summary(index) for index in shown_slices(series)[:2]],
+        "looks": second_looks(series, painter),
+        "lines": headline.lines(series),
+        "slice_answers": headline.slice_answers(series),
+        "no_probability": headline.why_no_probability(series),
+        "brief": _brief(series, values),
         "overview": painter.overview(),
         "location": painter.location(),
         "window": painter.window,
@@ -84,6 +92,24 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "readings": _readings(values["decision"]),
         "rejections": [_rejection(r) for r in _most_probable(series)],
     }
+
+
+def _brief(series: SeriesResult, values: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Figures under the headline: name, figure, and what it is of."""
+    sizes, n_slices = values["lesion_sizes"], values["geometry"]["n_slices"]
+    found = [("Lesions found", str(len(series.lesions)), f"on {n_slices} {values['geometry']['plane']} slices")]
+    if not series.lesions:
+        return found
+    doubtful = sizes["n"] - sizes["n_sure"]
+    largest = number(sizes["largest_mm"])
+    return [
+        *found,
+        ("Total volume", f"{sizes['total_volume_mm3'] / 1000:.2g} mL", "of all lesions"),
+        ("Below 5 mm", f"{sizes['n_below_5_mm']}", f"{sizes['n_below_3_mm']} of them below 3 mm"),
+        ("5 to 10 mm / above", f"{sizes['n_5_to_10_mm']} / {sizes['n_above_10_mm']}", "by equivalent diameter"),
+        ("Largest sure lesion", f"{largest} mm", f"{doubtful} doubtful left aside"),
+        ("RANO-BM measurable", f"{sizes['n_measurable']}", "10 x 5 mm or more on two slices"),
+    ]
 
 
 def _readings(decision: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def thumbnail(result: CaseResult) -> bytes:
     return buffer.getvalue()
 
 
-EVIDENCE_HEIGHT_PX, TILE_HEIGHT_PX = 720, 210
+EVIDENCE_HEIGHT_PX, TILE_HEIGHT_PX, SUMMARY_HEIGHT_PX = 720, 210, 440
 
 STRIP_PLANES, STRIP_WIDTH_PX, STRIP_HEIGHT_PX = 5, 1500, 420
 """Planes, width and greatest height of a strip that shows where the brain was found."""
@@ -98,6 +98,14 @@ class SliceRenderer:
             _picture(bare.image, f"{what} without marks", index, n),
             _picture(marked.image, f"{what} with {lesions(n)} outlined", index, n),
         )
+
+    def summary(self, index: int) -> Picture:
+        """One slice with its lesions outlined in few colours, for the summary at the top."""
+        canvas = self.marked(index, SUMMARY_HEIGHT_PX)
+        n = self.counts[index]
+        canvas.letter(lesions(n))
+        small = canvas.image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        return _picture(small, f"{self.view.name} slice {index} with {lesions(n)} outlined", index, n)
 
     def marked(self, index: int, height_px: int) -> Canvas:
         """One slice with its lesions outlined, without letters."""

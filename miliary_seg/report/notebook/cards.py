@@ -55,7 +55,9 @@ def case(result: CaseResult) -> str:
 
 def series(analysed: SeriesResult) -> str:
     """One series: its answer, how many lesions lie where, and the scan."""
-    counts = [(name.replace("_", " "), str(n)) for name, n in analysed.decision.quadrant_counts]
+    counts = [
+        (name.replace("_", " "), "unknown" if n is None else str(n)) for name, n in analysed.decision.quadrant_counts
+    ]
     found = f"{lesions(len(analysed.lesions))}, at most {max(slice_counts(analysed), default=0)} on a slice"
     return _card(
         f"Series {analysed.id}: {found}",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from miliary_seg.domain.compartment import Coverage, Level, Registration, Side
+from miliary_seg.domain.compartment import Coverage, Level, Registration, Side, TemplateMap
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import Location
@@ -95,3 +97,13 @@ def test_unknown_orientation_gives_a_level_but_no_side():
 
 def test_no_lesions():
     assert assign([], labels(), location()) == ()
+
+
+def test_no_region_without_a_trusted_fit_or_a_template():
+    lesions = (lesion(1, 5, 10, 25),)
+    place = TemplateMap(positions_mm=np.full((3, 2, 2, 2), 30.0, np.float32), affine=np.eye(4))
+    (found,) = assign(lesions, labels(*lesions), replace(location(), template=place))
+    assert found.region is not None
+    for changed in (location(), replace(location(trusted=False), template=place)):
+        (found,) = assign(lesions, labels(*lesions), changed)
+        assert (found.region, found.region_confidence, found.tissue, found.tissue_confidence) == (None,) * 4

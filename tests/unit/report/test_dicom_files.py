@@ -18,7 +18,7 @@ from miliary_seg.errors import GeometryError, MiliaryError, OutputError, Partial
 from miliary_seg.report import validate, write_case
 from miliary_seg.report.dicom import seg as dicom_seg
 from miliary_seg.report.dicom.images import write_series
-from miliary_seg.report.dicom.references import source_images
+from miliary_seg.report.dicom.references import RELEASED, source_images
 from miliary_seg.settings import Settings
 
 OBJECTS = {"lesions.seg.dcm", "measurements.sr.dcm"}
@@ -109,7 +109,31 @@ def test_nothing_of_the_patient_by_default(scan: Scan, tmp_path: Path) -> None:
         assert [c.CodeValue for c in header.DeidentificationMethodCodeSequence] == ["113100", "113110"]
         assert header.StudyDate == ""
         assert header.StudyInstanceUID == scan.case.series[0].volume.source.study_instance_uid
-    assert pydicom.dcmread(folder / "t1c-1" / "lesions.seg.dcm").ContentDate == "19700101"
+    assert pydicom.dcmread(folder / "t1c-1" / "lesions.seg.dcm").ContentDate == f"{RELEASED:%Y%m%d}"
+
+
+def test_a_deidentified_source_keeps_its_patient_and_study(scan: Scan, tmp_path: Path) -> None:
+    for path in scan.folder.iterdir():
+        header = pydicom.dcmread(path)
+        for keyword in PLANTED:
+            if keyword not in ("PatientSex", "StudyID", "StudyDate", "StudyTime"):
+                setattr(header, keyword, "")
+        header.PatientName, header.PatientID = "CASE^17", "CASE-17"
+        header.save_as(path)
+    folder = write_case(scan.case, tmp_path / "out")
+    for name in objects(folder):
+        made = pydicom.dcmread(folder / "t1c-1" / name)
+        assert (made.PatientName, made.PatientID, made.PatientSex) == ("CASE^17", "CASE-17", "F")
+        assert (made.StudyID, made.StudyDate, made.ContentDate) == ("STUDY-5566", "20170413", "20170413")
+        assert made.PatientIdentityRemoved == "YES"
+
+
+def test_a_source_that_contradicts_its_statement_is_not_believed(scan: Scan, tmp_path: Path) -> None:
+    assert pydicom.dcmread(next(scan.folder.iterdir())).PatientIdentityRemoved == "YES"
+    folder = write_case(scan.case, tmp_path / "out")
+    made = pydicom.dcmread(folder / "t1c-1" / "lesions.seg.dcm")
+    assert made.PatientID == "sub-01"
+    assert "1970" not in made.ContentDate
 
 
 def test_identified_objects_hold_the_patient_and_the_study_and_no_more(scan: Scan, tmp_path: Path) -> None:
@@ -174,7 +198,7 @@ def test_a_refusal_of_highdicom_leaves_the_report_and_says_so(
     assert "Zweistein" not in str(caught.value), "the words of a library may name a patient"
     folder = Path(caught.value.where)
     assert objects(folder) == {"measurements.sr.dcm"}
-    assert b"Lesion 1" in (folder / "t1c-1" / "measurements.sr.dcm").read_bytes()
+    assert b"1 L supratentorial" in (folder / "t1c-1" / "measurements.sr.dcm").read_bytes()
 
 
 def test_what_the_settings_ask_for(scan: Scan, make_case, tmp_path: Path) -> None:
@@ -216,6 +240,9 @@ def test_other_input_gets_images_of_its_own(make_case, tmp_path: Path, code: str
     assert (seg.FrameOfReferenceUID, seg.StudyInstanceUID) == (header.FrameOfReferenceUID, header.StudyInstanceUID)
     assert header.ImageType[:2] == ["DERIVED", "SECONDARY"]
     assert "PHANTOM" not in str(header)
+    for made in (header, seg):
+        assert "PatientIdentityRemoved" not in made, "nothing is known of a patient"
+        assert (made.StudyDate, made.StudyID) == ("", "1")
     referred = {item.ReferencedSOPInstanceUID for item in seg.SourceImageSequence}
     assert referred == set(images.source.instances)
 

@@ -17,9 +17,11 @@ from highdicom import sr
 from pydicom.sr.codedict import codes as known
 from skimage.draw import polygon2mask
 
+from miliary_seg.domain.compartment import Region, Tissue
 from miliary_seg.domain.decision import EvidenceSlice
 from miliary_seg.report.dicom import codes
 from miliary_seg.report.dicom.encoding import encoded
+from miliary_seg.report.dicom.names import lesion_name, three_digits
 from miliary_seg.report.dicom.references import Reference, slice_header, source_images, stamp
 from miliary_seg.report.dicom.rtstruct import structure_set
 from miliary_seg.report.dicom.seg import BINARY_STORAGE, segmentation
@@ -138,7 +140,8 @@ def concept(code: codes.Code) -> sr.CodedConcept:
 
 
 def number(name: codes.Code, value: float, unit: codes.Code) -> sr.Measurement:
-    made = sr.Measurement(name=concept(name), value=value, unit=concept(unit))
+    shown = value if isinstance(value, int) else three_digits(value)
+    made = sr.Measurement(name=concept(name), value=shown, unit=concept(unit))
     if isinstance(value, int):  # highdicom writes a count of 23 as 23.0
         made[0].MeasuredValueSequence[0].NumericValue = str(value)
     return made
@@ -152,11 +155,22 @@ def algorithm(marks) -> sr.AlgorithmIdentification:
 
 def test_a_lesion_is_the_group_that_highdicom_makes(case):
     series, source, marks = prepared(case)
-    lesion, place = series.lesions[0], replace(series.assignments[0], level_confidence=0.97)
+    lesion, place = (
+        series.lesions[0],
+        replace(
+            series.assignments[0],
+            level_confidence=0.97,
+            region=Region.PONS,
+            region_confidence=0.91234,
+            tissue=Tissue.JUNCTION,
+            tissue_confidence=0.6,
+        ),
+    )
+    lesion = replace(lesion, max_diameter_mm=4.3678, perpendicular_diameter_mm=3.2111)
     segment = (Reference(sop_class_uid=BINARY_STORAGE, sop_instance_uid="1.2.3.4"), 7)
     image = replace(source.slices[3], frame=12)
     theirs = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(uid=marks.uid("lesion 1"), identifier="Lesion 1"),
+        tracking_identifier=sr.TrackingIdentifier(uid=marks.uid("lesion 1"), identifier=lesion_name(lesion, place)),
         referenced_segment=sr.ReferencedSegment(
             BINARY_STORAGE,
             "1.2.3.4",
@@ -168,20 +182,25 @@ def test_a_lesion_is_the_group_that_highdicom_makes(case):
             ],
         ),
         finding_type=concept(codes.BRAIN_LESION),
-        finding_sites=[sr.FindingSite(concept(codes.BRAIN), laterality=concept(codes.SIDES[place.side]))],
+        finding_sites=[
+            sr.FindingSite(concept(codes.REGIONS[place.region]), laterality=concept(codes.SIDES[place.side]))
+        ],
         algorithm_id=algorithm(marks),
         measurements=[
             number(codes.VOLUME, lesion.volume_mm3, codes.CUBIC_MM),
             number(codes.EQUIVALENT_DIAMETER, lesion.equivalent_diameter_mm, codes.MM),
-            number(codes.LONG_AXIS, lesion.max_diameter_mm, codes.MM),
+            number(codes.LONG_AXIS, 4.37, codes.MM),
+            number(codes.SHORT_AXIS, 3.21, codes.MM),
             number(codes.CONTRAST, lesion.contrast, codes.NO_UNITS),
             number(codes.PROBABILITY, lesion.probability, codes.NO_UNITS),
+            number(codes.REGION_CONFIDENCE, 0.912, codes.NO_UNITS),
             number(codes.SIDE_CONFIDENCE, place.side_confidence, codes.NO_UNITS),
             number(codes.LEVEL_CONFIDENCE, place.level_confidence, codes.NO_UNITS),
             number(codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
         ],
         qualitative_evaluations=[
-            sr.QualitativeEvaluation(concept(codes.COMPARTMENT), concept(codes.COMPARTMENTS[place.compartment]))
+            sr.QualitativeEvaluation(concept(codes.COMPARTMENT), concept(codes.COMPARTMENTS[place.compartment])),
+            sr.QualitativeEvaluation(concept(codes.TISSUE), concept(codes.TISSUES[Tissue.JUNCTION])),
         ],
     )
     assert lesion_group(lesion, place, *segment, [image], marks) == encoded(theirs[0])
@@ -208,7 +227,14 @@ def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):
         finding_type=concept(codes.CRITERIA),
         algorithm_id=algorithm(marks),
         measurements=[
-            number(codes.N_LESIONS, 5, codes.NO_UNITS),
+            number(codes.N_LESIONS, len(series.lesions), codes.NO_UNITS),
+            number(codes.TOTAL_VOLUME, sum(lesion.volume_mm3 for lesion in series.lesions), codes.CUBIC_MM),
+            *(
+                number(code, dict(decision.quadrant_counts)[c.name.lower() if c else "unassigned"], codes.NO_UNITS)
+                for c, code in codes.N_IN_COMPARTMENT.items()
+            ),
+            number(codes.N_MEASURABLE, 0, codes.NO_UNITS),
+            number(codes.LARGEST, max(lesion.equivalent_diameter_mm for lesion in series.lesions), codes.MM),
             number(codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
             number(codes.MARGIN, decision.margin, codes.NO_UNITS),
             number(codes.P_MET, decision.probability, codes.NO_UNITS),
@@ -221,7 +247,7 @@ def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):
             ),
         ],
     )
-    assert decision_group(decision, 5, marks) == encoded(theirs[0])
+    assert decision_group(series, marks) == encoded(theirs[0])
 
 
 def test_the_report_refers_to_segments_and_images_and_reads_back(case):
@@ -231,14 +257,16 @@ def test_the_report_refers_to_segments_and_images_and_reads_back(case):
     report = sr.srread(io.BytesIO(content))
     seg = read(segmentation(series, source, marks))
     groups = report.content.get_volumetric_roi_measurement_groups()
-    assert [g.tracking_identifier for g in groups] == [f"Lesion {lesion.id}" for lesion in series.lesions]
+    assert [g.tracking_identifier for g in groups] == [
+        lesion_name(lesion, place) for lesion, place in zip(series.lesions, series.assignments, strict=True)
+    ]
     by_number = {item.SegmentNumber: item for item in seg.SegmentSequence}
     for group, lesion in zip(groups, series.lesions, strict=True):
         referred = group.referenced_segment
         assert referred.referenced_sop_instance_uid == seg.SOPInstanceUID
         assert by_number[referred.referenced_segment_numbers[0]].TrackingUID == group.tracking_uid
         volume = group.get_measurements(name=known.SCT.Volume)[0]
-        assert volume.value == lesion.volume_mm3
+        assert volume.value == three_digits(lesion.volume_mm3)
         images = {image.referenced_sop_instance_uid for image in referred.source_images_for_segmentation}
         assert images == {series.volume.source.sop_instance_uids[k] for k in lesion.slices}
     evidence = {uid for *_, uid, _ in report.get_evidence()}
@@ -260,8 +288,8 @@ def test_a_report_without_lesions_and_one_without_segmentation(case, make_case):
     series, source, marks = prepared(case)
     report = sr.srread(io.BytesIO(measurements(series, source, marks, None)))
     groups = report.content.get_image_measurement_groups()
-    assert [g.tracking_identifier for g in groups if g.tracking_identifier.startswith("Lesion")] == [
-        f"Lesion {lesion.id}" for lesion in series.lesions
+    assert [g.tracking_identifier for g in groups if g.tracking_identifier.endswith("mm")] == [
+        lesion_name(lesion, place) for lesion, place in zip(series.lesions, series.assignments, strict=True)
     ]
 
 
@@ -286,7 +314,8 @@ def test_outlines_read_back_to_the_mask(make_case, code, plane):
             view[plane_mask.T] = region.ReferencedROINumber
     np.testing.assert_array_equal(back, labels)
     named = {r.ROINumber: r.ROIName for r in content.StructureSetROISequence}
-    assert named == {n: f"Lesion {lesion.id}" for n, lesion in enumerate(series.lesions, start=1)}
+    pairs = zip(series.lesions, series.assignments, strict=True)
+    assert named == {n: lesion_name(*pair) for n, pair in enumerate(pairs, start=1)}
 
 
 def test_equal_input_gives_equal_bytes_and_anything_else_another_instance(make_case):
@@ -336,16 +365,20 @@ def test_interpolated_slices_refer_to_no_image(case):
     assert len(seg.SourceImageSequence) == series.volume.n_slices
 
 
+NOT_IN_DICOM = {"49557009", "67923007"}
+"""Pons and hypothalamus: SNOMED CT codes as HL7 gives them for AAPM TG-263 (codex-radiation-therapy), not in PS3.16."""
+
+
 def test_codes_are_those_of_the_dictionaries_and_of_the_page():
-    schemes = {"SCT": known.SCT, "DCM": known.DCM, "UCUM": known.UCUM, "LN": known.LN}
+    schemes = {"SCT": known.SCT, "DCM": known.DCM, "UCUM": known.UCUM, "LN": known.LN, "FMA": known.FMA}
     for code in codes.all_codes():
         assert len(code.value) <= 16
         assert len(code.meaning) <= 64
-        if code.scheme != codes.SCHEME:
+        if code.scheme != codes.SCHEME and code.value not in NOT_IN_DICOM:
             theirs = {str(c.value): str(c.meaning) for c in (getattr(schemes[code.scheme], n) for n in dir_of(code))}
             assert code.value in theirs, code
     rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `") and line.count("|") == 4]
-    listed = [row for row in rows if row.split("|")[2].strip() in {"SCT", "DCM", "LN", "UCUM", codes.SCHEME}]
+    listed = [row for row in rows if row.split("|")[2].strip() in {"SCT", "DCM", "LN", "UCUM", "FMA", codes.SCHEME}]
     assert listed == [f"| `{c.value}` | {c.scheme} | {c.meaning} |" for c in codes.all_codes()]
 
 

@@ -226,7 +226,7 @@ def test_wording(make_case, verdict):
     text = " ".join(
         "".join([*page.text, *(v for _, n, v in page.values if n in {"title", "alt", "aria-label"})]).split()
     )
-    assert f"The pattern {verdict.text}." in text
+    assert f"The pattern {verdict.text} of miliary brain metastasis" in text
     for words in ("Research use only", "proposed", "doi:10.1038/s41416-020-1008-2", "not externally validated"):
         assert words in text
     for word in ("diagnos", "confirmed", "prognos"):
@@ -239,7 +239,7 @@ def test_every_picture_is_described_and_captioned(case):
     images = text.count("<img ")
     assert images >= 6
     assert sum(1 for tag, name, value in page.values if tag == "img" and name == "alt" and value) == images
-    assert text.count("<figure>") == text.count("<figcaption>")
+    assert text.count("<figure") == text.count("<figcaption>")
     assert sum(1 for tag, name, _ in page.values if tag == "svg" and name == "aria-label") >= 3
 
 

@@ -12,7 +12,7 @@
   };
   const page = readJson("page-data");
 
-  // ---- colour scheme and print ------------------------------------------------------------------------------------
+  // ---- colour scheme --------- ------------------------------------------------------------------------------------
 
   function offerThemes(button) {
     const order = ["auto", "light", "dark"];
@@ -25,21 +25,6 @@
     });
   }
 
-  // On paper the folded parts are open and the long table of lesions comes last.
-  function arrangeForPrint() {
-    let opened = [];
-    const tables = [...document.querySelectorAll(".side")].map((side) => [side, side.parentElement, side.closest(".series")]);
-    window.addEventListener("beforeprint", () => {
-      tables.forEach(([side, , series]) => series.append(side));
-      opened = [...document.querySelectorAll("details:not([open])")];
-      opened.forEach((part) => (part.open = true));
-    });
-    window.addEventListener("afterprint", () => {
-      tables.forEach(([side, bench]) => bench.append(side));
-      opened.forEach((part) => (part.open = false));
-    });
-  }
-
   // ---- sortable tables --------------------------------------------------------------------------------------------
 
   function makeSortable(table) {
@@ -47,7 +32,10 @@
     for (const button of table.querySelectorAll("thead button")) {
       const head = button.closest("th");
       button.addEventListener("click", () => {
-        const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        const first = head.classList.contains("n") && head.cellIndex > 0 ? "descending" : "ascending"; // largest first
+        const last = head.getAttribute("aria-sort");
+        const next = last === null ? first : last === "ascending" ? "descending" : "ascending";
+        const direction = next === "ascending" ? 1 : -1;
         for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
         const key = (row) => row.cells[head.cellIndex].dataset.v ?? row.cells[head.cellIndex].textContent.trim();
@@ -526,7 +514,6 @@
   // ---- start ------------------------------------------------------------------------------------------------------
 
   offerThemes(document.querySelector("button.theme"));
-  arrangeForPrint();
   const byNumber = {};
   for (const root of document.querySelectorAll(".series")) {
     const series = new Series(root);
