@@ -158,6 +158,7 @@ def test_lesion_rows_join_measurements_and_places_by_id() -> None:
         "max_diameter_mm": None,
         "contrast": 7.5,
         "probability": 0.9,
+        "enhancement": None,
         "polarity": "bright",
         "side": "left",
         "level": "infratentorial",
