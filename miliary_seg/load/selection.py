@@ -8,7 +8,7 @@ from dataclasses import replace
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import AmbiguousInputError, UnsuitableImageError
 from miliary_seg.load.inventory import SeriesInfo
-from miliary_seg.load.sequence import PREFERENCE, user_choice
+from miliary_seg.load.sequence import NO_LESION_SCAN, PREFERENCE, user_choice
 from miliary_seg.settings import LoadSettings
 
 
@@ -18,7 +18,9 @@ def choose(series: Iterable[SeriesInfo], settings: LoadSettings) -> tuple[Series
     The order: by sequence (``PREFERENCE``), acquired before reformatted, thinner slices, more slices, series number.
     Reformatted series are used only where the study has no acquired one.
     """
-    chosen = _of_the_sequence(_named([_asked_for(s, settings) for s in series], settings), settings)
+    every = list(series)
+    asked = [_asked_for(s, settings, alone=not any(other.eligible for other in every)) for s in every]
+    chosen = _of_the_sequence(_named(asked, settings), settings)
     if any(s.eligible and not s.derived for s in chosen):
         chosen = [_not(s, "reformatted from another series") if s.eligible and s.derived else s for s in chosen]
     ordered = sorted(chosen, key=preference)
@@ -46,8 +48,14 @@ def preference(series: SeriesInfo) -> tuple[object, ...]:
     )
 
 
-def _asked_for(series: SeriesInfo, settings: LoadSettings) -> SeriesInfo:
-    """An ADC map is used where the user asks for ADC."""
+def _asked_for(series: SeriesInfo, settings: LoadSettings, *, alone: bool) -> SeriesInfo:
+    """An ADC map is used where the user asks for ADC; an image of its own kind where the user names it.
+
+    A stated sequence names it too where nothing else could be meant (``alone``).
+    """
+    named = bool(settings.series) or (alone and settings.sequence != "auto")
+    if named and series.why.endswith(NO_LESION_SCAN) and series.source is not None and not series.error:
+        return replace(series, eligible=True)
     is_adc = series.sequence.sequence is Sequence.ADC
     if settings.sequence == "adc" and is_adc and not series.error and series.why.startswith("an ADC map"):
         return replace(series, eligible=True)

@@ -13,6 +13,7 @@ from pydicom.uid import UID
 
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import MiliaryError, UnreadableFileError
+from miliary_seg.load.dicom.agent import agent_stated
 from miliary_seg.load.dicom.enhanced import enhanced_planes
 from miliary_seg.load.dicom.header import (
     Header,
@@ -25,7 +26,7 @@ from miliary_seg.load.dicom.header import (
     text,
     tokens,
 )
-from miliary_seg.load.dicom.planes import Plane, agent_given, classic_plane, pixel_layout, sop_class
+from miliary_seg.load.dicom.planes import Plane, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.dicom.tiled import is_mosaic, mosaic_planes, uih_planes
 from miliary_seg.load.sequence import Clues
 
@@ -149,7 +150,7 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
 
 def _series_facts(dataset: Any, modality: Modality, known: SeriesFacts) -> tuple[Clues, frozenset[str]]:
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "ImageType", "SeriesDescription", "PatientID")
-    key = (*(text(dataset, keyword) for keyword in keywords), str(agent_given(dataset)), str(modality))
+    key = (*(text(dataset, keyword) for keyword in keywords), str(agent_stated(dataset)), str(modality))
     alike = key[1] and not items(dataset, "PerFrameFunctionalGroupsSequence")
     if not alike:
         return _clues(dataset, modality), _identity(dataset)
@@ -204,7 +205,7 @@ def _clues(dataset: Any, modality: Modality) -> Clues:
     return Clues(
         modality=modality,
         words=" | ".join(text(dataset, k) for k in ("SeriesDescription", "ProtocolName", "SequenceName")),
-        contrast_agent=agent_given(dataset) or None,
+        contrast_agent=agent_stated(dataset),
         acquisition_contrast=_acquisition_contrast(dataset, frames),
         image_type=_image_type(dataset),
         scanning_sequence=_scanning_sequence(dataset),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
+from miliary_seg.load.dicom.agent import AGENT_TRAIT, agent_stated
 from miliary_seg.load.dicom.header import (
     LARGE_BYTES,
     MAX_PIXEL_BYTES,
@@ -185,7 +186,7 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "DiffusionBValue": number(dataset, "DiffusionBValue"),
         "InversionTime": number(dataset, "InversionTime"),
         "FlipAngle": number(dataset, "FlipAngle"),
-        "ContrastBolusAgent": "given" if agent_given(dataset) else None,
+        "ContrastBolusAgent": AGENT_TRAIT[agent_stated(dataset)],
         "ImageType": "\\".join(tokens(dataset, "ImageType")),
         "ConvolutionKernel": text(dataset, "ConvolutionKernel"),
         "TemporalPositionIdentifier": number(dataset, "TemporalPositionIdentifier"),
@@ -193,14 +194,6 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
         "AcquisitionTime": moment,
     }
-
-
-def agent_given(dataset: Any) -> bool:
-    """Whether a contrast agent is stated; an empty value, or a word for none, says nothing."""
-    agent = text(dataset, "ContrastBolusAgent").lower()
-    if agent:
-        return agent not in ("no", "none", "n", "0", "without", "null", "-", "unknown", "n/a", "na")
-    return bool(items(dataset, "ContrastBolusAgentSequence"))
 
 
 def image_kind(dataset: Any) -> str:

@@ -19,7 +19,7 @@ from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
 from miliary_seg.load.dicom.stacks import Stack, places_of, stacks_of
 from miliary_seg.load.inventory import SeriesInfo, case_name, unique_names
-from miliary_seg.load.sequence import Clues, identify
+from miliary_seg.load.sequence import Clues, identify, not_a_lesion_scan
 from miliary_seg.settings import LoadSettings
 
 LOCALIZER = "a localizer"
@@ -47,7 +47,7 @@ def not_chosen(image: DicomImage) -> str:
     computed = sorted(types & _DERIVED)
     if computed:
         return f"derived: ImageType says {computed[0]}"
-    return ""
+    return not_a_lesion_scan(image.clues)
 
 
 def is_reformatted(image: DicomImage) -> bool:
@@ -282,7 +282,7 @@ def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
     clues = image.clues
     return replace(
         clues,
-        contrast_agent=traits.get("ContrastBolusAgent") == "given" or None
+        contrast_agent={"given": True, "not given": False}.get(str(traits["ContrastBolusAgent"]))
         if "ContrastBolusAgent" in traits
         else clues.contrast_agent,
         echo_time_ms=own("EchoTime", clues.echo_time_ms),
