@@ -249,12 +249,14 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
     for image in pile.images:
         by_folder[image.path.parent].add(image.patient)
         by_study[image.study_uid].add(image.patient)
-    mixed = {folder for folder, patients in by_folder.items() if len(patients) > 1}
-    mixed |= {i.path.parent for i in pile.images if i.study_uid and len(by_study[i.study_uid]) > 1}
+    several = {folder for folder, patients in by_folder.items() if len(patients) > 1}
+    several |= {i.path.parent for i in pile.images if i.study_uid and len(by_study[i.study_uid]) > 1}
+    mixed = several | _of_several_people(pile.images)
     for folder in sorted(mixed):
         n_patients = max(len(by_folder[folder]), 2)
+        by = "PatientID" if folder in several else "sex or birth date, under one PatientID"
         error = AmbiguousInputError(
-            f"images of {n_patients} patients (by PatientID) in one folder or study",
+            f"images of {n_patients} patients (by {by}) in one folder or study",
             where=folder,
             todo="give each patient an own folder",
         )
@@ -263,6 +265,17 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
         if image.path.parent in mixed:
             pile.ledger.append(LedgerEntry(path=image.path, status="failed", reason="several patients in one folder"))
     return [image for image in pile.images if image.path.parent not in mixed]
+
+
+def _of_several_people(images: list[DicomImage]) -> set[Path]:
+    """Folders of images that share a folder or a study with those of somebody of another sex or birth date."""
+    facts: dict[object, list[set[str]]] = defaultdict(lambda: [set(), set()])
+    for image in images:
+        for place in (image.path.parent, image.study_uid or None):
+            for known, fact in zip(facts[place], image.person, strict=True):
+                known.update({fact} - {""})
+    mixed = {place for place, seen in facts.items() if place is not None and max(map(len, seen)) > 1}
+    return {image.path.parent for image in images if {image.path.parent, image.study_uid} & mixed}
 
 
 def _one_study_a_series(pile: _Scan, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:

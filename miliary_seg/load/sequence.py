@@ -228,6 +228,16 @@ def _weighed(votes: list[tuple[Sequence, str, str]], clues: Clues) -> SequenceEv
     return SequenceEvidence(sequence=sequence, confidence=weight, evidence=said)
 
 
+@lru_cache(maxsize=4096)
+def described_as(description: str) -> str | None:
+    """What one description alone names, as a word to compare planes by; None where it names nothing."""
+    word = sequence_words(description, long_inversion=True)
+    contrast = contrast_words(description)
+    said = [str(word[0])] if word else []
+    said += [] if contrast is None else ["with contrast" if contrast.given else "without contrast"]
+    return " ".join(said) or None
+
+
 NO_LESION_SCAN = "no lesion scan by default; name it with load.series to analyse it"
 
 

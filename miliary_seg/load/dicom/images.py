@@ -51,6 +51,8 @@ class DicomImage:
     path: Path
     patient: str
     """Digest of PatientID, to tell patients apart without holding on to who they are."""
+    person: tuple[str, ...]
+    """Digests of sex and birth date ('' where not stated): people who share one constant, anonymous PatientID."""
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
@@ -132,7 +134,8 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
     clues, identity = _series_facts(dataset, modality, known)
     return DicomImage(
         path=header.path,
-        patient=hashlib.sha256(text(dataset, "PatientID").encode("utf-8", "replace")).hexdigest()[:16],
+        patient=_digest(text(dataset, "PatientID")),
+        person=_person(dataset),
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
@@ -146,6 +149,17 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
         planes=planes,
         error=error,
     )
+
+
+def _digest(words: str) -> str:
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _person(dataset: Any) -> tuple[str, ...]:
+    """Sex and birth date as digests; what no person has (``O``, an empty or malformed date) says nothing."""
+    sex, born = text(dataset, "PatientSex").upper(), text(dataset, "PatientBirthDate")
+    facts = (sex if sex in ("M", "F") else "", born if len(born) == 8 and born.isdigit() else "")
+    return tuple(_digest(fact) if fact else "" for fact in facts)
 
 
 def _series_facts(dataset: Any, modality: Modality, known: SeriesFacts) -> tuple[Clues, frozenset[str]]:

@@ -21,6 +21,7 @@ from miliary_seg.load.dicom.header import (
     tokens,
     whole,
 )
+from miliary_seg.load.sequence import described_as
 
 Trait = float | str | None
 
@@ -192,7 +193,9 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "TemporalPositionIdentifier": number(dataset, "TemporalPositionIdentifier"),
         "TriggerTime": number(dataset, "TriggerTime"),
         "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
+        "InstanceNumber": number(dataset, "InstanceNumber"),
         "AcquisitionTime": moment,
+        "described": described_as(text(dataset, "SeriesDescription")),
     }
 
 

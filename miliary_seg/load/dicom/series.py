@@ -97,13 +97,20 @@ def parts_error(stacks: list[Stack], where: Path) -> MiliaryError | None:
     """Stacks of one kind and direction at different positions are one volume with files that do not fit it."""
     for n, a in enumerate(stacks):
         for b in stacks[:n]:
-            if a.kind == b.kind and _parallel(a, b) and not _share_places(a, b):
+            if a.group != b.group and a.kind == b.kind and _parallel(a, b) and not _share_places(a, b):
                 return AmbiguousInputError(
                     f"the series falls into {len(stacks)} parts that differ in matrix, spacing, orientation or "
                     f"frame of reference ({', '.join(str(len(stack.planes)) for stack in stacks)} slices)",
                     where=where,
                     todo="give a folder with the files of one part only",
                 )
+    frames = {stack.frame_of_reference for stack in stacks} - {""}
+    if len(frames) > 1:
+        return AmbiguousInputError(
+            f"one SeriesInstanceUID with {len(frames)} frames of reference: two people, or two positions of one",
+            where=where,
+            todo="give a folder with the files of one of them",
+        )
     return None
 
 
@@ -218,6 +225,7 @@ def _stack(
         ordered = in_order(list(volume))
         single = _one_a_place(ordered) if stack.conflicting else ordered
         placement = place(single)
+        error = error or _mixed_error(stack, where)
         error = error or placement_error(placement, len(single), stack, where, settings)
     except MiliaryError as problem:
         error = error or problem
@@ -229,6 +237,11 @@ def _stack(
         frame_of_reference_uid=images[0].frame_of_reference_uid,
     )
     return replace(found, source=source)
+
+
+def _mixed_error(stack: Stack, where: Path) -> MiliaryError | None:
+    todo = "give a folder with the files of one image only"
+    return AmbiguousInputError(stack.mixed, where=where, todo=todo) if stack.mixed else None
 
 
 def _one_a_place(ordered: list[Plane]) -> list[Plane]:
