@@ -32,6 +32,8 @@ class LoadSettings:
     """What the scan shows, where the user knows better than the file."""
     series: str = ""
     """Only the series whose identifier or SeriesInstanceUID starts so; empty = every eligible series."""
+    all_series: bool = False
+    """Analyse every series of a study; otherwise the best one of each kind that can decide."""
     volume: int = -1
     """Which volume of a 4-D file (from 0); -1 = refuse 4-D input."""
     resample: bool = False

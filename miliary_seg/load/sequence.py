@@ -228,6 +228,20 @@ def _weighed(votes: list[tuple[Sequence, str, str]], clues: Clues) -> SequenceEv
     return SequenceEvidence(sequence=sequence, confidence=weight, evidence=said)
 
 
+def reference_of_diffusion(clues: Clues) -> str:
+    """That an image is the one without diffusion weighting (b0), which is no lesion scan; '' for all others."""
+    if clues.b_value is None or clues.b_value >= LOWEST_B:
+        return ""
+    said = sequence_words(clues.words, long_inversion=True)
+    if "EP" in clues.scanning_sequence or (said is not None and said[0] in (S.DWI, S.ADC)):
+        return f"the reference image of diffusion (b {clues.b_value:g}): {NO_LESION_SCAN}"
+    return ""
+
+
+LOWEST_B = 50.0
+"""s/mm2; below, tissue shows by T2 and not by diffusion."""
+
+
 @lru_cache(maxsize=4096)
 def described_as(description: str) -> str | None:
     """What one description alone names, as a word to compare planes by; None where it names nothing."""
@@ -251,7 +265,7 @@ def _doubt(found: set[Sequence], clues: Clues) -> str:
     """Why the witnesses give no answer though they agree; '' where they do."""
     if "EP" in clues.scanning_sequence and found & {S.T1, S.T2, S.PD}:
         return "echo-planar images are not anatomical T1, T2 or PD"
-    if S.DWI in found and clues.b_value is not None and clues.b_value < 50:
+    if S.DWI in found and clues.b_value is not None and clues.b_value < LOWEST_B:
         return f"a b-value of {clues.b_value:g} s/mm2: the reference image without diffusion weighting"
     return ""
 

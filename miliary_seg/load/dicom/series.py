@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +19,17 @@ from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
 from miliary_seg.load.dicom.stacks import Stack, places_of, stacks_of
 from miliary_seg.load.inventory import SeriesInfo, case_name, unique_names
-from miliary_seg.load.sequence import Clues, identify, not_a_lesion_scan
+from miliary_seg.load.sequence import Clues, identify, not_a_lesion_scan, reference_of_diffusion
 from miliary_seg.settings import LoadSettings
 
 LOCALIZER = "a localizer"
 _LOCALIZER_WORDS = re.compile(
-    r"(?<![a-z])(?:locali[sz]er|loc|scout|survey|pilot|smartbrain|topogram|surview|"
-    r"(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
+    r"(?<![a-z])(?:locali[sz]er|loc|scout|smartbrain|topogram|surview|(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
 )
+_PERHAPS_LOCALIZER = re.compile(r"(?<![a-z])(?:survey|pilot)(?![a-z])")
+"""Words of studies as well ("pilot study"): the geometry decides."""
+LOCALIZER_PLANES = 25
+"""Localizers have 3 to 21 slices over their directions; a brain takes at least 20 slices of 6 mm and a few more."""
 _DERIVED = {
     "PROJECTION IMAGE", "MIP", "MINIP", "MNIP", "MAX_IP", "MIN_IP", "CSA MIP", "FA", "COLFA", "ECC_FA", "TENSOR",
     "EADC", "DIFFUSION MAP", "RELCBF", "RELCBV", "RELMTT", "CBF", "CBV", "MTT", "TTP", "PERFUSION_MAP", "T1 MAP",
@@ -38,11 +41,16 @@ _DERIVED = {
 _REFORMATTED = {"SECONDARY", "MPR", "CSA MPR", "REFORMATTED", "MPR THICK", "CURVED MPR", "AVERAGE", "MEAN_IP"}
 
 
-def not_chosen(image: DicomImage) -> str:
-    """Why an image is not for analysis though it can be read; '' where it is."""
+def not_chosen(image: DicomImage, n_planes: int = 0) -> str:
+    """Why an image is not for analysis though it can be read; '' where it is.
+
+    ``n_planes`` is the number of planes of its whole series.
+    """
     types = set(image.image_type)
     words = image.clues.words.lower().replace("_", " ")
     if types & {"LOCALIZER", "SCOUT"} or _LOCALIZER_WORDS.search(words):
+        return LOCALIZER
+    if _PERHAPS_LOCALIZER.search(words) and n_planes < LOCALIZER_PLANES:
         return LOCALIZER
     computed = sorted(types & _DERIVED)
     if computed:
@@ -149,8 +157,11 @@ def find_series(
     belong to any series of that folder, so it stands against all of them.
     """
     by_series: dict[tuple[str, str], list[DicomImage]] = defaultdict(list)
+    n_planes: Counter[str] = Counter()
     for image in images:
-        by_series[image.series_uid, not_chosen(image)].append(image)
+        n_planes[image.series_uid] += len(image.planes)
+    for image in images:
+        by_series[image.series_uid, not_chosen(image, n_planes[image.series_uid])].append(image)
     found = []
     for (_, choice), members in by_series.items():
         error = next((image.error for image in members if image.error), None)
@@ -258,7 +269,9 @@ def _described(
     placement: Placement | None = None,
 ) -> SeriesInfo:
     first = images[0]
-    sequence = identify(_stack_clues(first, stack))
+    clues = _stack_clues(first, stack)
+    sequence = identify(clues)
+    choice = choice or reference_of_diffusion(clues)
     if not choice and sequence.sequence is Sequence.ADC:
         choice = "an ADC map: analysed only where load.sequence asks for it"
     number = "x" if first.series_number is None else f"{first.series_number:03d}"
