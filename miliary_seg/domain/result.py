@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from miliary_seg.domain.appearance import Appearance
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.compartment import Assignment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
@@ -33,6 +34,8 @@ class Location:
     """Signed, negative above; every voxel of the grid."""
     coverage: Coverage
     registration: Registration
+    appearance: Appearance | None = field(default=None, compare=False, repr=False)
+    """What the picture looks like; None without a trusted fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

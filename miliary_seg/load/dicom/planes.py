@@ -33,7 +33,8 @@ class Plane:
     layout: PixelLayout
     frame: int = 0
     """Frame of the file; for a mosaic the tile."""
-    tiles_per_side: int = 1
+    tiles: tuple[int, int] = (1, 1)
+    """Tiles of the image that this plane is one of: down, across."""
     rows: int
     columns: int
     position: tuple[float, ...]

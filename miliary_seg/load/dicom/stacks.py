@@ -154,7 +154,7 @@ def plane_trait(plane: Plane) -> Callable[[str], Hashable]:
 
     def value(name: str) -> Hashable:
         if name == "file":
-            return plane.layout.path if plane.layout.n_frames > 1 or plane.tiles_per_side > 1 else None
+            return plane.layout.path if plane.layout.n_frames > 1 or plane.tiles != (1, 1) else None
         return plane.traits.get(name)
 
     return value

@@ -79,7 +79,7 @@ def _decoded(planes: list[Plane]) -> tuple[Float32Array, dict[str, str]]:
         stored, digests[str(layout.path)] = read_stored(layout)
         for index in indices:
             plane = planes[index]
-            values = plane_values(stored, plane.frame, plane.tiles_per_side)
+            values = plane_values(stored, plane.frame, plane.tiles)
             if (plane.slope, plane.intercept) == (1.0, 0.0):
                 voxels[index] = values
             else:
