@@ -20,9 +20,16 @@ def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_j
 
     with counting_files() as seen:
         inventory = inspect_inputs(inputs, resolved(config, changes), progress=seen).as_dict()
+    missing = any(not path.exists() for path in inputs)
     if as_json:
         typer.echo(json.dumps(inventory, indent=2))
-        return
+    else:
+        _print(inventory)
+    if missing or (not inventory["cases"] and inventory["problems"]):
+        raise typer.Exit(inventory["problems"][0]["exit_code"] if inventory["problems"] else 3)
+
+
+def _print(inventory: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -27,7 +27,8 @@ from miliary_seg.load.inventory import (
 from miliary_seg.load.masks import stem
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
-from miliary_seg.load.walk import header_of_pair, sniff, walk
+from miliary_seg.load.sequence import owner_and_sequence
+from miliary_seg.load.walk import NIFTI_SUFFIXES, UNFINISHED, header_of_pair, left_out, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
 
 
@@ -143,6 +144,10 @@ def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
     named_by_user = path == pile.root
     if named_by_user:
         path = header_of_pair(path)
+    elif left_out(path):
+        pile.skip(path, left_out(path))
+        pile.no_image += [path.with_suffix("")] if path.name.lower().endswith(UNFINISHED) else []
+        return
     kind, reason = sniff(path)
     try:
         if kind == "archive":
@@ -151,15 +156,22 @@ def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
             pile.nifti.append(find_nifti(path, settings, named_by_user=named_by_user))
         elif kind == "dicom":
             _add_dicom(pile, path)
-        elif named_by_user:
-            raise _not_a_scan(path, kind, reason)
         else:
-            pile.skip(path, reason)
-            pile.no_image.append(path)
+            _add_other(pile, path, kind, reason)
     except MiliaryError as error:
         pile.fail(path, error)
         if kind == "dicom":
             pile.blocked.setdefault(path.parent, error)
+
+
+def _add_other(pile: _Scan, path: Path, kind: str, reason: str) -> None:
+    """Enter what is no scan; a file that the user named, and a scan that is not here, are errors."""
+    if path == pile.root:
+        raise _not_a_scan(path, kind, reason)
+    if path.is_symlink() and path.name.lower().endswith(NIFTI_SUFFIXES):
+        raise UnreadableFileError(reason, where=path, todo="fetch the file itself")
+    pile.skip(path, reason)
+    pile.no_image.append(path)
 
 
 def _not_a_scan(path: Path, kind: str, reason: str) -> MiliaryError:
@@ -321,10 +333,12 @@ def _pattern(path: Path) -> str:
 
 def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     groups: dict[tuple[Path | None, str], list[SeriesInfo]] = defaultdict(list)
+    person = _people([series.paths[0] for series in pile.nifti if series.eligible])
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
-        groups[(None, session) if session else (path, case_name(stem(path)))].append(series)
+        key = person.get(path, (path, case_name(stem(path))))
+        groups[(None, session) if session else key].append(series)
     repeated = Counter(name for _, name in groups)
     cases = []
     for (file, name), members in groups.items():
@@ -336,6 +350,25 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
         cases.append(CaseInfo(id=case, path=file or pile.root, series=numbered))
     return cases
+
+
+def _people(paths: list[Path]) -> dict[Path, tuple[Path, str]]:
+    """The person of each file that has siblings: files of one folder whose names differ only in the sequence.
+
+    ``P1_T1`` and ``P1_FLAIR`` are scans of P1. A name that is nothing but a sequence belongs to nobody in particular.
+    """
+    together: dict[tuple[Path, str], list[tuple[Path, str]]] = defaultdict(list)
+    for path in paths:
+        name = stem(path)
+        owner, said = owner_and_sequence(name)
+        if owner and not bids_case(path):
+            together[path.parent, owner].append((path, said))
+    return {
+        path: (folder / owner, case_name(owner))
+        for (folder, owner), members in together.items()
+        if len({said for _, said in members}) == len(members) > 1
+        for path, _ in members
+    }
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

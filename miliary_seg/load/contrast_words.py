@@ -253,7 +253,8 @@ def _negated(tokens: list[str], k: int) -> tuple[bool | None, int] | None:
         return False, end
     rest = tokens[k + 1 :]
     if word == "pre":
-        return (False, k + 1) if _plain_follows(rest) else None
+        visit = bool(rest) and bool(_GLUED.match(rest[0]))  # "pre T1c" is a scan before something else
+        return (False, k + 1) if _plain_follows(rest) and not visit else None
     if word in ("without", "wo", "ohne", "sans", "senza", "zonder") and not rest:
         return False, k + 1
     return None

@@ -252,6 +252,29 @@ def described_as(description: str) -> str | None:
     return " ".join(said) or None
 
 
+_ENDING = re.compile(
+    r"^(?P<owner>.+?)[_\-. ]+(?:(?:ce|gd)?t1[a-z0-9]*|t2[a-z0-9]*|flair|pdw?|dwi|adc|swi|ct[a-z0-9]?|mprage)"
+    r"(?:[_\-. ]+(?:brain|space|post|pre|gd|gad\w*|contrast|(?:un)?stripped|n4|t?se|[23]d|ax|sag|cor|tra|w|ce?|km))*$",
+    re.IGNORECASE,
+)
+"""A name, and at its end nothing but words of a sequence."""
+
+
+def owner_and_sequence(name: str) -> tuple[str, str]:
+    """The part of a file name that says whose scan it is, and the words of the sequence at its end; ('', '') without.
+
+    Examples
+    --------
+    >>> owner_and_sequence("BraTS-MET-00002-000-t1c"), owner_and_sequence("T1")
+    (('BraTS-MET-00002-000', 't1c'), ('', ''))
+    """
+    found = _ENDING.match(name)
+    if found is None or _named(found["owner"], long_inversion=True) is not None:
+        return "", ""
+    said = name[len(found["owner"]) :].strip("_-. ")
+    return (found["owner"], said.lower()) if _named(said, long_inversion=True) else ("", "")
+
+
 NO_LESION_SCAN = "no lesion scan by default; name it with load.series to analyse it"
 
 

@@ -13,7 +13,9 @@ from pydicom.uid import UID
 
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import MiliaryError, UnreadableFileError
+from miliary_seg.load.archive import open_file
 from miliary_seg.load.dicom.agent import agent_stated
+from miliary_seg.load.dicom.codestream import LOSSY, MAY_LOSE, loses
 from miliary_seg.load.dicom.enhanced import enhanced_planes
 from miliary_seg.load.dicom.header import (
     Header,
@@ -25,6 +27,7 @@ from miliary_seg.load.dicom.header import (
     read_header,
     text,
     tokens,
+    whole,
 )
 from miliary_seg.load.dicom.planes import Plane, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.dicom.tiled import is_mosaic, mosaic_planes, uih_planes
@@ -64,6 +67,8 @@ class DicomImage:
     identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Words of the patient's name and number, only to keep them out of case names."""
     lossy: bool = False
+    images_in_acquisition: int = 0
+    """As stated; 0 = not stated."""
     planes: tuple[Plane, ...] = ()
     error: MiliaryError | None = field(default=None, compare=False)
     """Why its pixels may not be used; then it stands against its whole series."""
@@ -145,10 +150,28 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
         image_type=clues.image_type,
         clues=clues,
         identity=identity,
-        lossy=text(dataset, "LossyImageCompression") == "01",
+        lossy=_lossy(header),
+        images_in_acquisition=whole(dataset, "ImagesInAcquisition"),
         planes=planes,
         error=error,
     )
+
+
+_FIRST_BYTES = 4096
+"""A code stream says how it was made in its first kilobyte."""
+
+
+def _lossy(header: Header) -> bool:
+    """By the attribute, the transfer syntax, or the code stream itself."""
+    if text(header.dataset, "LossyImageCompression") == "01" or header.transfer_syntax in LOSSY:
+        return True
+    if header.transfer_syntax not in MAY_LOSE or header.packing:
+        return False
+    with open_file(header.path) as file:
+        file.seek(header.pixel_offset)
+        start = file.read(_FIRST_BYTES)
+    found = [at for at in (start.find(b"\xff\x4f\xff\x51"), start.find(b"\xff\xd8\xff")) if at >= 0]
+    return bool(found) and loses(start[min(found) :])
 
 
 def _digest(words: str) -> str:

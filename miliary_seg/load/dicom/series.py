@@ -335,6 +335,10 @@ def _warnings(images: list[DicomImage], placement: Placement | None) -> tuple[Re
     warnings = []
     if any(image.lossy for image in images):
         warnings.append(Reason(code="lossy_compression", text="The images were compressed with loss."))
+    promised = max((image.images_in_acquisition for image in images), default=0)
+    if promised > sum(max(1, len(image.planes)) for image in images):
+        text = f"The header speaks of {promised} images of this acquisition, {len(images)} are here."
+        warnings.append(Reason(code="fewer_images_than_stated", text=text))
     if placement and placement.tilt_deg:
         text = f"The gantry was tilted by {placement.tilt_deg:.1f} degrees: the grid is sheared, as acquired."
         warnings.append(Reason(code="gantry_tilt", text=text))

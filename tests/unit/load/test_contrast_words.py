@@ -14,6 +14,7 @@ GIVEN = [
     "Ax T1 +C", "AX T1 C+", "t1 space c+", "3D T1 TFE +GD", "t1_tse_tra_fs_+KM", "T1 FS + C",
     "t1ce", "T1Gd", "T1wCE", "ceT1w", "cet1", "CT1", "AX CE T1", "t1_ce_2021", "T1_GAD", "T1 after Gd-DTPA",
     "MPRAGE Gadovist", "T1 gadobutrol", "t1 clariscan", "T1 enhanced", "T1 contrast enhanced",
+    "P1_pre_T1c", "P1_post_T1c",
     "T1 w/ contrast", "T1 W CONTRAST", "T1 c/ contraste", "T1 post iv", "T1_post_contrast_reg",
     # German, French, Spanish, Italian, Portuguese, Dutch, Polish, Russian, Swedish, Turkish
     "t1_mprage_tra_KM", "T1_mit_Kontrast", "T1 nach KM", "T1 injecté", "T1 avec contraste", "T1 après gado",
