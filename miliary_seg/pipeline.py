@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from miliary_seg.domain.appearance import by_pair, contradiction, gained, weigh
+from miliary_seg.domain.appearance import Appearance, by_pair, contradiction, gained, weigh
 from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
@@ -83,6 +83,14 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
         timings_s=clock.seconds,
         writer=_write,
     )
+
+
+def look_at(volume: Volume, settings: Settings | None = None) -> tuple[SequenceEvidence, Appearance | None]:
+    """What the picture of one volume says: the weighed evidence, and the look itself (None without a trusted fit)."""
+    from miliary_seg.locate import locate
+
+    seen = locate(volume, (settings or Settings()).locate).appearance
+    return weigh(volume.sequence, seen), seen
 
 
 def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, clock: _Clock) -> SeriesResult:

@@ -81,9 +81,15 @@ def _best_of_each(series: list[SeriesInfo]) -> list[SeriesInfo]:
     if not kept:
         first = {s.sequence.sequence: s for s in reversed(eligible)}
         kept = list(first.values())
+    kept += [s for s in eligible if s not in kept and _is_half(s) and any(map(_is_half, kept))]
     names = ", ".join(s.id for s in sorted(kept, key=preference))
     ids = {s.id for s in kept}
     return [_not(s, f"not needed beside {names}; {ALL}") if s.eligible and s.id not in ids else s for s in series]
+
+
+def _is_half(series: SeriesInfo) -> bool:
+    """Whether it is one half of a volume: the other is needed as well."""
+    return any(warning.code == "series_split" for warning in series.warnings)
 
 
 def _perhaps_enhanced(ranked: list[SeriesInfo]) -> list[SeriesInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.dicom.geometry import Placement, in_order, place
+from miliary_seg.load.dicom.halves import told_of_halves
 from miliary_seg.load.dicom.images import DicomImage
 from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
+from miliary_seg.load.dicom.source import DicomSource
 from miliary_seg.load.dicom.stacks import Stack, places_of, stacks_of
 from miliary_seg.load.inventory import SeriesInfo, case_name, unique_names
 from miliary_seg.load.sequence import Clues, identify, not_a_lesion_scan, reference_of_diffusion
@@ -138,16 +140,6 @@ def _share_places(a: Stack, b: Stack) -> bool:
     return len(first & second) >= 0.5 * min(len(first), len(second)) and min(len(first), len(second)) > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicomSource:
-    """What the loader needs of a found stack."""
-
-    stack: Stack
-    placement: Placement | None
-    study_uid: str
-    frame_of_reference_uid: str
-
-
 def find_series(
     images: list[DicomImage], blocked: dict[Path, MiliaryError], settings: LoadSettings
 ) -> list[SeriesInfo]:
@@ -167,6 +159,7 @@ def find_series(
         error = next((image.error for image in members if image.error), None)
         error = error or next((blocked[image.path.parent] for image in members if image.path.parent in blocked), None)
         found += _series(members, None if choice.startswith(LOCALIZER) else error, choice, settings)
+    found = told_of_halves(found)
     names = unique_names([series.id for series in found])
     return [replace(series, id=name) for series, name in zip(found, names, strict=True)]
 

@@ -16,7 +16,7 @@ from miliary_seg.errors import AmbiguousInputError, UnreadableFileError, Unsuita
 from miliary_seg.load.dicom.geometry import Placement, in_order, place
 from miliary_seg.load.dicom.pixels import plane_values, read_stored
 from miliary_seg.load.dicom.planes import Plane
-from miliary_seg.load.dicom.series import DicomSource
+from miliary_seg.load.dicom.source import DicomSource
 from miliary_seg.load.dicom.stacks import places_of
 from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.resample import fill_missing, on_even_grid

@@ -96,3 +96,26 @@ def test_localizers_are(tmp_path: Path, kit: Any, words: str, n: int) -> None:
     case = study(kit, tmp_path, (words, {"geometry": (10.0, n)}), ("t1_gd", {}))
     assert used(case) == [2]
     assert "a localizer" in [s.why for s in case.series]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ((10.0, 3.0, 12), (46.0, 3.0, 12), True),  # adjoining
+        ((10.0, 6.0, 12), (13.0, 6.0, 12), True),  # interleaved
+        ((10.0, 3.0, 12), (10.0, 3.0, 12), False),  # the same places: two scans
+        ((10.0, 3.0, 12), (80.0, 3.0, 12), False),  # far apart
+        ((10.0, 3.0, 12), (47.0, 3.0, 12), False),  # not on one even line
+    ],
+)
+def test_a_volume_under_two_series_is_told(tmp_path: Path, kit: Any, first: Any, second: Any, told: bool) -> None:
+    for number, (start, step, n) in enumerate((first, second), 1):
+        series = kit.Series(n=n, origin=(-20.0, -30.0, start), step=(0.0, 0.0, step), series=f"1.2.5.{number}")
+        datasets = series.datasets()
+        for k, ds in enumerate(datasets):
+            ds.SeriesNumber, ds.SOPInstanceUID = number, f"1.2.5.{number}.{k}"
+            ds.SeriesDescription = "t1_gd"
+        kit.write(tmp_path / str(number), datasets)
+    (case,) = find_cases([tmp_path]).cases
+    assert [any(w.code == "series_split" for w in s.warnings) for s in case.series] == [told, told]
+    assert len(case.eligible) == (2 if told else 1)
