@@ -46,7 +46,8 @@ def _alike(one: SeriesInfo, other: SeriesInfo) -> bool:
     frames = {source.frame_of_reference_uid for source in sources}
     apart = one.series_instance_uid != other.series_instance_uid
     facts = [(s.sequence.sequence, s.shape[:2], s.plane, s.slice_thickness_mm, s.eligible) for s in (one, other)]
-    return apart and len(frames) == 1 and facts[0] == facts[1] and one.eligible
+    several = all(source.placement is not None and len(source.placement.slice_index) > 1 for source in sources)
+    return several and apart and len(frames) == 1 and facts[0] == facts[1] and one.eligible
 
 
 def _one_line(one: SeriesInfo, other: SeriesInfo) -> bool:
@@ -59,7 +60,7 @@ def _one_line(one: SeriesInfo, other: SeriesInfo) -> bool:
     steps = np.diff(along)
     step = float(np.median(steps))
     even = step > 0 and float(np.abs(steps - step).max()) <= STEP_TOLERANCE * step
-    own = min(float(np.abs(np.diff(places @ normal)).min()) for places in (first, second) if len(places) > 1)
+    own = min(float(np.abs(np.diff(places @ normal)).min()) for places in (first, second))
     return even and float(np.linalg.norm(sideways)) < step / 2 and own <= 2 * step * (1 + STEP_TOLERANCE)
 
 
