@@ -98,7 +98,7 @@ def _located(
         outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
-    place = _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
+    place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
     if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
         return place
     seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
@@ -136,7 +136,8 @@ def _assembled(
     canonical: CanonicalView,
     brain: BoolArray,
     maps: DistanceMaps,
-    quality: tuple[Coverage, Registration],
+    coverage: Coverage,
+    registration: Registration,
 ) -> Location:
     midline, tentorium = canonical.back(maps.midline_mm()), canonical.back(maps.tentorium_mm())
     labels = np.zeros(brain.shape, np.uint8)
@@ -151,8 +152,8 @@ def _assembled(
         compartments=LabelMap(labels=labels, grid=volume.grid, names={int(c): c.text for c in Compartment}),
         midline_distance_mm=midline,
         tentorium_distance_mm=tentorium,
-        coverage=quality[0],
-        registration=quality[1],
+        coverage=coverage,
+        registration=registration,
     )
 
 

@@ -135,6 +135,14 @@ def test_inspect_lists_unused_files_shortly(tmp_path: Path, cli) -> None:
     assert "and 2 more" in cli("inspect", tmp_path).out
 
 
+@pytest.mark.parametrize("document", ["result", "bench", "settings"])
+def test_schemas_are_printed(document: str, cli) -> None:
+    printed = json.loads(cli("schema", document).out)
+    assert printed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    if document == "settings":
+        assert json.loads(cli("settings", "--schema").out) == printed
+
+
 def test_settings_are_toml_that_is_read_back(tmp_path: Path, cli) -> None:
     printed = cli("settings", "--set", "decide.bilateral=quadrants").out
     assert 'bilateral = "quadrants"' in printed
@@ -165,6 +173,16 @@ def test_a_phantom_never_lies_beside_the_truth_of_another(tmp_path: Path, cli) -
     (tmp_path / "truth.json").write_text("{}")
     assert cli("phantom", "-o", tmp_path, "--preset", "few-large").code == 6
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
+
+
+def test_phantom_of_lesions_that_replace_tissue(tmp_path: Path, cli) -> None:
+    options = ("--enhancement", "0.5", "1.5", "--second-best", "3", "--diameter-mm", "4", "8", "--thickness-mm", "5")
+    assert cli("phantom", "-o", tmp_path / "p", *options).code == 0
+    truth = json.loads((tmp_path / "p" / "truth.json").read_text())
+    counts = [row["n_lesions"] for row in truth["slices"]]
+    assert max(min(a, b) for i, a in enumerate(counts) for b in counts[i + 2 :]) == 3
+    assert all(0.5 <= one["enhancement"] <= 1.5 for one in truth["lesions"])
+    assert cli("phantom", "-o", tmp_path / "q", *options, "--contrast", "5", "9").code == 2
 
 
 def test_phantom_in_a_scan_of_the_users_own(small_scan: Path, tmp_path: Path, cli) -> None:
