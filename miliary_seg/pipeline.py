@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from miliary_seg.domain.appearance import Appearance, by_pair, contradiction, gained, weigh
 from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
-from miliary_seg.domain.sequence import Sequence
+from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError, UsageError
 from miliary_seg.settings import Settings
@@ -66,9 +67,10 @@ def analyze(
     clock = _Clock()
     results, caveats, not_analysed = [], list(study.caveats), list(study.unreadable_series)
     failures: list[MiliaryError] = []
+    pair = _Pair()
     for volume in study.volumes:
         try:
-            results.append(_analyze_volume(volume, settings, _checked(mask, study), clock))
+            results.append(pair.compared(_analyze_volume(volume, settings, _checked(mask, study), clock), settings))
         except (InputError, GeometryError) as error:
             failures.append(type(error)(error.what, where=error.where or volume.id, todo=error.todo))
             not_analysed.append(volume.id)
@@ -110,6 +112,14 @@ def _study(given: object, settings: Settings) -> Study:
     raise UsageError(what, todo="Volume.from_array(voxels, affine) makes a Volume of an array")
 
 
+def look_at(volume: Volume, settings: Settings | None = None) -> tuple[SequenceEvidence, Appearance | None]:
+    """What the picture of one volume says: the weighed evidence, and the look itself (None without a trusted fit)."""
+    from miliary_seg.locate import locate
+
+    seen = locate(volume, (settings or Settings()).locate).appearance
+    return weigh(volume.sequence, seen), seen
+
+
 def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, clock: _Clock) -> SeriesResult:
     from miliary_seg.decide import decide
     from miliary_seg.detect import find
@@ -122,6 +132,7 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
             "if it is something else say so with --sequence; else --series for another one, or --mask for your own mask"
         )
         raise NoBrainError(f"no brain found, read as {_read_as(volume)} ({why})", where=volume.id, todo=todo)
+    volume = _weighed(volume, location)
     detection = clock.timed("detect", lambda: find(volume, location.brain_mask, settings.detect))
     assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
     facts = scan_facts(volume, location, detection)
@@ -151,6 +162,15 @@ def _read_as(volume: Volume) -> str:
     return f"{name}{', which nothing in the file says' if assumed else ''}"
 
 
+def _weighed(volume: Volume, location: Location) -> Volume:
+    """The volume with what the picture says beside what header and names say."""
+    sequence = weigh(volume.sequence, location.appearance)
+    caveats = contradiction(volume.sequence, location.appearance)
+    if sequence is volume.sequence and not caveats:
+        return volume
+    return replace(volume, sequence=sequence, caveats=(*volume.caveats, *caveats))
+
+
 def _pattern(detection: Detection, location: Location) -> Pattern:
     from miliary_seg.decide import describe_pattern, points_needed
     from miliary_seg.locate import sample_points
@@ -158,6 +178,46 @@ def _pattern(detection: Detection, location: Location) -> Pattern:
     n = points_needed(len(detection.lesions))
     places = sample_points(location.brain_mask, location.compartments.grid, n)
     return describe_pattern(detection.lesions, places, detection.operating_point.evidence_probability)
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Two T1 of like parameters in one study: the later one that gained where contrast agent shows is the enhanced one.
+
+    Both are fitted to the same atlas, so that their places are compared without registering one to the other.
+    """
+
+    earlier: SeriesResult | None = None
+
+    def compared(self, result: SeriesResult, settings: Settings) -> SeriesResult:
+        """The result, decided anew where the pair says that it is enhanced."""
+        first, self.earlier = self.earlier, self.earlier or (result if _unsaid(result.volume) else None)
+        one = None if first is None else first.location.appearance
+        other = result.location.appearance
+        if first is None or one is None or other is None or not _like(first.volume, result.volume):
+            return result
+        return _decided_again(result, by_pair(result.volume.sequence), settings) if gained(one, other) else result
+
+
+def _unsaid(volume: Volume) -> bool:
+    return volume.sequence.sequence is Sequence.T1 and volume.sequence.contrast_unproven
+
+
+def _like(one: Volume, other: Volume) -> bool:
+    """Whether header and names call both a T1, of one geometry, and the later one is not stated to be unenhanced."""
+    t1 = {Sequence.T1, Sequence.T1C}
+    open_question = other.sequence.contrast_unproven or other.sequence.confidence == "low"
+    alike = one.plane == other.plane and np.allclose(one.grid.spacing_mm, other.grid.spacing_mm, rtol=0.1)
+    return open_question and alike and {one.sequence.sequence, other.sequence.sequence} <= t1
+
+
+def _decided_again(result: SeriesResult, sequence: SequenceEvidence, settings: Settings) -> SeriesResult:
+    from miliary_seg.decide import decide
+
+    volume = replace(result.volume, sequence=sequence)
+    facts = scan_facts(volume, result.location, result.detection)
+    decision = decide(result.detection.lesions, result.assignments, facts, settings.decide)
+    return replace(result, volume=volume, decision=decision)
 
 
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:

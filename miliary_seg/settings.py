@@ -49,6 +49,9 @@ class LoadSettings(_Section):
     series: Annotated[
         str, key("Only the series whose identifier or SeriesInstanceUID starts so; empty = every eligible series.")
     ] = ""
+    all_series: Annotated[
+        bool, key("Analyse every series of a study; otherwise the best one of each kind that can decide.")
+    ] = False
     volume: Annotated[
         int, Meta(ge=-1, le=1_000_000), key("Which volume of a 4-D file (from 0); -1 = refuse 4-D input.")
     ] = -1

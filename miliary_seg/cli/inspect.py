@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from miliary_seg.cli.options import AsJson, Changes, Config, Inputs, resolved
 from miliary_seg.cli.tables import print_table
 
+if TYPE_CHECKING:
+    from miliary_seg.load import CaseInfo
+    from miliary_seg.settings import Settings
 
-def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_json: AsJson = False) -> None:
+Look = Annotated[bool, typer.Option("--look", help="Read the pixels of the series in use and say what they look like.")]
+
+
+def inspect(
+    inputs: Inputs, config: Config = None, changes: Changes = None, look: Look = False, as_json: AsJson = False
+) -> None:
     """Show what is there, which series would be used and why; write nothing."""
     from miliary_seg.cli.progress import counting_files
     from miliary_seg.load import inspect as inspect_inputs
 
     with counting_files() as seen:
-        inventory = inspect_inputs(inputs, resolved(config, changes), progress=seen).as_dict()
+        found = inspect_inputs(inputs, resolved(config, changes), progress=seen)
+    inventory = found.as_dict()
+    if look:
+        _look(found.cases, inventory, resolved(config, changes))
+    missing = any(not path.exists() for path in inputs)
     if as_json:
         typer.echo(json.dumps(inventory, indent=2))
-        return
+    else:
+        _print(inventory)
+    if missing or (not inventory["cases"] and inventory["problems"]):
+        raise typer.Exit(inventory["problems"][0]["exit_code"] if inventory["problems"] else 3)
+
+
+def _look(cases: tuple[CaseInfo, ...], inventory: dict[str, Any], settings: Settings) -> None:
+    """Add to every series in use what its picture says."""
+    from miliary_seg.errors import MiliaryError
+    from miliary_seg.load import load_case
+    from miliary_seg.pipeline import look_at
+
+    for case, shown in zip(cases, inventory["cases"], strict=True):
+        by_id = {series["id"]: series for series in shown["series"]}
+        try:
+            for volume in load_case(case, settings).volumes:
+                weighed, seen = look_at(volume, settings)
+                sentence = "the picture cannot tell" if seen is None else f"the picture: {'; '.join(seen.evidence)}"
+                by_id[volume.id]["evidence"] = [*volume.sequence.evidence, sentence]
+                by_id[volume.id] |= {"sequence": str(weighed.sequence), "confidence": weighed.confidence}
+                by_id[volume.id]["conflict"] = weighed.conflict
+        except MiliaryError as error:
+            shown["caveats"].append({"code": error.code, "text": f"not looked at: {error.what}"})
+
+
+def _print(inventory: dict[str, Any]) -> None:
     files = ", ".join(f"{count} {status}" for status, count in sorted(inventory["files"].items()))
     typer.echo(f"{len(inventory['cases'])} case(s); files: {files or 'none'}")
     for case in inventory["cases"]:
@@ -43,6 +80,8 @@ def _print_case(case: dict[str, Any]) -> None:
     for series in case["series"]:
         for sentence in series["evidence"]:
             typer.echo(f"  {series['id']}: sequence: {sentence}")
+        if series["conflict"]:
+            typer.echo(f"  {series['id']}: contradiction: {series['conflict']}")
         for warning in series["warnings"]:
             typer.echo(f"  {series['id']}: warning: {warning['text']}")
     for caveat in case["caveats"]:

@@ -38,6 +38,9 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         str, typer.Option(help="auto, t1c, t1, t2, flair, dwi, adc, swi, t2star, pd, ct, ctc.")
     ] = "auto",
     series: Annotated[str, typer.Option(help="Only the series whose identifier starts so.")] = "",
+    all_series: Annotated[
+        bool, typer.Option("--all-series", help="Every series, not only the best of each kind that can decide.")
+    ] = False,
     volume: Annotated[int, typer.Option(min=-1, help="Which volume of a 4-D file, from 0.")] = -1,
     resample: Annotated[
         bool, typer.Option("--resample", help="Resample uneven slices instead of refusing them.")
@@ -70,7 +73,7 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
     options = {"load.sequence": sequence.lower(), "load.series": series, "detect.sensitivity": sensitivity.lower()}
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
-    options |= {"load.resample": "true"} if resample else {}
+    options |= {name: "true" for name, on in (("load.resample", resample), ("load.all_series", all_series)) if on}
     options |= {"report.seg": seg.lower()} | ({"report.dicom": "always"} if dicom else {})
     options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
     settings = resolved(config, changes, options)

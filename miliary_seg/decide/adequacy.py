@@ -93,15 +93,26 @@ def _geometry(facts: ScanFacts, settings: DecideSettings) -> tuple[Reason, ...]:
 
 def _sequence(facts: ScanFacts) -> tuple[Reason, ...]:
     sequence = facts.sequence.sequence
+    conflict = facts.sequence.conflict
     if sequence is Sequence.UNKNOWN:
-        return (reason("unknown_sequence"),)
+        return (reason("unknown_sequence"), *((reason("sequence_uncertain", conflict),) if conflict else ()))
     found: list[Reason] = []
     if sequence in UNENHANCED:
-        found.append(reason("no_contrast", str(sequence)))
+        found.append(reason("no_contrast", _unenhanced(facts)))
     elif sequence not in SHOWS_LESIONS:
         found.append(reason("sequence_insensitive", str(sequence)))
     contradicts = (facts.modality is Modality.CT) != (sequence in CT_SEQUENCES)
-    if contradicts or facts.sequence.confidence in WEAK_EVIDENCE:
-        detail = f"{sequence} on {facts.modality}" if contradicts else f"confidence {facts.sequence.confidence}"
+    if contradicts or conflict or facts.sequence.confidence in WEAK_EVIDENCE:
+        weak = f"confidence {facts.sequence.confidence}"
+        detail = f"{sequence} on {facts.modality}" if contradicts else conflict or weak
         found.append(reason("sequence_uncertain", detail))
     return tuple(found)
+
+
+def _unenhanced(facts: ScanFacts) -> str:
+    """That a lack of contrast was proven, or that it was not and how the user can say so."""
+    sequence = facts.sequence.sequence
+    if not facts.sequence.contrast_unproven:
+        return str(sequence)
+    enhanced = Sequence.CTC if sequence is Sequence.CT else Sequence.T1C
+    return f"{sequence}: nothing speaks of a contrast agent; if one was given, say --sequence {enhanced}"

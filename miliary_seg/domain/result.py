@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from miliary_seg.domain.appearance import Appearance
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration, TemplateMap
 from miliary_seg.domain.decision import Decision, StudyDecision
@@ -38,6 +39,8 @@ class Location:
     registration: Registration
     template: TemplateMap | None = field(default=None, compare=False, repr=False)
     """Where each place lies in the atlas; None where no head was found."""
+    appearance: Appearance | None = field(default=None, compare=False, repr=False)
+    """What the picture looks like; None without a trusted fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

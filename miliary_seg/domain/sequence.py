@@ -47,6 +47,10 @@ class SequenceEvidence:
     """``user``, ``high`` (standard attributes), ``medium`` (free text or parameters), ``low`` or ``none``."""
     evidence: tuple[str, ...] = ()
     """One sentence per observation, without free text that could identify a patient."""
+    conflict: str = ""
+    """Both sides, in one sentence, where the witnesses contradict each other."""
+    contrast_unproven: bool = False
+    """Nothing speaks for or against a contrast agent: taken as unenhanced, which is the cautious branch."""
 
 
 MEASURED = frozenset({Sequence.T1C, Sequence.T1, Sequence.FLAIR})

@@ -32,7 +32,7 @@ from miliary_seg.errors import (
 )
 from miliary_seg.load.cases import find_in_paths, find_session
 from miliary_seg.load.inventory import CaseInfo, CaseInventory, Inventory, LedgerEntry, Problem, SeriesInfo
-from miliary_seg.load.masks import LabelFile, read_label_map, read_mask
+from miliary_seg.load.masks import LabelFile, is_piecewise_constant, read_label_map, read_mask
 from miliary_seg.settings import Settings
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "find_cases",
     "find_session",
     "inspect",
+    "is_piecewise_constant",
     "load_case",
     "load_study",
     "read_array",

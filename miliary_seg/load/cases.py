@@ -30,7 +30,8 @@ from miliary_seg.load.masks import stem
 from miliary_seg.load.nifti.identity import hidden_name, names_patient
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
-from miliary_seg.load.walk import NIFTI_SUFFIXES, header_of_pair, sniff, walk
+from miliary_seg.load.sequence import owner_and_sequence
+from miliary_seg.load.walk import NIFTI_SUFFIXES, UNFINISHED, header_of_pair, left_out, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
 
 
@@ -170,6 +171,10 @@ def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
     named_by_user = path == pile.root
     if named_by_user:
         path = header_of_pair(path)
+    elif left_out(path):
+        pile.skip(path, left_out(path))
+        pile.no_image += [path.with_suffix("")] if path.name.lower().endswith(UNFINISHED) else []
+        return
     kind, reason = sniff(path)
     try:
         if kind == "archive":
@@ -178,15 +183,22 @@ def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
             pile.nifti.append(find_nifti(path, settings, named_by_user=named_by_user))
         elif kind == "dicom":
             _add_dicom(pile, path)
-        elif named_by_user:
-            raise _not_a_scan(path, kind, reason)
         else:
-            pile.skip(path, reason)
-            pile.no_image.append(path)
+            _add_other(pile, path, kind, reason)
     except MiliaryError as error:
         pile.fail(path, error)
         if kind == "dicom":
             pile.blocked.setdefault(path.parent, error)
+
+
+def _add_other(pile: _Scan, path: Path, kind: str, reason: str) -> None:
+    """Enter what is no scan; a file that the user named, and a scan that is not here, are errors."""
+    if path == pile.root:
+        raise _not_a_scan(path, kind, reason)
+    if path.is_symlink() and path.name.lower().endswith(NIFTI_SUFFIXES):
+        raise UnreadableFileError(reason, where=path, todo="fetch the file itself")
+    pile.skip(path, reason)
+    pile.no_image.append(path)
 
 
 def _not_a_scan(path: Path, kind: str, reason: str) -> MiliaryError:
@@ -236,7 +248,7 @@ def _named_problems(pile: _Scan, cases: Sequence[CaseInfo]) -> list[Problem]:
         if problem.case:
             name = problem.case
         elif path.name.lower().endswith(NIFTI_SUFFIXES):
-            name = bids_case(path) or _names_of_file(pile.root, path)[0]
+            name = bids_case(path) or _names_of_file(pile.root, path, path)[0]
         else:
             name = "" if folder in folders else f"unreadable-{digest_of_name(str(folder.absolute()))}"
         named.append(replace(problem, case=name, below=pile.root))
@@ -299,12 +311,14 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
     for image in pile.images:
         by_folder[image.path.parent].add(image.patient)
         by_study[image.study_uid].add(image.patient)
-    mixed = {folder for folder, patients in by_folder.items() if len(patients) > 1}
-    mixed |= {i.path.parent for i in pile.images if i.study_uid and len(by_study[i.study_uid]) > 1}
+    several = {folder for folder, patients in by_folder.items() if len(patients) > 1}
+    several |= {i.path.parent for i in pile.images if i.study_uid and len(by_study[i.study_uid]) > 1}
+    mixed = several | _of_several_people(pile.images)
     for folder in sorted(mixed):
         n_patients = max(len(by_folder[folder]), 2)
+        by = "PatientID" if folder in several else "sex or birth date, under one PatientID"
         error = AmbiguousInputError(
-            f"images of {n_patients} patients (by PatientID) in one folder or study",
+            f"images of {n_patients} patients (by {by}) in one folder or study",
             where=folder,
             todo="give each patient an own folder",
         )
@@ -313,6 +327,17 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
         if image.path.parent in mixed:
             pile.ledger.append(LedgerEntry(path=image.path, status="failed", reason="several patients in one folder"))
     return [image for image in pile.images if image.path.parent not in mixed]
+
+
+def _of_several_people(images: list[DicomImage]) -> set[Path]:
+    """Folders of images that share a folder or a study with those of somebody of another sex or birth date."""
+    facts: dict[object, list[set[str]]] = defaultdict(lambda: [set(), set()])
+    for image in images:
+        for place in (image.path.parent, image.study_uid or None):
+            for known, fact in zip(facts[place], image.person, strict=True):
+                known.update({fact} - {""})
+    mixed = {place for place, seen in facts.items() if place is not None and max(map(len, seen)) > 1}
+    return {image.path.parent for image in images if {image.path.parent, image.study_uid} & mixed}
 
 
 def _one_study_a_series(pile: _Scan, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:
@@ -358,37 +383,59 @@ def _pattern(path: Path) -> str:
 
 def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     groups: dict[tuple[Path | None, str], list[SeriesInfo]] = defaultdict(list)
+    person = _people([series.paths[0] for series in pile.nifti if series.eligible])
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
         if session and names_patient(session, path):
             session = ""
-        groups[(None, session) if session else (path, "")].append(series)
+        groups[(None, session) if session else (person.get(path, path), "")].append(series)
     cases = []
     for (file, session), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        name, *longer = [session] if file is None else _names_of_file(pile.root, file)
+        name, *longer = [session] if file is None else _names_of_file(pile.root, file, members[0].paths[0])
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        cases.append(CaseInfo(id=name, path=file or pile.root, series=numbered, longer_names=tuple(longer)))
+        place = pile.root if file is None else file if file == members[0].paths[0] else file.parent
+        cases.append(CaseInfo(id=name, path=place, series=numbered, longer_names=tuple(longer)))
     return cases
 
 
-def _names_of_file(root: Path, file: Path) -> list[str]:
+def _names_of_file(root: Path, owner: Path, file: Path) -> list[str]:
     """Names of the case of one file, the first preferred: the folders from the named path to it, and its own name.
 
     The longer ones have the folder above too, then a digest of the whole path. Names that hold the patient's, as the
-    sidecar states it, are hidden behind a digest of the file.
+    sidecar states it, are hidden behind a digest of the file. ``owner`` is the file, or what the files of one person
+    have in common.
     """
     above = root.resolve().name if root.is_dir() else file.absolute().parent.name
     between = file.parent.relative_to(root).parts if root.is_dir() and file.is_relative_to(root) else ()
-    name = "-".join((*between, stem(file)))
-    digest = digest_of_name(str(file.absolute()))
+    name = "-".join((*between, stem(file) if owner == file else owner.name))
+    digest = digest_of_name(str(owner.absolute()))
     if names_patient(f"{above}-{name}", file):
         return [hidden_name(file), f"{hidden_name(file)}-{digest}"]
     return [case_name(name), case_name(f"{above}-{name}"), case_name(f"{name}-{digest}")]
+
+
+def _people(paths: list[Path]) -> dict[Path, Path]:
+    """The person of each file that has siblings: files of one folder whose names differ only in the sequence.
+
+    ``P1_T1`` and ``P1_FLAIR`` are scans of P1. A name that is nothing but a sequence belongs to nobody in particular.
+    """
+    together: dict[tuple[Path, str], list[tuple[Path, str]]] = defaultdict(list)
+    for path in paths:
+        name = stem(path)
+        owner, said = owner_and_sequence(name)
+        if owner and not bids_case(path):
+            together[path.parent, owner].append((path, said))
+    return {
+        path: folder / owner
+        for (folder, owner), members in together.items()
+        if len({said for _, said in members}) == len(members) > 1
+        for path, _ in members
+    }
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

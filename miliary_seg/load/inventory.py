@@ -67,6 +67,7 @@ def _series(series: SeriesInfo) -> dict[str, Any]:
         "sequence": str(series.sequence.sequence),
         "confidence": series.sequence.confidence,
         "evidence": list(series.sequence.evidence),
+        "conflict": series.sequence.conflict,
         "used": series.eligible,
         "why": series.why,
         "todo": series.error.todo if series.error else "",

@@ -13,7 +13,13 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import GeometryError, InputError, UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.nifti.header import NiftiHeader, slice_axis_of
-from miliary_seg.load.nifti.volume import n_distinct_whole, read_nifti_header, stored_volume
+from miliary_seg.load.nifti.volume import (
+    ALIKE_SHARE,
+    n_distinct_whole,
+    neighbours_alike,
+    read_nifti_header,
+    stored_volume,
+)
 from miliary_seg.settings import LoadSettings
 
 LARGEST_LABEL = 2**31 - 1
@@ -59,6 +65,11 @@ def read_label_map(path: str | Path) -> LabelFile:
         slice_axis=slice_axis_of(header)[0],
         orientation_known=header.orientation_source != "none",
     )
+
+
+def is_piecewise_constant(labels: LabelMap) -> bool:
+    """Whether most voxels equal their neighbour: an 8-bit scan holds the same numbers, but its neighbours differ."""
+    return max(neighbours_alike(labels.labels)) >= ALIKE_SHARE
 
 
 _NAMES = re.compile(

@@ -8,19 +8,37 @@ from dataclasses import replace
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import AmbiguousInputError, UnsuitableImageError
 from miliary_seg.load.inventory import SeriesInfo
-from miliary_seg.load.sequence import PREFERENCE, user_choice
+from miliary_seg.load.sequence import NO_LESION_SCAN, PREFERENCE, user_choice
 from miliary_seg.settings import LoadSettings
+
+KINDS: tuple[frozenset[Sequence], ...] = (
+    frozenset({Sequence.T1C}),
+    frozenset({Sequence.FLAIR}),
+    frozenset({Sequence.SWI, Sequence.T2STAR}),
+    frozenset({Sequence.DWI}),
+    frozenset({Sequence.CTC}),
+)
+"""Kinds of series that can decide (docs/criteria.md): of a study, the best one of each is analysed."""
+ENHANCED = frozenset({Sequence.T1C, Sequence.CTC})
+WHOLE_BRAIN_MM = 100.0
+"""A stack of slices that reaches this far shows most of a brain in any plane; slabs reach 40 to 80 mm."""
+ALL = "--all-series analyses all"
 
 
 def choose(series: Iterable[SeriesInfo], settings: LoadSettings) -> tuple[SeriesInfo, ...]:
     """Series with the user's choices applied: eligible ones first, in the order of preference.
 
-    The order: by sequence (``PREFERENCE``), acquired before reformatted, thinner slices, more slices, series number.
-    Reformatted series are used only where the study has no acquired one.
+    The order: by sequence (``PREFERENCE``), whole brain before slabs, acquired before reformatted, thinner slices, more
+    slices, series number. Of a study the best series of each kind that can decide is analysed, the others only where
+    nothing better is there, or where the user asks for all. A reformatted series is left out only beside an acquired
+    one of the same sequence.
     """
-    chosen = _of_the_sequence(_named([_asked_for(s, settings) for s in series], settings), settings)
-    if any(s.eligible and not s.derived for s in chosen):
-        chosen = [_not(s, "reformatted from another series") if s.eligible and s.derived else s for s in chosen]
+    every = list(series)
+    asked = [_asked_for(s, settings, alone=not any(other.eligible for other in every)) for s in every]
+    chosen = _of_the_sequence(_named(asked, settings), settings)
+    chosen = _without_reformats(chosen)
+    if not (settings.all_series or settings.series or settings.sequence != "auto"):
+        chosen = _best_of_each(chosen)
     ordered = sorted(chosen, key=preference)
     return tuple(
         replace(s, why=f"analysed, {'preferred' if n == 0 else f'number {n + 1} in the order of preference'}")
@@ -32,22 +50,82 @@ def choose(series: Iterable[SeriesInfo], settings: LoadSettings) -> tuple[Series
 
 def preference(series: SeriesInfo) -> tuple[object, ...]:
     """Sort key."""
+    return (not series.eligible, PREFERENCE.index(series.sequence.sequence), *_rank(series))
+
+
+def _rank(series: SeriesInfo) -> tuple[object, ...]:
+    """The better of two series of one kind comes first."""
     spacing = series.spacing_mm[series.slice_axis] if series.spacing_mm else 99.0
     slices = series.shape[series.slice_axis] if series.shape else 0
     number = series.series_number if series.series_number is not None else 1 << 30
+    return slices * spacing < WHOLE_BRAIN_MM, series.derived, round(spacing, 2), -slices, number, series.id
+
+
+def _without_reformats(series: list[SeriesInfo]) -> list[SeriesInfo]:
+    acquired = {s.sequence.sequence for s in series if s.eligible and not s.derived}
+    return [
+        _not(s, "reformatted from another series")
+        if s.eligible and s.derived and s.sequence.sequence in acquired
+        else s
+        for s in series
+    ]
+
+
+def _best_of_each(series: list[SeriesInfo]) -> list[SeriesInfo]:
+    """Leave what can add nothing: kept are the best of each deciding kind, and what may be an enhanced scan unsaid."""
+    eligible = sorted((s for s in series if s.eligible), key=_rank)
+    best = [next((s for s in eligible if s.sequence.sequence in kind), None) for kind in KINDS]
+    kept = [s for s in best if s is not None]
+    if not any(s.sequence.sequence in ENHANCED for s in kept):
+        kept += _perhaps_enhanced(eligible)
+    if not kept:
+        first = {s.sequence.sequence: s for s in reversed(eligible)}
+        kept = list(first.values())
+    kept += [s for s in eligible if s not in kept and _is_half(s) and any(map(_is_half, kept))]
+    names = ", ".join(s.id for s in sorted(kept, key=preference))
+    ids = {s.id for s in kept}
+    return [_not(s, f"not needed beside {names}; {ALL}") if s.eligible and s.id not in ids else s for s in series]
+
+
+def _is_half(series: SeriesInfo) -> bool:
+    """Whether it is one half of a volume: the other is needed as well."""
+    return any(warning.code == "series_split" for warning in series.warnings)
+
+
+def _perhaps_enhanced(ranked: list[SeriesInfo]) -> list[SeriesInfo]:
+    """Unknown series, and of T1 and CT without a word on contrast the best pair of like parameters.
+
+    The first and the last series of such a pair may be those before and after contrast agent: the picture will say.
+    """
+    unsaid = [s for s in ranked if s.sequence.contrast_unproven]
+    unknown = [s for s in ranked if s.sequence.sequence is Sequence.UNKNOWN]
+    if not unsaid:
+        return unknown
+    alike = [[s for s in unsaid if _parameters(s) == _parameters(other)] for other in unsaid]
+    group = max(alike, key=len) if len(max(alike, key=len)) > 1 else alike[0]
+    in_time = sorted(group, key=lambda s: (s.series_number is None, s.series_number or 0, s.id))
+    return [*unknown, *{s.id: s for s in (in_time[0], in_time[-1])}.values()]
+
+
+def _parameters(series: SeriesInfo) -> tuple[object, ...]:
+    """What two series before and after contrast agent share."""
     return (
-        not series.eligible,
-        PREFERENCE.index(series.sequence.sequence),
+        series.sequence.sequence,
+        series.plane,
+        tuple(round(x, 1) for x in series.spacing_mm),
+        series.shape[:2],
         series.derived,
-        round(spacing, 2),
-        -slices,
-        number,
-        series.id,
     )
 
 
-def _asked_for(series: SeriesInfo, settings: LoadSettings) -> SeriesInfo:
-    """An ADC map is used where the user asks for ADC."""
+def _asked_for(series: SeriesInfo, settings: LoadSettings, *, alone: bool) -> SeriesInfo:
+    """An ADC map is used where the user asks for ADC; an image of its own kind where the user names it.
+
+    A stated sequence names it too where nothing else could be meant (``alone``).
+    """
+    named = bool(settings.series) or (alone and settings.sequence != "auto")
+    if named and series.why.endswith(NO_LESION_SCAN) and series.source is not None and not series.error:
+        return replace(series, eligible=True)
     is_adc = series.sequence.sequence is Sequence.ADC
     if settings.sequence == "adc" and is_adc and not series.error and series.why.startswith("an ADC map"):
         return replace(series, eligible=True)

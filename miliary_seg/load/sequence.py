@@ -14,38 +14,35 @@ from functools import lru_cache
 from miliary_seg.domain.arrays import Float32Array
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
+from miliary_seg.load.contrast_words import contrast_words, without_targets
+from miliary_seg.load.fold import fold, without_humps
+from miliary_seg.load.kinds import own_kind
 
 S = Sequence
 _START = r"(?:(?<![a-z0-9])|(?<=ax)|(?<=axial)|(?<=sag)|(?<=cor)|(?<=tra)|(?<=2d)|(?<=3d))"
 _END = r"(?![a-z0-9])"
 
 _PATTERNS: tuple[tuple[Sequence, str], ...] = (
-    # What the criteria do not speak of comes first: its words win over the weighting it may also name.
-    (
-        S.UNKNOWN,
-        rf"{_START}(?:fmri|(?<!ven )bold|perf(?:usion)?|dsc|pcasl|pasl|asl|pwi|tof|mra|mrv|angio\w*|field ?map\w*|"
-        rf"b0 ?map|t[12] ?map\w*|t[12]\* ?map|qt[12]\w*|mp2rage|phase|cbf|cbv|mtt|ttp|spectro\w*|epi|ep2d bold){_END}",
-    ),
     (S.ADC, rf"{_START}(?:adc|eadc|apparent diffusion){_END}"),
-    (S.DWI, rf"{_START}(?:dwi|diff|diffusion|trace|tracew|dti|b ?1000|b ?800|resolve){_END}|{_START}ep ?(?:2d )?b\d+"),
+    (
+        S.DWI,
+        rf"{_START}(?:dwi|diff|diffusion|trace|tracew|dti|b ?1000|b ?800|resolve){_END}|{_START}ep ?(?:2d )?b\d+",
+    ),
     (S.SWI, rf"{_START}(?:swi|swan|swip|venobold|suscept\w*){_END}"),
     (S.T2STAR, rf"{_START}(?:t2 ?\*|t2 ?star\w*|hemo\w*|t2 (?:gre|ffe)|(?:gre|ffe) t2){_END}"),
-    (S.T1, rf"{_START}t1w? ?(?:flair|tirm|ir|inversion)"),
+    (
+        S.T1,
+        rf"{_START}t1w? ?(?:flair|tirm|ir|inversion)|"
+        rf"{_START}t1w?{_END}(?:(?!t2)[^|])*\b(?:dark ?fluid|da fl|tirm|flair){_END}",
+    ),
     (S.FLAIR, rf"{_START}(?:t2 ?)?(?:flair\w*|tirm|dark ?fluid|da fl|spcir|spc ir|t2f|fla){_END}"),
-    (S.T1, rf"{_START}(?:t1(?![0-9])\w*|mpr|mprage|mp rage|bravo|f?spgr|tfe|vibe|tfl\w*|ir ?fspgr|mdeft|space t1)"),
-    (S.T2, rf"{_START}(?:t2(?![0-9*])\w*|ciss|fiesta)"),
+    (
+        S.T1,
+        rf"{_START}(?:t1(?![0-9])\w*|(?:ce|gd|c)t1w?{_END}|mpr|mprage|mp rage|bravo|f?spgr|tfe|vibe|tfl\w*|ir ?fspgr|"
+        r"mdeft|space t1)",
+    ),
+    (S.T2, rf"{_START}(?:t2(?![0-9*])\w*)"),
     (S.PD, rf"{_START}(?:pd|pdw|pd fs|proton ?dens\w*|dens){_END}"),
-)
-
-_GIVEN = (
-    rf"{_START}(?:post\w*|gad\w*|gd\w*|gado\w*|dotarem|multihance|prohance|magnevist|omniscan|clariscan|"
-    rf"ce|cect|ctc|cta|enh\w*|contrast|km|mit km|with contrast|w contrast|\+ ?c|c ?\+|t1 ?(?:c|ce|gd|gad|post|wc|km)|"
-    rf"t1w?post\w*|t1\+c?)(?![a-z0-9])"
-)
-_NOT_GIVEN = (
-    rf"{_START}(?:pre(?: ?contrast| ?gad\w*| ?gd| ?km)?|precontrast|without(?: contrast)?|w/?o(?: contrast| c)?|wo|"
-    rf"non ?(?:con\w*|enh\w*)|no contrast|unenhanced|nativ\w*|ohne km|ohne|plain|nect|ncct|t1n|"
-    rf"sans (?:iv|contraste)){_END}"
 )
 
 
@@ -57,13 +54,14 @@ def normalise_words(words: str) -> str:
     >>> normalise_words("Ax_T1-MPRAGE +C")
     'ax t1 mprage +c'
     """
-    return re.sub(r"[^a-z0-9+*/]+", " ", words.lower()).strip()
+    return re.sub(r"[^a-z0-9+*/]+", " ", fold(words)).strip()
 
 
-@lru_cache(maxsize=4096)
 def sequence_words(words: str, *, long_inversion: bool) -> tuple[Sequence, str] | None:
     """The sequence that a description names and the word that says so.
 
+    A kind of its own (an angiogram, a subtraction, a map) is ``UNKNOWN``: its word wins over the weighting that it may
+    also name. What an image was registered to is not heard.
     ``long_inversion`` is False where the inversion time is known to be short: TIRM and FLAIR are T1-weighted then.
 
     Examples
@@ -71,32 +69,37 @@ def sequence_words(words: str, *, long_inversion: bool) -> tuple[Sequence, str] 
     >>> sequence_words("t2_flair_tra", long_inversion=True)[0]
     <Sequence.FLAIR: 'flair'>
     """
-    said = normalise_words(words)
-    for sequence, pattern in _PATTERNS:
-        found = re.search(pattern, said)
-        if found is None:
-            continue
-        if sequence is S.FLAIR and not long_inversion:
-            return S.T1, found.group().strip()
-        return sequence, found.group().strip()
+    kind = kind_of(words)
+    return (S.UNKNOWN, kind[1]) if kind is not None else _named(words, long_inversion=long_inversion)
+
+
+def kind_of(words: str, *, ct: bool = False) -> tuple[str, str] | None:
+    """(kind, word) of an image of its own kind, by the first description that says what the image is.
+
+    The protocol that a description belongs to (``CTA head``) speaks only where the description does not.
+    """
+    for part in words.split("|"):
+        kind = own_kind(part)
+        said = bool(part.strip()) if ct else _named(part, long_inversion=True) is not None
+        if kind is not None or said:
+            return kind
     return None
 
 
 @lru_cache(maxsize=4096)
-def contrast_words(words: str) -> tuple[bool, str] | None:
-    """(given, word) where a description speaks of contrast agent, else None.
-
-    Examples
-    --------
-    >>> contrast_words("T1POST"), contrast_words("t1_pre")
-    ((True, 't1post'), (False, 'pre'))
-    """
-    said = normalise_words(words)
-    without = re.search(_NOT_GIVEN, said)
-    if without:
-        return False, without.group().strip()
-    given = re.search(_GIVEN, said)
-    return (True, given.group().strip()) if given else None
+def _named(words: str, *, long_inversion: bool) -> tuple[Sequence, str] | None:
+    named = [without_targets(part) for part in words.split("|")]
+    for parts in (named, [without_humps(part) for part in named]):
+        said = " | ".join(normalise_words(part) for part in parts)
+        for sequence, pattern in _PATTERNS:
+            found = re.search(pattern, said)
+            if found is None:
+                continue
+            word = found.group().strip()
+            # A plain word of the technique is quoted, never what stands between two of them.
+            word = word if len(word.split()) <= 2 else f"{word.split()[0]} ... {word.split()[-1]}"
+            return (S.T1, word) if sequence is S.FLAIR and not long_inversion else (sequence, word)
+    return None
 
 
 AIR_HU, SOFT_TISSUE_HU, BONE_FROM_HU = (-1100.0, -900.0), (10.0, 90.0), 300.0
@@ -135,8 +138,10 @@ def seen_in(
     if MR_ASSUMED not in caveats or sequence.sequence is not Sequence.UNKNOWN or not looks_like_hounsfield(voxels):
         return modality, sequence
     caveats[caveats.index(MR_ASSUMED)] = CT_SEEN
-    evidence = ("grey values of air, soft tissue and bone in HU", "nothing speaks of a contrast agent")
-    return Modality.CT, SequenceEvidence(sequence=Sequence.CT, confidence="low", evidence=evidence)
+    evidence = ("grey values of air, soft tissue and bone in HU", UNPROVEN)
+    return Modality.CT, SequenceEvidence(
+        sequence=Sequence.CT, confidence="low", evidence=evidence, contrast_unproven=True
+    )
 
 
 ACQUISITION_CONTRAST = {
@@ -165,8 +170,10 @@ class Clues:
     weak_words: str = ""
     """The name of the folder: heard only where nothing else speaks."""
     contrast_agent: bool | None = None
-    """True: stated as given. None: nothing said (an absent or empty attribute says nothing)."""
+    """True: stated as given; False: stated as not given; None: nothing said (an empty attribute says nothing)."""
     contrast_source: str = "ContrastBolusAgent"
+    contrast_conflict: str = ""
+    """Both sides, where a name and a sidecar state otherwise."""
     acquisition_contrast: str = ""
     image_type: tuple[str, ...] = ()
     scanning_sequence: tuple[str, ...] = ()
@@ -182,6 +189,9 @@ class Clues:
 def identify(clues: Clues) -> SequenceEvidence:
     """Sequence, confidence and evidence of one series.
 
+    The witnesses are weighed, not ranked: where they contradict each other there is no sequence, and ``conflict``
+    names both sides.
+
     Examples
     --------
     >>> identify(Clues(modality=Modality.MR, words="t1_mprage_post_gd")).sequence
@@ -192,32 +202,95 @@ def identify(clues: Clues) -> SequenceEvidence:
     if clues.modality is Modality.CT:
         return _ct(clues)
     votes = _votes(clues)
-    if not votes:
-        why = "no standard attribute, name or parameter says which sequence this is"
-        return SequenceEvidence(evidence=(why,))
+    if votes:
+        return _weighed(votes, clues)
+    why = "no standard attribute, name or parameter says which sequence this is"
+    return SequenceEvidence(evidence=(why,))
+
+
+def _weighed(votes: list[tuple[Sequence, str, str]], clues: Clues) -> SequenceEvidence:
     said = tuple(sentence for _, _, sentence in votes)
-    doubt = _doubt({sequence for sequence, _, _ in votes}, clues)
-    if doubt is not None:
-        return SequenceEvidence(evidence=(*said, *doubt))
+    found = {sequence for sequence, _, _ in votes}
+    if Sequence.UNKNOWN in found:
+        return SequenceEvidence(evidence=said)
+    if len(found) > 1 and frozenset(found) not in _COMPATIBLE:
+        other = next(sentence for sequence, _, sentence in votes if sequence is not votes[0][0])
+        doubt = "the witnesses contradict each other"
+        return SequenceEvidence(evidence=(*said, doubt), conflict=f"{votes[0][2]}, but {other}")
+    doubt = _doubt(found, clues)
+    if doubt:
+        return SequenceEvidence(evidence=(*said, doubt))
     sequence, weight, _ = votes[0]
     if len(votes) > 1 and weight == "medium":
         said = (*said, "words and parameters agree")
     if sequence is S.T1:
-        return _t1(clues, weight, said)
+        return _enhanced(clues, weight, said, (S.T1, S.T1C))
     return SequenceEvidence(sequence=sequence, confidence=weight, evidence=said)
 
 
-def _doubt(found: set[Sequence], clues: Clues) -> tuple[str, ...] | None:
-    """Why the witnesses give no answer, as sentences to add; None where they do."""
-    if Sequence.UNKNOWN in found:
-        return ()
-    if len(found) > 1 and frozenset(found) not in _COMPATIBLE:
-        return ("the witnesses contradict each other",)
+def reference_of_diffusion(clues: Clues) -> str:
+    """That an image is the one without diffusion weighting (b0), which is no lesion scan; '' for all others."""
+    if clues.b_value is None or clues.b_value >= LOWEST_B:
+        return ""
+    said = sequence_words(clues.words, long_inversion=True)
+    if "EP" in clues.scanning_sequence or (said is not None and said[0] in (S.DWI, S.ADC)):
+        return f"the reference image of diffusion (b {clues.b_value:g}): {NO_LESION_SCAN}"
+    return ""
+
+
+LOWEST_B = 50.0
+"""s/mm2; below, tissue shows by T2 and not by diffusion."""
+
+
+@lru_cache(maxsize=4096)
+def described_as(description: str) -> str | None:
+    """What one description alone names, as a word to compare planes by; None where it names nothing."""
+    word = sequence_words(description, long_inversion=True)
+    contrast = contrast_words(description)
+    said = [str(word[0])] if word else []
+    said += [] if contrast is None else ["with contrast" if contrast.given else "without contrast"]
+    return " ".join(said) or None
+
+
+_ENDING = re.compile(
+    r"^(?P<owner>.+?)[_\-. ]+(?:(?:ce|gd)?t1[a-z0-9]*|t2[a-z0-9]*|flair|pdw?|dwi|adc|swi|ct[a-z0-9]?|mprage)"
+    r"(?:[_\-. ]+(?:brain|space|post|pre|gd|gad\w*|contrast|(?:un)?stripped|n4|t?se|[23]d|ax|sag|cor|tra|w|ce?|km))*$",
+    re.IGNORECASE,
+)
+"""A name, and at its end nothing but words of a sequence."""
+
+
+def owner_and_sequence(name: str) -> tuple[str, str]:
+    """The part of a file name that says whose scan it is, and the words of the sequence at its end; ('', '') without.
+
+    Examples
+    --------
+    >>> owner_and_sequence("BraTS-MET-00002-000-t1c"), owner_and_sequence("T1")
+    (('BraTS-MET-00002-000', 't1c'), ('', ''))
+    """
+    found = _ENDING.match(name)
+    if found is None or _named(found["owner"], long_inversion=True) is not None:
+        return "", ""
+    said = name[len(found["owner"]) :].strip("_-. ")
+    return (found["owner"], said.lower()) if _named(said, long_inversion=True) else ("", "")
+
+
+NO_LESION_SCAN = "no lesion scan by default; name it with load.series to analyse it"
+
+
+def not_a_lesion_scan(clues: Clues) -> str:
+    """Why a series of its own kind is not analysed unless the user asks for it; '' for a plain image."""
+    kind = None if clues.stated else kind_of(clues.words, ct=clues.modality is Modality.CT)
+    return f"{kind[0]}: {NO_LESION_SCAN}" if kind else ""
+
+
+def _doubt(found: set[Sequence], clues: Clues) -> str:
+    """Why the witnesses give no answer though they agree; '' where they do."""
     if "EP" in clues.scanning_sequence and found & {S.T1, S.T2, S.PD}:
-        return ("echo-planar images are not anatomical T1, T2 or PD",)
-    if S.DWI in found and clues.b_value is not None and clues.b_value < 50:
-        return (f"a b-value of {clues.b_value:g} s/mm2: the reference image without diffusion weighting",)
-    return None
+        return "echo-planar images are not anatomical T1, T2 or PD"
+    if S.DWI in found and clues.b_value is not None and clues.b_value < LOWEST_B:
+        return f"a b-value of {clues.b_value:g} s/mm2: the reference image without diffusion weighting"
+    return ""
 
 
 def user_choice(choice: str) -> SequenceEvidence:
@@ -281,40 +354,44 @@ def _spin_echo(clues: Clues, tr: float, te: float) -> Sequence | None:
     return None
 
 
-def _t1(clues: Clues, weight: str, said: tuple[str, ...]) -> SequenceEvidence:
-    """T1: with or without contrast agent."""
-    given = clues.contrast_agent
-    word = contrast_words(clues.words)
-    if given and word and not word[0]:
-        doubt = f"{clues.contrast_source} is stated, but the description says {word[1]!r}"
-        return SequenceEvidence(evidence=(*said, doubt))
-    if given:
-        reason = f"{clues.contrast_source} is stated"
-        return SequenceEvidence(sequence=S.T1C, confidence=_least(weight, "high"), evidence=(*said, reason))
-    if word and word[0]:
-        reason = f"the description or name says contrast: {word[1]!r}"
-        return SequenceEvidence(sequence=S.T1C, confidence=_least(weight, "medium"), evidence=(*said, reason))
-    reason = f"the description or name says {word[1]!r}" if word else "nothing speaks of a contrast agent"
-    return SequenceEvidence(sequence=S.T1, confidence=weight, evidence=(*said, reason))
+UNPROVEN = "nothing speaks of a contrast agent"
+
+
+def _enhanced(
+    clues: Clues, weight: str, said: tuple[str, ...], kinds: tuple[Sequence, Sequence], *, sure_if_said: bool = False
+) -> SequenceEvidence:
+    """With or without contrast agent: ``kinds`` are the sequences without and with it."""
+    word = contrast_words(clues.words, ct=clues.modality is Modality.CT)
+    agent = clues.contrast_agent
+    spoken = f"the description or name says {word.word!r}" if word else ""
+    stated = "" if agent is None else f"{clues.contrast_source} {'is stated' if agent else 'says that none was given'}"
+    if clues.contrast_conflict:
+        return SequenceEvidence(evidence=(*said, clues.contrast_conflict), conflict=clues.contrast_conflict)
+    if word and word.torn:
+        return SequenceEvidence(evidence=(*said, spoken), conflict=f"{spoken}: with contrast agent and without")
+    if word and agent is not None and agent is not word.given:
+        return SequenceEvidence(evidence=(*said, f"{stated}, but {spoken}"), conflict=f"{stated}, but {spoken}")
+    if agent or (word and word.given):
+        strength = _least(weight, "high" if agent else "medium")
+        reasons = tuple(reason for reason in (stated, spoken) if reason)
+        return SequenceEvidence(sequence=kinds[1], confidence=strength, evidence=(*said, *reasons))
+    reasons = tuple(reason for reason in (stated, spoken) if reason) or (UNPROVEN,)
+    return SequenceEvidence(
+        sequence=kinds[0],
+        confidence="high" if sure_if_said and reasons != (UNPROVEN,) else weight,
+        evidence=(*said, *reasons),
+        contrast_unproven=reasons == (UNPROVEN,),
+    )
 
 
 def _ct(clues: Clues) -> SequenceEvidence:
-    """CT: with or without contrast agent."""
-    word = contrast_words(clues.words)
-    base = "the modality is CT"
-    if clues.contrast_agent and word and not word[0]:
-        doubt = f"{clues.contrast_source} is stated, but the description says {word[1]!r}"
-        return SequenceEvidence(evidence=(base, doubt))
-    if clues.contrast_agent:
-        return SequenceEvidence(
-            sequence=S.CTC, confidence="high", evidence=(base, f"{clues.contrast_source} is stated")
-        )
-    if word and word[0]:
-        return SequenceEvidence(
-            sequence=S.CTC, confidence="medium", evidence=(base, f"the description or name says {word[1]!r}")
-        )
-    reason = f"the description or name says {word[1]!r}" if word else "nothing speaks of a contrast agent"
-    return SequenceEvidence(sequence=S.CT, confidence="high" if word else "medium", evidence=(base, reason))
+    """CT: with or without contrast agent, unless it is an angiogram, a projection or a map."""
+    base = ("the modality is CT",)
+    kind = kind_of(clues.words, ct=True)
+    if kind is not None:
+        return SequenceEvidence(evidence=(*base, f"the description or name has the word {kind[1]!r}"))
+    weight = "high" if clues.contrast_agent else "medium"
+    return _enhanced(clues, weight, base, (S.CT, S.CTC), sure_if_said=True)
 
 
 def _least(*weights: str) -> str:

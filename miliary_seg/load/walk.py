@@ -60,12 +60,33 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 def _linked(path: Path, inside: Path, skipped: list[LedgerEntry]) -> Iterator[Path]:
     """A link counts only where it leads to a file inside that is not read anyway (git-annex keeps scans so)."""
     target = path.resolve()
-    if not target.is_relative_to(inside):
+    if not target.exists() or _of_the_annex(target, inside):
+        yield path  # what is not here is told, or noticed as a slice that was lost
+    elif not target.is_relative_to(inside):
         skipped.append(LedgerEntry(path=path, status="skipped", reason="a link that leads out of the input"))
     elif target.is_file() and any(part in _NOT_ENTERED for part in target.relative_to(inside).parts):
         yield path
     else:
         skipped.append(LedgerEntry(path=path, status="skipped", reason="a link to what is read anyway"))
+
+
+def _of_the_annex(target: Path, inside: Path) -> bool:
+    """Whether a file lies in the git-annex of the repository that the input is a part of."""
+    repository = next((parent.parent for parent in target.parents if parent.name == ".git"), None)
+    annexed = repository is not None and target.is_relative_to(repository / ".git" / "annex" / "objects")
+    return annexed and target.is_file() and repository is not None and inside.is_relative_to(repository)
+
+
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".filepart")
+
+
+def left_out(path: Path) -> str:
+    """Why a file is passed over by its name alone; '' where it is read."""
+    if path.name.startswith("._"):
+        return "a resource fork"
+    if path.name.startswith("."):
+        return "a hidden file"
+    return "an unfinished download" if path.name.lower().endswith(UNFINISHED) else ""
 
 
 def sniff(path: Path) -> tuple[str, str]:
@@ -79,7 +100,11 @@ def sniff(path: Path) -> tuple[str, str]:
         if start[:2] == b"\x1f\x8b":
             start = _start_of_gzip(start, path)
     except (OSError, MiliaryError, zipfile.BadZipFile, zlib.error, EOFError):
-        return "other", "the file may not be read"
+        gone = path.is_symlink() and not path.exists()
+        return (
+            "other",
+            "a link to a file that is not here (git-annex: fetch it)" if gone else "the file may not be read",
+        )
     return _kind(path, start)
 
 
@@ -101,10 +126,12 @@ def _kind(path: Path, start: bytes) -> tuple[str, str]:
 
 def header_of_pair(path: Path) -> Path:
     """The .hdr beside an .img that the user names; any other path as it is."""
-    if path.suffix.lower() == ".img":
-        for suffix in (".hdr", ".HDR"):
-            if path.with_suffix(suffix).is_file():
-                return path.with_suffix(suffix)
+    name = path.name.lower()
+    for ending in (".img.gz", ".img"):
+        if name.endswith(ending):
+            base = path.name[: -len(ending)]
+            pairs = (path.with_name(base + suffix) for suffix in (".hdr", ".HDR", ".hdr.gz"))
+            return next((pair for pair in pairs if pair.is_file()), path)
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -15,6 +15,7 @@ from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError
+from miliary_seg.locate.appearance import look
 from miliary_seg.locate.brain_mask import (
     is_stripped,
     refined_mask,
@@ -97,7 +98,11 @@ def _located(
         outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
-    return _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
+    place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
+    if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
+        return place
+    seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
+    return replace(place, appearance=seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,6 @@ PARCELS = ((1000, 1036, 3), (2000, 2036, 42))
 NEEDED = (2, 3, 41, 42, 7, 8, 46, 47)
 """A map without these codes is no FreeSurfer segmentation of a whole head."""
 
-ALIKE_SHARE = 0.5
-"""In a label map most voxels equal their neighbour (0.88 on a 1 mm segmentation of a whole head); in a scan few do."""
-
 
 def given_hosts(paths: list[Path]) -> tuple[Host, ...]:
     """Heads below some paths: FreeSurfer label maps, and anything else as a scan.
@@ -116,16 +113,14 @@ def _images(root: Path) -> list[Path]:
 
 def _is_segmentation(path: Path) -> bool:
     """Whether a file is a label map with the codes of FreeSurfer."""
-    from miliary_seg.load import read_label_map
+    from miliary_seg.load import is_piecewise_constant, read_label_map
 
     try:
-        labels = read_label_map(path).labels.labels
+        labels = read_label_map(path).labels
     except (UnsuitableImageError, UnreadableFileError):
         return False
-    # An 8-bit scan holds these values, too, but its neighbouring voxels differ.
-    inside = labels[:-1] > 0
-    alike = np.mean(labels[:-1][inside] == labels[1:][inside]) if inside.any() else 0.0
-    return alike >= ALIKE_SHARE and set(NEEDED) <= set(np.unique(labels).tolist()) | {c for _, _, c in PARCELS}
+    codes = set(np.unique(labels.labels).tolist()) | {whole for _, _, whole in PARCELS}
+    return set(NEEDED) <= codes and is_piecewise_constant(labels)
 
 
 def _folder(root: Path) -> Path:

@@ -25,6 +25,31 @@ _J2K = (
     "1.2.840.10008.1.2.4.203",
 )
 _RLE = ("1.2.840.10008.1.2.5",)
+LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
+"""Syntaxes that always lose; of the others the code stream says whether it does (``loses``)."""
+MAY_LOSE = {"1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
+"""JPEG-LS near-lossless, JPEG 2000 and HTJ2K: with loss or without."""
+_COD, _SOS, _SOD = 0xFF52, 0xFFDA, 0xFF93
+
+
+def loses(stream: bytes) -> bool:
+    """Whether a JPEG-LS or JPEG 2000 code stream was made with loss.
+
+    JPEG 2000 loses where its wavelet is the irreversible one (ITU-T T.800 A.6.1), JPEG-LS where samples may be off by
+    NEAR (T.87 C.2.3). A stream that was cut to a size by leaving out layers cannot be told.
+    """
+    at = 2
+    while at + 4 <= len(stream):
+        marker, length = struct.unpack_from(">HH", stream, at)
+        if marker == _COD and at + 14 <= len(stream):
+            return stream[at + 13] == 0
+        if marker == _SOS and stream[:2] == b"\xff\xd8":
+            after = at + 5 + 2 * stream[at + 4]
+            return after < len(stream) and stream[after] > 0
+        if marker in (_SOD, 0) or marker < 0xFF00:
+            return False
+        at += 2 + length
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

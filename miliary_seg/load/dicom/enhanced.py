@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from miliary_seg.errors import UnreadableFileError
+from miliary_seg.load.dicom.agent import AGENT_TRAIT
 from miliary_seg.load.dicom.header import Header, PixelLayout, first_item, items, number, numbers, text
 from miliary_seg.load.dicom.planes import Plane, Trait, image_kind, modality_lut, positive, sop_class
 
@@ -92,6 +93,10 @@ def _traits(groups: tuple[Any, Any]) -> dict[str, Trait]:
     if frame_type is not None:
         traits["ImageType"] = text(frame_type, "FrameType").upper()
         traits["kind"] = _frame_kind(frame_type)
+    usage = first_item(*groups, "ContrastBolusUsageSequence")
+    if usage is not None and text(usage, "ContrastBolusAgentAdministered"):
+        administered = text(usage, "ContrastBolusAgentAdministered").upper() == "YES"
+        traits["ContrastBolusAgent"] = AGENT_TRAIT[administered]
     diffusion = first_item(*groups, "MRDiffusionSequence")
     if diffusion is not None and text(diffusion, "DiffusionDirectionality").upper() == "ISOTROPIC":
         traits["DiffusionDirectionality"] = "ISOTROPIC"

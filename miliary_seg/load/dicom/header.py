@@ -26,6 +26,7 @@ from pydicom.uid import UID
 
 from miliary_seg.errors import MiliaryError, UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.archive import file_size, open_file
+from miliary_seg.load.dicom.quick_header import quick_dataset
 
 _PLAIN_VRS = frozenset(("AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"))
 """Value representations that no character set changes."""
@@ -267,11 +268,33 @@ def read_header(path: Path) -> Header:
         file.seek(0)
         if start[:2] == b"\x1f\x8b":
             return _header(path, io.BytesIO(inflate(file.read(), HEADER_CAP_BYTES, path, gzip=True)), size, "gzip")
-        if DEFLATED.encode() in file.read(META_CAP_BYTES):
-            file.seek(0)
-            return _deflated_header(path, file.read(), size)
+        beginning = file.read(META_CAP_BYTES)
+        quick = quick_dataset(beginning)
+        if quick is not None:
+            dataset, syntax, at = quick
+            file.seek(at)
+            tag, offset, length = _pixel_element(file, little=True)
+            return _found(path, dataset, size, (syntax, "", 0), (tag, offset, length))
         file.seek(0)
+        if DEFLATED.encode() in beginning:
+            return _deflated_header(path, file.read(), size)
         return _header(path, file, size, "")
+
+
+def _found(path: Path, dataset: Any, size: int, packed: tuple[str, str, int], pixels: tuple[int, int, int]) -> Header:
+    """A header: ``packed`` is transfer syntax, packing and start of the body, ``pixels`` tag, offset and length."""
+    return Header(
+        path=path,
+        dataset=dataset,
+        transfer_syntax=packed[0],
+        packing=packed[1],
+        body_start=packed[2],
+        size_bytes=size,
+        pixel_tag=pixels[0],
+        pixel_offset=pixels[1],
+        pixel_length=pixels[2],
+        stream_bytes=-1 if packed[1] else size,
+    )
 
 
 def inflate(packed: bytes, cap: int, path: object, *, gzip: bool) -> bytes:
@@ -296,18 +319,8 @@ def _header(path: Path, file: BinaryIO, size: int, packing: str) -> Header:
         )
     little, implicit = _encoding(dataset, syntax)
     tag, offset, length = _pixel_element(file, little=little)
-    return Header(
-        path=path,
-        dataset=dataset,
-        transfer_syntax=syntax or (IMPLICIT if implicit else "1.2.840.10008.1.2.1" if little else BIG_ENDIAN),
-        packing=packing,
-        body_start=0,
-        size_bytes=size,
-        pixel_tag=tag,
-        pixel_offset=offset,
-        pixel_length=length,
-        stream_bytes=-1 if packing else size,
-    )
+    syntax = syntax or (IMPLICIT if implicit else "1.2.840.10008.1.2.1" if little else BIG_ENDIAN)
+    return _found(path, dataset, size, (syntax, packing, 0), (tag, offset, length))
 
 
 def _encoding(dataset: Any, syntax: str) -> tuple[bool, bool]:
@@ -332,18 +345,7 @@ def _deflated_header(path: Path, data: bytes, size: int) -> Header:
         raise UnsuitableImageError(
             f"the deflated header grows beyond {HEADER_CAP_BYTES >> 20} MB", where=path, todo="export it again"
         )
-    return Header(
-        path=path,
-        dataset=dataset,
-        transfer_syntax=syntax,
-        packing="deflate",
-        body_start=start,
-        size_bytes=size,
-        pixel_tag=tag,
-        pixel_offset=offset,
-        pixel_length=length,
-        stream_bytes=-1,
-    )
+    return _found(path, dataset, size, (syntax, "deflate", start), (tag, offset, length))
 
 
 def _at_the_pixels(path: Path) -> Callable[[BaseTag, str | None, int], bool]:

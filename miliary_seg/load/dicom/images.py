@@ -13,6 +13,9 @@ from pydicom.uid import UID
 
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import MiliaryError, UnreadableFileError
+from miliary_seg.load.archive import open_file
+from miliary_seg.load.dicom.agent import agent_stated
+from miliary_seg.load.dicom.codestream import LOSSY, MAY_LOSE, loses
 from miliary_seg.load.dicom.enhanced import enhanced_planes
 from miliary_seg.load.dicom.header import (
     Header,
@@ -24,8 +27,9 @@ from miliary_seg.load.dicom.header import (
     read_header,
     text,
     tokens,
+    whole,
 )
-from miliary_seg.load.dicom.planes import Plane, agent_given, classic_plane, pixel_layout, sop_class
+from miliary_seg.load.dicom.planes import Plane, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.dicom.tiled import is_mosaic, mosaic_planes, uih_planes
 from miliary_seg.load.sequence import Clues
 
@@ -50,6 +54,8 @@ class DicomImage:
     path: Path
     patient: str
     """Digest of PatientID, to tell patients apart without holding on to who they are."""
+    person: tuple[str, ...]
+    """Digests of sex and birth date ('' where not stated): people who share one constant, anonymous PatientID."""
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
@@ -61,6 +67,8 @@ class DicomImage:
     identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Words of the patient's name and number, only to keep them out of case names."""
     lossy: bool = False
+    images_in_acquisition: int = 0
+    """As stated; 0 = not stated."""
     planes: tuple[Plane, ...] = ()
     error: MiliaryError | None = field(default=None, compare=False)
     """Why its pixels may not be used; then it stands against its whole series."""
@@ -131,7 +139,8 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
     clues, identity = _series_facts(dataset, modality, known)
     return DicomImage(
         path=header.path,
-        patient=hashlib.sha256(text(dataset, "PatientID").encode("utf-8", "replace")).hexdigest()[:16],
+        patient=_digest(text(dataset, "PatientID")),
+        person=_person(dataset),
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
@@ -141,15 +150,44 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
         image_type=clues.image_type,
         clues=clues,
         identity=identity,
-        lossy=text(dataset, "LossyImageCompression") == "01",
+        lossy=_lossy(header),
+        images_in_acquisition=whole(dataset, "ImagesInAcquisition"),
         planes=planes,
         error=error,
     )
 
 
+_FIRST_BYTES = 4096
+"""A code stream says how it was made in its first kilobyte."""
+
+
+def _lossy(header: Header) -> bool:
+    """By the attribute, the transfer syntax, or the code stream itself."""
+    if text(header.dataset, "LossyImageCompression") == "01" or header.transfer_syntax in LOSSY:
+        return True
+    if header.transfer_syntax not in MAY_LOSE or header.packing:
+        return False
+    with open_file(header.path) as file:
+        file.seek(header.pixel_offset)
+        start = file.read(_FIRST_BYTES)
+    found = [at for at in (start.find(b"\xff\x4f\xff\x51"), start.find(b"\xff\xd8\xff")) if at >= 0]
+    return bool(found) and loses(start[min(found) :])
+
+
+def _digest(words: str) -> str:
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _person(dataset: Any) -> tuple[str, ...]:
+    """Sex and birth date as digests; what no person has (``O``, an empty or malformed date) says nothing."""
+    sex, born = text(dataset, "PatientSex").upper(), text(dataset, "PatientBirthDate")
+    facts = (sex if sex in ("M", "F") else "", born if len(born) == 8 and born.isdigit() else "")
+    return tuple(_digest(fact) if fact else "" for fact in facts)
+
+
 def _series_facts(dataset: Any, modality: Modality, known: SeriesFacts) -> tuple[Clues, frozenset[str]]:
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "ImageType", "SeriesDescription", "PatientID")
-    key = (*(text(dataset, keyword) for keyword in keywords), str(agent_given(dataset)), str(modality))
+    key = (*(text(dataset, keyword) for keyword in keywords), str(agent_stated(dataset)), str(modality))
     alike = key[1] and not items(dataset, "PerFrameFunctionalGroupsSequence")
     if not alike:
         return _clues(dataset, modality), _identity(dataset)
@@ -204,7 +242,7 @@ def _clues(dataset: Any, modality: Modality) -> Clues:
     return Clues(
         modality=modality,
         words=" | ".join(text(dataset, k) for k in ("SeriesDescription", "ProtocolName", "SequenceName")),
-        contrast_agent=agent_given(dataset) or None,
+        contrast_agent=agent_stated(dataset),
         acquisition_contrast=_acquisition_contrast(dataset, frames),
         image_type=_image_type(dataset),
         scanning_sequence=_scanning_sequence(dataset),

@@ -107,12 +107,12 @@ def _stored_bits(words: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
     return values
 
 
-def plane_values(stored: NDArray[Any], frame: int, tiles_per_side: int) -> NDArray[Any]:
+def plane_values(stored: NDArray[Any], frame: int, tiles: tuple[int, int]) -> NDArray[Any]:
     """One plane (rows, columns) of a decoded file: a frame, or a tile of a mosaic (row by row from the top left)."""
-    if tiles_per_side == 1:
+    if tiles == (1, 1):
         plane: NDArray[Any] = stored[frame]
         return plane
-    rows, columns = stored.shape[1] // tiles_per_side, stored.shape[2] // tiles_per_side
-    down, right = divmod(frame, tiles_per_side)
+    rows, columns = stored.shape[1] // tiles[0], stored.shape[2] // tiles[1]
+    down, right = divmod(frame, tiles[1])
     tile: NDArray[Any] = stored[0, down * rows : (down + 1) * rows, right * columns : (right + 1) * columns]
     return tile

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
+from miliary_seg.load.dicom.agent import AGENT_TRAIT, agent_stated
 from miliary_seg.load.dicom.header import (
     LARGE_BYTES,
     MAX_PIXEL_BYTES,
@@ -22,6 +23,7 @@ from miliary_seg.load.dicom.header import (
     whole,
     whole_number,
 )
+from miliary_seg.load.sequence import described_as
 
 Trait = float | str | None
 
@@ -33,7 +35,8 @@ class Plane:
     layout: PixelLayout
     frame: int = 0
     """Frame of the file; for a mosaic the tile."""
-    tiles_per_side: int = 1
+    tiles: tuple[int, int] = (1, 1)
+    """Tiles of the image that this plane is one of: down, across."""
     rows: int
     columns: int
     position: tuple[float, ...]
@@ -190,22 +193,16 @@ def classic_traits(dataset: Any) -> dict[str, Trait]:
         "DiffusionBValue": number(dataset, "DiffusionBValue"),
         "InversionTime": number(dataset, "InversionTime"),
         "FlipAngle": number(dataset, "FlipAngle"),
-        "ContrastBolusAgent": "given" if agent_given(dataset) else None,
+        "ContrastBolusAgent": AGENT_TRAIT[agent_stated(dataset)],
         "ImageType": "\\".join(tokens(dataset, "ImageType")),
         "ConvolutionKernel": text(dataset, "ConvolutionKernel"),
         "TemporalPositionIdentifier": number(dataset, "TemporalPositionIdentifier"),
         "TriggerTime": number(dataset, "TriggerTime"),
         "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
+        "InstanceNumber": number(dataset, "InstanceNumber"),
         "AcquisitionTime": moment,
+        "described": described_as(text(dataset, "SeriesDescription")),
     }
-
-
-def agent_given(dataset: Any) -> bool:
-    """Whether a contrast agent is stated; an empty value, or a word for none, says nothing."""
-    agent = text(dataset, "ContrastBolusAgent").lower()
-    if agent:
-        return agent not in ("no", "none", "n", "0", "without", "null", "-", "unknown", "n/a", "na")
-    return bool(items(dataset, "ContrastBolusAgentSequence"))
 
 
 def image_kind(dataset: Any) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,24 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.errors import AmbiguousInputError, GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.dicom.geometry import Placement, in_order, place
+from miliary_seg.load.dicom.halves import told_of_halves
 from miliary_seg.load.dicom.images import DicomImage
 from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
+from miliary_seg.load.dicom.source import DicomSource
 from miliary_seg.load.dicom.stacks import Stack, places_of, stacks_of
 from miliary_seg.load.inventory import SeriesInfo, case_name, unique_names
-from miliary_seg.load.sequence import Clues, identify
+from miliary_seg.load.sequence import Clues, identify, not_a_lesion_scan, reference_of_diffusion
 from miliary_seg.settings import LoadSettings
 
 LOCALIZER = "a localizer"
 _LOCALIZER_WORDS = re.compile(
-    r"(?<![a-z])(?:locali[sz]er|loc|scout|survey|pilot|smartbrain|topogram|surview|"
-    r"(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
+    r"(?<![a-z])(?:locali[sz]er|loc|scout|smartbrain|topogram|surview|(?:3|three)[ -]?plane|plan ?scan)(?![a-z])"
 )
+_PERHAPS_LOCALIZER = re.compile(r"(?<![a-z])(?:survey|pilot)(?![a-z])")
+"""Words of studies as well ("pilot study"): the geometry decides."""
+LOCALIZER_PLANES = 25
+"""Localizers have 3 to 21 slices over their directions; a brain takes at least 20 slices of 6 mm and a few more."""
 _DERIVED = {
     "PROJECTION IMAGE", "MIP", "MINIP", "MNIP", "MAX_IP", "MIN_IP", "CSA MIP", "FA", "COLFA", "ECC_FA", "TENSOR",
     "EADC", "DIFFUSION MAP", "RELCBF", "RELCBV", "RELMTT", "CBF", "CBV", "MTT", "TTP", "PERFUSION_MAP", "T1 MAP",
@@ -38,16 +43,21 @@ _DERIVED = {
 _REFORMATTED = {"SECONDARY", "MPR", "CSA MPR", "REFORMATTED", "MPR THICK", "CURVED MPR", "AVERAGE", "MEAN_IP"}
 
 
-def not_chosen(image: DicomImage) -> str:
-    """Why an image is not for analysis though it can be read; '' where it is."""
+def not_chosen(image: DicomImage, n_planes: int = 0) -> str:
+    """Why an image is not for analysis though it can be read; '' where it is.
+
+    ``n_planes`` is the number of planes of its whole series.
+    """
     types = set(image.image_type)
     words = image.clues.words.lower().replace("_", " ")
     if types & {"LOCALIZER", "SCOUT"} or _LOCALIZER_WORDS.search(words):
         return LOCALIZER
+    if _PERHAPS_LOCALIZER.search(words) and n_planes < LOCALIZER_PLANES:
+        return LOCALIZER
     computed = sorted(types & _DERIVED)
     if computed:
         return f"derived: ImageType says {computed[0]}"
-    return ""
+    return not_a_lesion_scan(image.clues)
 
 
 def is_reformatted(image: DicomImage) -> bool:
@@ -97,13 +107,20 @@ def parts_error(stacks: list[Stack], where: Path) -> MiliaryError | None:
     """Stacks of one kind and direction at different positions are one volume with files that do not fit it."""
     for n, a in enumerate(stacks):
         for b in stacks[:n]:
-            if a.kind == b.kind and _parallel(a, b) and not _share_places(a, b):
+            if a.group != b.group and a.kind == b.kind and _parallel(a, b) and not _share_places(a, b):
                 return AmbiguousInputError(
                     f"the series falls into {len(stacks)} parts that differ in matrix, spacing, orientation or "
                     f"frame of reference ({', '.join(str(len(stack.planes)) for stack in stacks)} slices)",
                     where=where,
                     todo="give a folder with the files of one part only",
                 )
+    frames = {stack.frame_of_reference for stack in stacks} - {""}
+    if len(frames) > 1:
+        return AmbiguousInputError(
+            f"one SeriesInstanceUID with {len(frames)} frames of reference: two people, or two positions of one",
+            where=where,
+            todo="give a folder with the files of one of them",
+        )
     return None
 
 
@@ -123,16 +140,6 @@ def _share_places(a: Stack, b: Stack) -> bool:
     return len(first & second) >= 0.5 * min(len(first), len(second)) and min(len(first), len(second)) > 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DicomSource:
-    """What the loader needs of a found stack."""
-
-    stack: Stack
-    placement: Placement | None
-    study_uid: str
-    frame_of_reference_uid: str
-
-
 def find_series(
     images: list[DicomImage], blocked: dict[Path, MiliaryError], settings: LoadSettings
 ) -> list[SeriesInfo]:
@@ -142,13 +149,17 @@ def find_series(
     belong to any series of that folder, so it stands against all of them.
     """
     by_series: dict[tuple[str, str], list[DicomImage]] = defaultdict(list)
+    n_planes: Counter[str] = Counter()
     for image in images:
-        by_series[image.series_uid, not_chosen(image)].append(image)
+        n_planes[image.series_uid] += len(image.planes)
+    for image in images:
+        by_series[image.series_uid, not_chosen(image, n_planes[image.series_uid])].append(image)
     found = []
     for (_, choice), members in by_series.items():
         error = next((image.error for image in members if image.error), None)
         error = error or next((blocked[image.path.parent] for image in members if image.path.parent in blocked), None)
         found += _series(members, None if choice.startswith(LOCALIZER) else error, choice, settings)
+    found = told_of_halves(found)
     names = unique_names([series.id for series in found])
     return [replace(series, id=name) for series, name in zip(found, names, strict=True)]
 
@@ -218,6 +229,7 @@ def _stack(
         ordered = in_order(list(volume))
         single = _one_a_place(ordered) if stack.conflicting else ordered
         placement = place(single)
+        error = error or _mixed_error(stack, where)
         error = error or placement_error(placement, len(single), stack, where, settings)
     except MiliaryError as problem:
         error = error or problem
@@ -229,6 +241,11 @@ def _stack(
         frame_of_reference_uid=images[0].frame_of_reference_uid,
     )
     return replace(found, source=source)
+
+
+def _mixed_error(stack: Stack, where: Path) -> MiliaryError | None:
+    todo = "give a folder with the files of one image only"
+    return AmbiguousInputError(stack.mixed, where=where, todo=todo) if stack.mixed else None
 
 
 def _one_a_place(ordered: list[Plane]) -> list[Plane]:
@@ -245,7 +262,9 @@ def _described(
     placement: Placement | None = None,
 ) -> SeriesInfo:
     first = images[0]
-    sequence = identify(_stack_clues(first, stack))
+    clues = _stack_clues(first, stack)
+    sequence = identify(clues)
+    choice = choice or reference_of_diffusion(clues)
     if not choice and sequence.sequence is Sequence.ADC:
         choice = "an ADC map: analysed only where load.sequence asks for it"
     number = "x" if first.series_number is None else f"{first.series_number:03d}"
@@ -282,7 +301,7 @@ def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
     clues = image.clues
     return replace(
         clues,
-        contrast_agent=traits.get("ContrastBolusAgent") == "given" or None
+        contrast_agent={"given": True, "not given": False}.get(str(traits["ContrastBolusAgent"]))
         if "ContrastBolusAgent" in traits
         else clues.contrast_agent,
         echo_time_ms=own("EchoTime", clues.echo_time_ms),
@@ -309,6 +328,10 @@ def _warnings(images: list[DicomImage], placement: Placement | None) -> tuple[Re
     warnings = []
     if any(image.lossy for image in images):
         warnings.append(Reason(code="lossy_compression", text="The images were compressed with loss."))
+    promised = max((image.images_in_acquisition for image in images), default=0)
+    if promised > sum(max(1, len(image.planes)) for image in images):
+        text = f"The header speaks of {promised} images of this acquisition, {len(images)} are here."
+        warnings.append(Reason(code="fewer_images_than_stated", text=text))
     if placement and placement.tilt_deg:
         text = f"The gantry was tilted by {placement.tilt_deg:.1f} degrees: the grid is sheared, as acquired."
         warnings.append(Reason(code="gantry_tilt", text=text))

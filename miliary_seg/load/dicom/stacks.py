@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from miliary_seg.load.dicom.mixtures import parts_of
 from miliary_seg.load.dicom.planes import Plane
 
 CONTRASTS = ("EchoTime", "EchoNumbers", "DiffusionBValue", "InversionTime", "FlipAngle", "ContrastBolusAgent",
@@ -24,6 +25,8 @@ REPEATS = ("TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "Di
 """Attributes that repeat an image, in the order in which they are tried."""
 ORIENTATION_TOLERANCE = 1e-4
 """Cosines that differ less are one orientation: the GE series of the corpus jitters at 3e-8, re-exports at 4e-5."""
+SPACING_TOLERANCE = 2e-4
+"""Pixel spacings that differ by a smaller share are one: over 512 pixels the last lies a tenth of a pixel off."""
 SAME_PLACE_MM = 1e-3
 
 
@@ -41,6 +44,11 @@ class Stack:
     repeated_by: str = ""
     conflicting: bool = False
     """Positions repeat and no attribute tells the planes apart."""
+    mixed: str = ""
+    """Why these planes are not one image although each has a place of its own; '' where they are."""
+    group: int = 0
+    """Stacks of one group were told apart on purpose; others differ in frame of reference, matrix or direction."""
+    frame_of_reference: str = ""
 
 
 def stacks_of(planes: Iterable[Plane], frames_of_reference: dict[int, str]) -> tuple[list[Stack], int]:
@@ -48,32 +56,33 @@ def stacks_of(planes: Iterable[Plane], frames_of_reference: dict[int, str]) -> t
 
     ``frames_of_reference`` gives FrameOfReferenceUID by ``id`` of the plane's layout.
     """
-    groups: dict[Hashable, list[Plane]] = defaultdict(list)
+    groups: dict[tuple[Hashable, ...], list[Plane]] = defaultdict(list)
     for plane in planes:
         frame = frames_of_reference.get(id(plane.layout), "")
-        spacing = tuple(round(x, 4) for x in plane.spacing)
-        groups[(frame, plane.rows, plane.columns, spacing, plane.traits.get("kind"))].append(plane)
+        groups[(frame, plane.rows, plane.columns, plane.traits.get("kind"))].append(plane)
     directions: list[np.ndarray] = []
     stacks: list[Stack] = []
-    for group in groups.values():
-        for members in _by_orientation(group):
+    for key, group in groups.items():
+        for members in _by_direction(group):
             directions.append(np.cross(members[0].orientation[:3], members[0].orientation[3:]))
-            stacks += _split(members)
+            n, frame = len(directions), str(key[0])
+            stacks += [replace(stack, group=n, frame_of_reference=frame) for stack in _split(members)]
     return _named(stacks), _n_directions(directions)
 
 
-def _by_orientation(planes: list[Plane]) -> list[list[Plane]]:
-    """Clusters of planes whose cosines agree within the tolerance with the cluster's first plane."""
-    clusters: list[tuple[np.ndarray, list[Plane]]] = []
+def _by_direction(planes: list[Plane]) -> list[list[Plane]]:
+    """Clusters of planes whose cosines and pixel spacing agree within the tolerances with the cluster's first plane."""
+    clusters: list[tuple[np.ndarray, np.ndarray, list[Plane]]] = []
     for plane in planes:
-        cosines = np.array(plane.orientation)
-        for first, members in clusters:
-            if np.abs(cosines - first).max() <= ORIENTATION_TOLERANCE:
+        cosines, spacing = np.array(plane.orientation), np.array(plane.spacing)
+        for first, pixel, members in clusters:
+            alike = np.abs(spacing - pixel).max() <= SPACING_TOLERANCE * pixel.max()
+            if alike and np.abs(cosines - first).max() <= ORIENTATION_TOLERANCE:
                 members.append(plane)
                 break
         else:
-            clusters.append((cosines, [plane]))
-    return [members for _, members in clusters]
+            clusters.append((cosines, spacing, [plane]))
+    return [members for _, _, members in clusters]
 
 
 def _n_directions(normals: list[np.ndarray]) -> int:
@@ -108,14 +117,23 @@ def _split(planes: list[Plane]) -> list[Stack]:
     """Split by contrast while positions repeat, then by repetition."""
     kind = str(planes[0].traits.get("kind") or "magnitude")
     if _unique(planes):
-        return [Stack(planes=tuple(planes), kind=kind)]
+        return _single(planes, "", kind)
     stacks = []
     for label, members in _by_attributes(planes, CONTRASTS):
         if _unique(members):
-            stacks.append(Stack(planes=tuple(members), kind=kind, label=label))
+            stacks += _single(members, label, kind)
         else:
             stacks.append(replace(_repeats(members), kind=kind, label=label))
     return stacks
+
+
+def _single(planes: list[Plane], label: str, kind: str) -> list[Stack]:
+    """One stack, or one for each image that was mixed into these places."""
+    normal = np.cross(planes[0].orientation[:3], planes[0].orientation[3:])
+    parts, why = parts_of(planes, positions_of(planes) @ normal)
+    return [
+        Stack(planes=tuple(members), kind=kind, label=f"{label} {name}".strip(), mixed=why) for name, members in parts
+    ]
 
 
 def _repeats(planes: list[Plane]) -> Stack:
@@ -136,7 +154,7 @@ def plane_trait(plane: Plane) -> Callable[[str], Hashable]:
 
     def value(name: str) -> Hashable:
         if name == "file":
-            return plane.layout.path if plane.layout.n_frames > 1 or plane.tiles_per_side > 1 else None
+            return plane.layout.path if plane.layout.n_frames > 1 or plane.tiles != (1, 1) else None
         return plane.traits.get(name)
 
     return value

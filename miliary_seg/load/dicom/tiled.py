@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from miliary_seg.errors import GeometryError
 from miliary_seg.load.dicom.header import number, numbers, tokens
+from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
 
 _N_SLICES, _FRAMES = (0x0065, 0x1050), (0x0065, 0x1051)
@@ -39,21 +41,77 @@ def uih_planes(whole: Plane, dataset: Any) -> list[Plane]:
             where=where,
             todo="export the series unpacked, or with its private attributes",
         )
-    side = int(np.ceil(np.sqrt(count)))
-    if whole.rows % side or whole.columns % side:
-        raise GeometryError(f"a UIH grid of {count} slices does not divide the image", where=where, todo="export again")
+    tiles = grid_layout(read_stored(whole.layout)[0][0], count, where)
     return [
         replace(
             whole,
             frame=tile,
-            tiles_per_side=side,
-            rows=whole.rows // side,
-            columns=whole.columns // side,
+            tiles=tiles,
+            rows=whole.rows // tiles[0],
+            columns=whole.columns // tiles[1],
             position=position,
             orientation=numbers(frame, "ImageOrientationPatient", 6) or whole.orientation,
         )
         for tile, (frame, position) in enumerate(zip(frames, positions, strict=True))
     ]
+
+
+SURE_MATCH = 0.1
+"""Neighbouring slices of a head correlate with 0.8 and more; cut at the wrong seams they fall below 0.5."""
+
+
+def grid_layout(image: np.ndarray[Any, Any], count: int, where: object) -> tuple[int, int]:
+    """How many tiles lie below and beside each other in an image, from the picture itself.
+
+    Tiles beyond the last slice are blank, and none before; of the layouts left the one whose neighbouring tiles are
+    most alike. Where the picture does not decide, the maker's own rule: as many columns as rows or one more.
+
+    Raises
+    ------
+    GeometryError
+        If no layout fits the picture, or several do.
+    """
+    fitting = [shape for shape in _layouts(image.shape, count) if _blanks_fit(image, shape, count)]
+    if not fitting:
+        raise GeometryError(f"no grid of {count} slices fits the image", where=where, todo="export unpacked")
+    scores = {shape: _likeness(image, shape, count) for shape in fitting}
+    best = max(scores, key=lambda shape: scores[shape])
+    if all(scores[best] - score > SURE_MATCH for shape, score in scores.items() if shape != best):
+        return best
+    columns = int(np.ceil(np.sqrt(count)))
+    usual = (int(np.ceil(count / columns)), columns)
+    if usual in fitting and scores[best] - scores[usual] < SURE_MATCH:
+        return usual
+    listed = ", ".join(f"{down} x {across}" for down, across in fitting)
+    raise GeometryError(f"several grids fit the image ({listed})", where=where, todo="export unpacked")
+
+
+def _layouts(shape: tuple[int, ...], count: int) -> list[tuple[int, int]]:
+    """Grids (down, across) that divide the image, hold every slice and have no empty column or row but the last."""
+    return [
+        (down, across)
+        for across in range(1, count + 1)
+        for down in range(-(-count // across), count + 1)
+        if down * across - count < 2 * across and not (shape[0] % down or shape[1] % across)
+    ]
+
+
+def _tile(image: np.ndarray[Any, Any], shape: tuple[int, int], tile: int) -> np.ndarray[Any, Any]:
+    rows, columns = image.shape[0] // shape[0], image.shape[1] // shape[1]
+    down, right = divmod(tile, shape[1])
+    return image[down * rows : (down + 1) * rows, right * columns : (right + 1) * columns]
+
+
+def _blanks_fit(image: np.ndarray[Any, Any], shape: tuple[int, int], count: int) -> bool:
+    blank = [bool(np.ptp(_tile(image, shape, tile)) == 0) for tile in range(shape[0] * shape[1])]
+    return all(blank[count:]) and not any(blank[1 : count - 1])
+
+
+def _likeness(image: np.ndarray[Any, Any], shape: tuple[int, int], count: int) -> float:
+    """Mean correlation of neighbouring tiles."""
+    tiles = [_tile(image, shape, tile).astype(np.float64).ravel() for tile in range(count)]
+    alike = [float(np.corrcoef(a, b)[0, 1]) for a, b in pairwise(tiles) if np.ptp(a) and np.ptp(b)]
+    return float(np.mean(alike)) if alike else 0.0
 
 
 def _uih_count(dataset: Any) -> int:
@@ -120,7 +178,7 @@ def _tiles(whole: Plane, count: int, side: int, step: np.ndarray[Any, Any]) -> l
         replace(
             whole,
             frame=tile,
-            tiles_per_side=side,
+            tiles=(side, side),
             rows=rows,
             columns=columns,
             position=tuple(float(x) for x in corner + step * tile),

@@ -16,7 +16,7 @@ from miliary_seg.errors import AmbiguousInputError, UnreadableFileError, Unsuita
 from miliary_seg.load.dicom.geometry import Placement, in_order, place
 from miliary_seg.load.dicom.pixels import plane_values, read_stored
 from miliary_seg.load.dicom.planes import Plane
-from miliary_seg.load.dicom.series import DicomSource
+from miliary_seg.load.dicom.source import DicomSource
 from miliary_seg.load.dicom.stacks import places_of
 from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.resample import fill_missing, on_even_grid
@@ -79,7 +79,7 @@ def _decoded(planes: list[Plane]) -> tuple[Float32Array, dict[str, str]]:
         stored, digests[str(layout.path)] = read_stored(layout)
         for index in indices:
             plane = planes[index]
-            values = plane_values(stored, plane.frame, plane.tiles_per_side)
+            values = plane_values(stored, plane.frame, plane.tiles)
             if (plane.slope, plane.intercept) == (1.0, 0.0):
                 voxels[index] = values
             else:

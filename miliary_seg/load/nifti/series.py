@@ -10,13 +10,14 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
+from miliary_seg.load.agent import agent_named
 from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.masks import label_reason, stem
 from miliary_seg.load.nifti.header import NiftiHeader, slice_axis_of
 from miliary_seg.load.nifti.identity import nifti_name
 from miliary_seg.load.nifti.sidecar import items, milliseconds, number, read_sidecar, text
 from miliary_seg.load.nifti.volume import read_nifti_header
-from miliary_seg.load.sequence import MR_ASSUMED, Clues, identify
+from miliary_seg.load.sequence import MR_ASSUMED, Clues, identify, not_a_lesion_scan
 from miliary_seg.settings import LoadSettings
 
 _BIDS = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?:_[a-z]+-[A-Za-z0-9]+)*_([A-Za-z0-9]+)$")
@@ -25,7 +26,7 @@ _SUFFIXES: dict[str, Sequence | None] = {
     "dwi": Sequence.DWI, "swi": Sequence.SWI, "SWI": Sequence.SWI, "ct": Sequence.CT, "CT": Sequence.CT,
     "ADC": Sequence.ADC, "trace": Sequence.DWI, "T1c": Sequence.T1, "ceT1w": Sequence.T1,
 }  # fmt: skip
-_CT_WORDS = re.compile(r"(?<![a-z])(?:s?cct|s?ct|ncct|cta|cect|ctp?head|head ?ct)(?![a-z])")
+_CT_WORDS = re.compile(r"(?<![a-z])(?:s?cct|s?ct|ncct|cta|cect|ctp?head|head ?ct)(?![a-z0-9])")
 
 
 GAPLESS_MM = 1.5
@@ -59,6 +60,7 @@ def find_nifti(path: Path, settings: LoadSettings, *, named_by_user: bool) -> Se
     sequence = identify(clues)
     if not choice and sequence.sequence is Sequence.ADC and settings.sequence != "adc":
         choice = "an ADC map: analysed only where load.sequence asks for it"
+    choice = choice or ("" if error or named_by_user else not_a_lesion_scan(clues))
     grid = Grid(shape=header.shape, affine=header.affine)
     axis, how = slice_axis_of(header)
     shape = (*header.shape, header.n_volumes) if header.n_volumes > 1 else header.shape
@@ -139,10 +141,7 @@ def _clues(path: Path) -> tuple[Clues, float | None]:
     # The words of a BIDS name are its entities and suffix: a subject label says nothing of the sequence.
     words = re.sub(r"^sub-[A-Za-z0-9]+(_ses-[A-Za-z0-9]+)?", "", name) if match else name
     stated = _SUFFIXES.get(suffix)
-    contrast = True if re.search(r"_ce-[A-Za-z0-9]+", name) or suffix in ("T1c", "ceT1w") else None
-    source = "the BIDS entity ce-"
-    if contrast is None and text(sidecar, "ContrastBolusIngredient"):
-        contrast, source = True, "ContrastBolusIngredient"
+    contrast, source, torn = _agent(name, suffix, sidecar)
     modality = _modality(sidecar, stated, f"{name} {path.parent.name if match else ''}")
     clues = Clues(
         modality=modality,
@@ -152,6 +151,7 @@ def _clues(path: Path) -> tuple[Clues, float | None]:
         weak_words="" if match else path.parent.name,
         contrast_agent=contrast,
         contrast_source=source,
+        contrast_conflict=torn,
         image_type=tuple(str(part).upper() for part in items(sidecar, "ImageType")),
         scanning_sequence=tuple(text(sidecar, "ScanningSequence").upper().replace("_", "\\").split("\\")),
         repetition_time_ms=milliseconds(sidecar, "RepetitionTime"),
@@ -161,6 +161,26 @@ def _clues(path: Path) -> tuple[Clues, float | None]:
         stated=None if modality is Modality.CT else stated,
     )
     return clues, number(sidecar, "SliceThickness")
+
+
+_CE = re.compile(r"_ce-([A-Za-z0-9]+)")
+_AGENT_KEYS = ("ContrastBolusIngredient", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusVolume",
+               "ContrastBolusTotalDose")  # fmt: skip
+
+
+def _agent(name: str, suffix: str, sidecar: dict[str, Any]) -> tuple[bool | None, str, str]:
+    """What BIDS name and sidecar say of a contrast agent, which of them says it, and what contradicts it."""
+    entity = _CE.search(name)
+    said = {"the BIDS entity ce-": agent_named(entity.group(1)) if entity else None}
+    said["the BIDS suffix"] = True if suffix in ("T1c", "ceT1w") else None
+    said |= {key: agent_named(sidecar.get(key)) for key in _AGENT_KEYS}
+    heard = {source: given for source, given in said.items() if given is not None}
+    if not heard:
+        return None, "ContrastBolusAgent", ""
+    source, given = next(iter(heard.items()))
+    other = next((name for name, value in heard.items() if value is not given), "")
+    sides = (source, other) if given else (other, source)
+    return given, source, f"{sides[0]} names a contrast agent, but {sides[1]} says none" if other else ""
 
 
 def _modality(sidecar: dict[str, Any], stated: Sequence | None, words: str) -> Modality | None:

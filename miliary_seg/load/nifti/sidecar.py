@@ -88,10 +88,18 @@ def _folders_of_dataset(path: Path) -> list[Path]:
     return []
 
 
+def _decoded(data: bytes) -> str:
+    """UTF-8, with the mark that Windows puts before it or without; else Latin-1, which older converters write."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def _read(file: Path) -> Sidecar:
     try:
         if file.stat().st_size < MAX_BYTES:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = json.loads(_decoded(file.read_bytes()))
             return data if isinstance(data, dict) else {}
     except (OSError, ValueError, RecursionError):
         pass

@@ -39,6 +39,8 @@ _CHUNK = 1 << 20
 _TAIL_CAP = 64 << 20
 """Bytes that may follow the voxels; more is a bomb or another file glued on."""
 _LABELS_AT_MOST = 64
+_PARCELS_AT_MOST = 1024
+"""Whole numbers of a parcellation: those of FreeSurfer hold up to 190, the finest of others some hundreds."""
 
 
 def read_nifti_header(path: Path, max_voxels: int) -> NiftiHeader:
@@ -256,20 +258,47 @@ def _scaled(raw: NDArray[Any], header: NiftiHeader, caveats: list[Reason]) -> Fl
 
 
 def _label_doubts(voxels: Float32Array, header: NiftiHeader) -> list[Reason]:
-    """Refuse a mask, remark on a label map."""
-    n_values = n_distinct_whole(voxels)
+    """Refuse a mask or a label map, remark on what holds few whole numbers and is neither."""
+    n_values = n_distinct_whole(voxels, _PARCELS_AT_MOST)
     if n_values is None:
         return []
     if n_values <= 2:
         raise UnsuitableImageError("a mask: it holds two values only", where=header.path, todo="give a scan")
+    alike = neighbours_alike(voxels)
+    few = n_values <= _LABELS_AT_MOST
+    if (max(alike) >= ALIKE_SHARE) if few else (sorted(alike)[1] >= PARCELS_ALIKE_SHARE):
+        raise UnsuitableImageError(
+            f"a label map: {n_values} whole numbers, and most neighbouring voxels are equal",
+            where=header.path,
+            todo="give the scan itself; a label map of lesions goes with --lesions",
+        )
+    if not few:
+        return []
     return [Reason(code="looks_like_labels", text=f"The image holds {n_values} whole numbers only: a label map?")]
 
 
-def n_distinct_whole(voxels: NDArray[Any]) -> int | None:
+ALIKE_SHARE = 0.5
+"""In a label map most voxels equal their neighbour (0.88 on a 1 mm segmentation of a whole head); in a scan few do."""
+
+PARCELS_ALIKE_SHARE = 0.7
+"""Along two axes, where there are more numbers: a scan that was enlarged threefold by nearest neighbours has 0.67."""
+
+
+def neighbours_alike(voxels: NDArray[Any]) -> tuple[float, float, float]:
+    """Share of the voxels above 0 that equal the next one along each axis (piecewise constant images: most)."""
+    shares = []
+    for axis in range(3):
+        here = np.moveaxis(voxels, axis, 0)
+        inside = here[:-1] > 0
+        shares.append(float(np.mean(here[:-1][inside] == here[1:][inside])) if inside.any() else 0.0)
+    return shares[0], shares[1], shares[2]
+
+
+def n_distinct_whole(voxels: NDArray[Any], most: int = _LABELS_AT_MOST) -> int | None:
     """Number of distinct values where they are few whole numbers (a label map), else None."""
     sample = voxels.ravel(order="K")[:: max(1, voxels.size // 100_000)]
     values = np.unique(sample[np.isfinite(sample)])
-    if len(values) > _LABELS_AT_MOST or not np.array_equal(values, np.rint(values)):
+    if len(values) > most or not np.array_equal(values, np.rint(values)):
         return None
     values = np.unique(voxels[np.isfinite(voxels)])
-    return len(values) if len(values) <= _LABELS_AT_MOST and np.array_equal(values, np.rint(values)) else None
+    return len(values) if len(values) <= most and np.array_equal(values, np.rint(values)) else None

@@ -144,9 +144,9 @@ def test_bids_files_of_a_session_are_one_case(tmp_path: Path, head: np.ndarray) 
     found = find_cases([tmp_path])
     assert [case.id for case in found.cases] == ["sub-01_ses-1", "sub-02"]
     first = found.cases[0]
-    assert [str(s.sequence.sequence) for s in first.eligible] == ["t1c", "flair", "t1"]
+    assert [str(s.sequence.sequence) for s in first.eligible] == ["t1c", "flair"]
     assert first.eligible[0].sequence.confidence == "high"
-    assert [str(v.sequence.sequence) for v in load_case(first).volumes] == ["t1c", "flair", "t1"]
+    assert [str(v.sequence.sequence) for v in load_case(first).volumes] == ["t1c", "flair"]
     assert [str(s.modality) for s in found.cases[1].series] == ["CT"]
 
 

@@ -315,3 +315,25 @@ def test_two_slices_are_read_but_not_analysed(tmp_path: Path, head: np.ndarray) 
     np.testing.assert_array_equal(read_array(path)[0], head[:, :, :2])
     with pytest.raises(UnsuitableImageError, match="2 slices"):
         load_study(path)
+
+
+@pytest.mark.parametrize("thick", [1, 5])
+@pytest.mark.parametrize("codes", [range(1, 6), range(1, 60), range(1001, 1181)], ids=["few", "aseg", "parcels"])
+def test_a_label_map_is_no_scan(tmp_path: Path, codes: range, thick: int) -> None:
+    """Regions of whole numbers, as segmentations and parcellations hold them, in thin and in thick slices."""
+    centres = np.random.default_rng(3).uniform(0, 60, (len(codes), 3))
+    places = np.stack(np.indices((60, 60, 60 // thick)), axis=-1) * np.array([1, 1, thick])
+    nearest = np.linalg.norm(places[..., None, :] - centres, axis=-1).argmin(axis=-1)
+    labels = np.array(codes)[nearest].astype(np.int16)
+    labels[np.linalg.norm(places - 30, axis=-1) > 28] = 0
+    save(tmp_path / "head.nii.gz", labels, np.diag([1.0, 1.0, thick, 1.0]))
+    with pytest.raises(UnsuitableImageError, match="a label map"):
+        load_study(tmp_path / "head.nii.gz")
+
+
+@pytest.mark.parametrize("levels", [40, 250])
+def test_a_coarsely_stored_scan_is_none(tmp_path: Path, levels: int) -> None:
+    """Eight-bit and coarser scans hold few whole numbers as well, but their neighbours differ."""
+    scan = np.random.default_rng(4).normal(0.5, 0.12, (40, 40, 30)).clip(0, 1)
+    save(tmp_path / "head.nii.gz", (scan * levels).astype(np.uint8), np.eye(4))
+    assert len(load_study(tmp_path / "head.nii.gz").volumes) == 1

@@ -187,12 +187,15 @@ def test_order_of_preference_and_choices(tmp_path: Path, kit: Any) -> None:
     ):
         kit.write(tmp_path / str(number), _series(kit, number, words))
     case = find_cases([tmp_path]).cases[0]
-    assert [s.sequence.sequence for s in case.eligible] == [Sequence.T1C, Sequence.FLAIR, Sequence.T2, Sequence.T1]
+    assert [s.sequence.sequence for s in case.eligible] == [Sequence.T1C, Sequence.FLAIR]
     assert case.series[0].why == "analysed, preferred"
     assert {s.why for s in case.series if not s.eligible} == {
         "a localizer",
+        "not needed beside 004-t1c, 005-flair; --all-series analyses all",
         "an ADC map: analysed only where load.sequence asks for it",
     }
+    every = find_cases([tmp_path], Settings().updated({"load.all_series": True})).cases[0]
+    assert [s.sequence.sequence for s in every.eligible] == [Sequence.T1C, Sequence.FLAIR, Sequence.T2, Sequence.T1]
     by_id = Settings().updated({"load.series": "002"})
     assert [v.sequence.sequence for v in load_study(tmp_path, settings=by_id).volumes] == [Sequence.T2]
     by_uid = Settings().updated({"load.series": "1.2.7.3"})
