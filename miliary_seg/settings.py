@@ -58,6 +58,56 @@ class DetectSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings:
+    """Who looks for lesions: ours, or a plug-in (docs/howto/own-lesions.md)."""
+
+    names: str = "auto"
+    """Names of detectors, joined by commas: the first one decides, the others are compared with it. ``auto`` = ours, or
+    none beside lesions that were given. Given lesions always decide, and detectors named are compared with them."""
+    command: str = ""
+    """Of the detector ``command``: a program as a template with ``{input}`` and ``{output}``."""
+    timeout_s: float = 3600.0
+    """Of ``command``: seconds after which the program is stopped."""
+    channels: str = ""
+    """Of ``command``: sequences that the program takes beside the scan, joined by commas in its order (``t1c,flair``);
+    they are registered to the scan; empty = the scan alone."""
+    model: str = ""
+    """Of the detector ``onnx``: a network (``.onnx``) with a TOML file of the same name beside it."""
+
+    def __post_init__(self) -> None:
+        _require_ranges("detector", self, {"timeout_s": (0.1, 1e6)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionSettings:
+    """How lesions are read that others found: files (``--lesions``), and masks of plug-ins."""
+
+    labels: str = "auto"
+    """Label values, segment or region numbers or names (``1,3``, ``GTV*``); ``auto`` = all, what is one lesion by their
+    number and connection; ``instances`` = every value is a lesion; ``mask`` = every connected piece is one."""
+    split: bool = False
+    """Split touching lesions at their necks."""
+    frame: Literal["stated", "ras", "lps"] = "stated"
+    """Frame of centres in a table that does not say it; ``stated`` = the table must."""
+    diameter_mm: float = 3.0
+    """Diameter of centres that state none."""
+    threshold: float = 0.5
+    """Voxels from this probability on are lesion."""
+    sensitivity: float = -1.0
+    """Share of true lesions that whoever found these finds, as you state it; -1 = nothing is known of it."""
+    false_positives: float = -1.0
+    """Mean number of false lesions a scan of whoever found these, as you state it; -1 = nothing is known of it."""
+
+    def __post_init__(self) -> None:
+        ranges = {"diameter_mm": (0.1, 150.0), "threshold": (1e-6, 1.0), "false_positives": (-1.0, 1e4)}
+        _require_ranges("lesions", self, {**ranges, "sensitivity": (-1.0, 1.0)})
+        for name in ("sensitivity", "false_positives"):
+            if -1 < getattr(self, name) < 0 or (name == "sensitivity" and getattr(self, name) == 0):
+                todo = "above 0 and at most 1" if name == "sensitivity" else "0 or more"
+                raise SettingsError(f"lesions.{name} cannot be {getattr(self, name)}", todo=f"{todo}, or -1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocateSettings:
     """How the atlas is fitted."""
 
@@ -140,6 +190,8 @@ class Settings:
 
     load: LoadSettings = field(default_factory=LoadSettings)
     detect: DetectSettings = field(default_factory=DetectSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    lesions: LesionSettings = field(default_factory=LesionSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
     decide: DecideSettings = field(default_factory=DecideSettings)
     report: ReportSettings = field(default_factory=ReportSettings)

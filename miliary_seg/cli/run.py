@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from miliary_seg.cli.lesions import (
+    Detectors,
+    FalsePositives,
+    LesionFrame,
+    LesionLabels,
+    Lesions,
+    LesionSensitivity,
+    Split,
+    lesion_options,
+    lesion_pattern,
+    require_lesions_for_each,
+)
 from miliary_seg.cli.options import AsJson, Changes, Config, Force, Inputs, Output, resolved
 from miliary_seg.errors import DiskFullError, UsageError
 
@@ -31,6 +43,13 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         bool, typer.Option("--resample", help="Resample uneven slices instead of refusing them.")
     ] = False,
     mask: Annotated[Path | None, typer.Option(help="Your own brain mask (NIfTI on the scan's grid).")] = None,
+    lesions: Lesions = "",
+    lesion_labels: LesionLabels = "",
+    split: Split = False,
+    lesion_frame: LesionFrame = "",
+    lesion_sensitivity: LesionSensitivity = None,
+    false_positives: FalsePositives = None,
+    detector: Detectors = None,
     sensitivity: Annotated[str, typer.Option(help="Operating point: high, balanced or specific.")] = "",
     dicom: Annotated[bool, typer.Option("--dicom", help="Write SEG and SR for input other than DICOM too.")] = False,
     seg: Annotated[str, typer.Option(help="DICOM segmentation: binary or labelmap.")] = "",
@@ -55,8 +74,9 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     options |= {"load.resample": "true"} if resample else {}
     options |= {"report.seg": seg} | ({"report.dicom": "always"} if dicom else {})
     options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
+    options |= lesion_options(lesion_labels, split, lesion_frame, (lesion_sensitivity, false_positives), detector)
     settings = resolved(config, changes, options)
-    plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
+    plan = RunPlan(output=output, settings=settings, force=force, mask=mask, lesions=lesion_pattern(lesions))
     batch = BatchOptions(jobs=jobs, timeout_s=timeout, scheduler=scheduler)
     run_inputs(inputs, plan, batch, name=case, as_json=as_json, tables=tables)
 
@@ -79,6 +99,7 @@ def run_inputs(
     require_same_settings(plan.output, plan.settings, force=plan.force)
     found = _found(inputs, plan.settings)
     cases = _named(list(found.cases), name)
+    require_lesions_for_each(plan.lesions, len(cases))
     printer = OutcomePrinter(as_json=as_json)
     for problem in found.problems:
         printer.add(CaseOutcome(case=problem.path.name, error=problem.error))

@@ -115,6 +115,7 @@ RULES = {
     "probability": "probability below the threshold of the operating point",
     "ordinary": "large, and no brighter (darker) than the brain around it often is",
     "overlap": "the same object as a candidate that answers more strongly",
+    "outside_brain": "a lesion that was given, but lies outside of the brain",
 }
 """Why a candidate is no lesion, by code."""
 
