@@ -60,7 +60,7 @@ WATCH: ContextVar[object] = ContextVar("miliary_seg_detector_watch", default=Non
 """Called with (done, total) by detectors that take long, where somebody set it: the command line's progress bar."""
 
 
-def told(done: int, total: int) -> None:
+def report_progress(done: int, total: int) -> None:
     """Tell whoever watches how far a detector is."""
     watch = WATCH.get()
     if callable(watch):

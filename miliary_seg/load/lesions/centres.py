@@ -189,7 +189,9 @@ def _from_json(content: str, path: Path, frame: str) -> Centres:
 
 def _from_markups(document: Mapping[str, Any], path: Path) -> Centres:
     """3D Slicer: points are centres, lines are longest diameters."""
-    points, rows, is_lps = [], [], None
+    points: list[list[float]] = []
+    rows: list[dict[str, float]] = []
+    is_lps: bool | None = None
     for markup in document["markups"] if isinstance(document["markups"], list) else []:
         kind, system = str(markup.get("type", "")), str(markup.get("coordinateSystem", "LPS")).upper()
         if kind not in ("Fiducial", "Line") or system not in ("LPS", "RAS"):
@@ -218,7 +220,7 @@ def _from_markups(document: Mapping[str, Any], path: Path) -> Centres:
 def _from_fcsv(content: str, path: Path) -> Centres:
     """3D Slicer's older fiducial lists; ``0`` stands for RAS, ``1`` for LPS."""
     system, columns = "", ["id", "x", "y", "z"]
-    points = []
+    points: list[list[float]] = []
     for line in content.splitlines():
         if line.startswith("#"):
             key, _, value = line[1:].partition("=")

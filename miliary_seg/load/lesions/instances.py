@@ -120,7 +120,7 @@ def to_instances(labels: LabelMap, choice: LabelChoice, where: object = "") -> I
 
 def bounding_box(labels: NDArray[Any]) -> Box | None:
     """Smallest box that holds every voxel above 0; None where there is none."""
-    box = []
+    box: list[slice] = []
     for axis in range(3):
         hit = np.flatnonzero((labels > 0 if axis == 0 else labels[tuple(box)] > 0).any(axis=_others(axis)))
         if not hit.size:
@@ -147,7 +147,8 @@ def _grouped(ranks: Int32Array, n_values: int, choice: LabelChoice) -> tuple[Int
     """Lesions, whether they are the values themselves, and what should be known of that."""
     if choice.kind == "instances":
         return ranks, True, ()
-    pieces, n_pieces = ndi.label(ranks > 0, structure=NEIGHBOURS)
+    found, n_pieces = ndi.label(ranks > 0, structure=NEIGHBOURS)
+    pieces: Int32Array = np.asarray(found, dtype=np.int32)
     if choice.kind == "mask" or n_values == 1:
         return pieces, False, ()
     whole_share = _whole_share(ranks)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage as ndi
 
+from miliary_seg.domain.arrays import Float32Array
 from miliary_seg.domain.lesion_source import GivenLesions, LesionSource
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import LabelMap, Volume
@@ -76,6 +77,16 @@ def from_array(labels: Any, volume: Volume, settings: LesionSettings | None = No
     source = LesionSource(name="given", format="array", algorithm_type="")
     choice = LabelChoice.of(settings.labels, split=settings.split)
     return _placed(LesionVoxels(labels=labels, source=source), volume, choice, "the array of lesions")
+
+
+def from_chances(
+    chances: Float32Array, volume: Volume, threshold: float, settings: LesionSettings | None = None
+) -> GivenLesions:
+    """Lesions from probabilities on the grid of the scan, shape (i, j, k)."""
+    labels = LabelMap(labels=(chances >= threshold).astype(np.int32), grid=volume.grid)
+    voxels = LesionVoxels(labels=labels, source=LesionSource(name="given", format="array"), chances=chances)
+    split = settings is not None and settings.split
+    return _placed(voxels, volume, LabelChoice(kind="mask", split=split), "the probabilities")
 
 
 def _file(path: Path) -> Path:
