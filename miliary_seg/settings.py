@@ -180,6 +180,8 @@ class ReportSettings:
     """Where DICOM images state no FrameOfReferenceUID (some de-identified ones), make one instead of refusing."""
     rtstruct: bool = False
     """Write the outlines of the lesions as an RT Structure Set."""
+    editable: bool = False
+    """Write the lesions for editors: ``lesions.seg.nrrd`` for 3D Slicer, label colours for ITK-SNAP."""
     viewer: bool = True
     """Put the scan and a viewer into report.html; without them the page is a third of the size (large cohorts)."""
 

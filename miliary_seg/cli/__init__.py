@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from miliary_seg import __version__
-from miliary_seg.cli import bench, bids, cohort, demo, inspect, phantom, run, settings
+from miliary_seg.cli import bench, bids, cohort, decide, demo, inspect, phantom, run, settings
 from miliary_seg.cli.options import print_error
 from miliary_seg.cli.space_separated import SpaceSeparated
 from miliary_seg.errors import MiliaryError, OutputError
@@ -36,7 +36,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-for verb in (run.run, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
+for verb in (run.run, decide.decide, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
     app.command()(verb)
 app.command(cls=SpaceSeparated)(bids.bids)
 app.add_typer(bench.bench, name="bench")

@@ -54,6 +54,7 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     dicom: Annotated[bool, typer.Option("--dicom", help="Write SEG and SR for input other than DICOM too.")] = False,
     seg: Annotated[str, typer.Option(help="DICOM segmentation: binary or labelmap.")] = "",
     rtstruct: Annotated[bool, typer.Option("--rtstruct", help="Write an RT Structure Set of the lesions.")] = False,
+    editable: Annotated[bool, typer.Option("--editable", help="Write lesions for 3D Slicer and ITK-SNAP.")] = False,
     identified: Annotated[
         bool, typer.Option("--identified", help="Keep names, dates and paths that identify the patient.")
     ] = False,
@@ -73,7 +74,8 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
     options |= {"load.resample": "true"} if resample else {}
     options |= {"report.seg": seg} | ({"report.dicom": "always"} if dicom else {})
-    options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
+    flags = (("report.rtstruct", rtstruct), ("report.identified", identified), ("report.editable", editable))
+    options |= {name: "true" for name, on in flags if on}
     options |= lesion_options(lesion_labels, split, lesion_frame, (lesion_sensitivity, false_positives), detector)
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask, lesions=lesion_pattern(lesions))

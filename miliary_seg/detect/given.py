@@ -103,7 +103,7 @@ def given_detection(
         lesion_labels=LabelMap(labels=_renumbered(labels, outside), grid=volume.grid),
         polarity=lesion_polarity(volume, settings or DetectSettings()),
         noise_sigma=measured.noise,
-        operating_point=_operating_point(rates or StatedRates(), lesions, mask, volume),
+        operating_point=stated_point(rates or StatedRates(), lesions, mask, volume),
         detectable_diameter_mm=measured.smallest_mm,
         doubts=(*measured.doubts, *noise, *mirrored),
         artefact_doubts=(*(() if given.source.algorithm_type == "MANUAL" else artefact_doubts(lesions)), *mirrored),
@@ -281,7 +281,7 @@ def _renumbered(labels: Int32Array, outside: BoolArray) -> Int32Array:
     return renumbered
 
 
-def _operating_point(rates: StatedRates, lesions: Sequence[Lesion], mask: BoolArray, volume: Volume) -> OperatingPoint:
+def stated_point(rates: StatedRates, lesions: Sequence[Lesion], mask: BoolArray, volume: Volume) -> OperatingPoint:
     """As stated. False lesions a scan become false cross-sections a slice by the height of these lesions."""
     across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
     n_slices = max(1, int(mask.any(axis=across).sum()))

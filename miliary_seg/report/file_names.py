@@ -13,6 +13,9 @@ INDEX = "index.html"
 THUMBNAIL = "thumbnail.png"
 LESION_MAP = "lesions.nii.gz"
 COMPARTMENT_MAP = "compartments.nii.gz"
+LOCATION = "location.npz"
+LABEL_COLOURS = "lesions.itksnap.txt"
+SLICER_SEGMENTATION = "lesions.seg.nrrd"
 LESIONS = "lesions.csv"
 SLICES = "slices.csv"
 CANDIDATES = "candidates.csv"
@@ -57,4 +60,13 @@ def series_files(folder: str, *, compartments: bool) -> dict[str, str]:
         "lesions": f"{folder}/{LESIONS}",
         "slices": f"{folder}/{SLICES}",
         "candidates": f"{folder}/{CANDIDATES}",
+        "location": f"{folder}/{LOCATION}",
+    }
+
+
+def editable_files(folder: str) -> dict[str, str]:
+    """Kind of file -> path, of what is written for editors."""
+    return {
+        "label_colours": f"{folder}/{LABEL_COLOURS}",
+        "slicer_segmentation": f"{folder}/{SLICER_SEGMENTATION}",
     }

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from miliary_seg.domain.comparison import Comparison
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
 from miliary_seg.domain.decision import CriterionResult, Decision, EvidenceSlice, InterpretationResult
+from miliary_seg.domain.lesion_source import LesionSource
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, SeriesResult
@@ -204,7 +206,7 @@ def case_document(result: CaseResult) -> Json:
         "identified": identified,
         "series": [series_document(s, folders[s.id], identified=identified) for s in result.series],
     }
-    cleaned: Json = _finite(document)
+    cleaned: Json = finite(document)
     return cleaned
 
 
@@ -226,13 +228,14 @@ def series_document(series: SeriesResult, folder: str, *, identified: bool) -> J
         "geometry": geometry_document(volume),
         "coverage": coverage_document(location.coverage),
         "registration": _registration(location.registration),
-        "detection": _detection(detection),
+        "detection": _detection(detection, identified=identified),
         "decision": decision_document(series.decision),
         "slices": slice_rows(series),
         "lesion_sizes": lesion_sizes(series),
         "pattern": pattern_document(series.pattern or Pattern(n_lesions=len(series.lesions))),
         "lesions": lesion_rows(series),
         "caveats": reasons_document(series.caveats),
+        "comparisons": [comparison_document(series, other) for other in series.comparisons],
         "files": series_files(folder, compartments=location.registration.sides_usable),
     }
 
@@ -354,11 +357,12 @@ def pattern_document(pattern: Pattern) -> Json:
     }
 
 
-def _detection(detection: Detection) -> Json:
+def _detection(detection: Detection, *, identified: bool) -> Json:
     by_rule: dict[str, int] = {}
     for rejection in detection.rejections:
         by_rule[rejection.rule] = by_rule.get(rejection.rule, 0) + 1
     return {
+        "source": source_document(detection.source, identified=identified),
         "polarity": str(detection.polarity),
         "noise_sigma": detection.noise_sigma,
         "operating_point": asdict(detection.operating_point),
@@ -367,6 +371,45 @@ def _detection(detection: Detection) -> Json:
         "n_rejected": len(detection.rejections),
         "rejected_by_rule": dict(sorted(by_rule.items())),
         "doubts": reasons_document((*detection.doubts, *detection.artefact_doubts)),
+    }
+
+
+def source_document(source: LesionSource, *, identified: bool = False) -> Json:
+    """Who found the lesions; a person's name and the path only where the document is identified."""
+    said = {"name": source.name, "format": source.format, "algorithm_type": source.algorithm_type}
+    kept = {**said, "sha256": source.sha256, "text": source.text}
+    return {**kept, "author": source.author, "path": source.path} if identified else kept
+
+
+def comparison_document(series: SeriesResult, other: Comparison) -> Json:
+    """Another detector on the same scan, beside the one whose lesions are listed."""
+    counts = slice_counts(series)
+    theirs = other.decision.slice_counts
+    return {
+        "first": source_document(other.first),
+        "second": source_document(other.second),
+        "verdict_first": str(other.first_verdict),
+        "verdict_second": str(other.decision.verdict),
+        "agree": other.agree,
+        "n_both": len(other.both),
+        "n_only_first": len(other.only_first),
+        "n_only_second": len(other.only_second),
+        "both": [list(pair) for pair in other.both],
+        "only_first": list(other.only_first),
+        "only_second": list(other.only_second),
+        "slice_counts_first": list(counts),
+        "slice_counts_second": list(theirs),
+        "margin_second": other.decision.margin,
+        "lesions_second": [
+            {
+                "id": lesion.id,
+                "centroid_ras_mm": list(lesion.centroid_ras_mm),
+                "equivalent_diameter_mm": lesion.equivalent_diameter_mm,
+                "probability": lesion.probability,
+                "slices": list(lesion.slices),
+            }
+            for lesion in other.lesions
+        ],
     }
 
 
@@ -395,12 +438,12 @@ def _source(volume: Volume, *, identified: bool) -> Json:
     return kept
 
 
-def _finite(value: Any) -> Any:
-    """Copy in which text is inert, numbers are plain and rounded, and what is not finite is None."""
+def finite(value: Any) -> Any:
+    """A copy in which text is inert, numbers are plain and rounded, and what is not finite is None."""
     if isinstance(value, dict):
-        return {sanitise(key): _finite(item) for key, item in value.items()}
+        return {sanitise(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, str):
         return sanitise(value)
     if isinstance(value, bool) or value is None:

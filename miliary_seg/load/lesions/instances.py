@@ -177,7 +177,8 @@ def split_touching(labels: Int32Array, spacing_mm: tuple[float, float, float]) -
     """
     result = labels.copy()
     top = int(labels.max(initial=0))
-    for number, box in enumerate(ndi.find_objects(labels), start=1):
+    boxes: list[Any] = ndi.find_objects(labels)
+    for number, box in enumerate(boxes, start=1):
         if box is None:
             continue
         parts = _parts(labels[box] == number, spacing_mm)
