@@ -1,4 +1,4 @@
-"""Decide again: a stored case, lesions that a reader corrected, and what changed. No scan is needed, and no registration.
+"""Decide again: a stored case, lesions that a reader corrected, and what changed. Neither scan nor fit is needed.
 
 ::
 
@@ -61,6 +61,8 @@ class Correction:
     n_unchanged: int
     by: str
     """Who corrected, as the user says."""
+    result_sha256: str
+    """Of the ``result.json`` that was corrected."""
     settings_digest: str
 
 
@@ -129,12 +131,13 @@ def decide_again(
         changes=_changes(stored.lesions, found, pairs, same),
         n_unchanged=len(same),
         by=by,
+        result_sha256=stored.result_sha256,
         settings_digest=stored.settings.digest,
     )
 
 
 def _regrouped(given: Any, old: Any) -> Int32Array:
-    """Lesions of the corrected map: those that were not touched as they were, all others by connected pieces of a value.
+    """Lesions of the corrected map: untouched ones as they were, all others by connected pieces of a value.
 
     A value that a reader painted in several places is several lesions; one that a reader's program merged with its
     neighbours (a mask) is taken apart along the stored lesions, where these are whole and nothing was added to them.
@@ -201,7 +204,9 @@ def _lesions(
     from miliary_seg.detect.delineate import measure_labels
 
     count = int(labels.labels.max(initial=0))
-    sizes = measure_labels(labels.labels, stored.volume, count)
+    is_new = np.ones(count + 1, dtype=bool)
+    is_new[list(same)] = False
+    sizes = measure_labels(np.where(is_new[labels.labels], labels.labels, 0), stored.volume, count)
     before = {lesion.id: lesion for lesion in stored.lesions}
     boxes = ndi.find_objects(labels.labels, max_label=count)
     found = []
@@ -306,7 +311,10 @@ def write_correction(found: Correction, folder: Path, *, force: bool = False) ->
     with install_folder(folder, DECISION, force) as draft:
         known = found.series.volume.orientation_known
         write_label_map(found.series.detection.lesion_labels, draft / "lesions.nii.gz", orientation_known=known)
-        for name, table in (("lesions", lesions_table(found.series)), ("slices", slices_table(found.series, identified=False))):
+        for name, table in (
+            ("lesions", lesions_table(found.series)),
+            ("slices", slices_table(found.series, identified=False)),
+        ):
             (draft / f"{name}.csv").write_text(table.csv(), "utf-8", newline="")
         text = json.dumps(correction_document(found), indent=1, allow_nan=False) + "\n"
         (draft / DECISION).write_text(text, "utf-8", newline="\n")
@@ -325,6 +333,7 @@ def correction_document(found: Correction) -> dict[str, Any]:
         "verdict_before": found.verdict_before,
         "disclaimer": DISCLAIMER,
         "corrected_by": found.by,
+        "result_sha256": found.result_sha256,
         "lesion_file_sha256": found.series.detection.source.sha256,
         "settings_digest": found.settings_digest,
         "n_lesions": len(found.series.lesions),

@@ -13,7 +13,7 @@ from miliary_seg.cli.lesions import LesionLabels
 from miliary_seg.cli.options import AsJson, Force
 
 
-def decide(
+def decide(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     case_folder: Annotated[Path, typer.Argument(help="OUTPUT/<case> of a run.", show_default=False)],
     lesions: Annotated[Path, typer.Option("--lesions", help="Corrected lesions: lesions.nii.gz edited, or any file.")],
     output: Annotated[

@@ -1,4 +1,4 @@
-"""A 3-D segmentation network in ONNX as a detector: a sliding window with Gaussian weights, described by a TOML file."""
+"""A 3-D segmentation network in ONNX as a detector: a sliding window with Gaussian weights, set by a TOML file."""
 
 from __future__ import annotations
 

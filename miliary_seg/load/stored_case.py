@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence, SequenceEvidence
 from miliary_seg.domain.volume import LabelMap, Source, Volume
 from miliary_seg.errors import AmbiguousInputError, UnreadableFileError
+from miliary_seg.load.lesions.label_files import file_digest
 from miliary_seg.load.masks import read_label_map
 from miliary_seg.settings import Settings
 
@@ -44,6 +45,7 @@ class StoredSeries:
     location: Mapping[str, NDArray[Any]]
     """Of ``domain.stored_location``."""
     image_doubts: tuple[Reason, ...]
+    result_sha256: str
 
 
 def read_stored_series(folder: str | Path, series: str = "") -> StoredSeries:
@@ -68,7 +70,8 @@ def read_stored_series(folder: str | Path, series: str = "") -> StoredSeries:
     try:
         chosen = _chosen(document, series, folder)
         location = _arrays(folder / chosen["files"]["location"])
-        return _stored(document, chosen, read_label_map(folder / chosen["files"]["lesion_map"]).labels, location)
+        labels = read_label_map(folder / chosen["files"]["lesion_map"]).labels
+        return replace(_stored(document, chosen, labels, location), result_sha256=file_digest(folder / RESULT))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         what = f"a result that this version cannot decide again ({type(error).__name__}: {error})"
         raise UnreadableFileError(what, where=folder / RESULT, todo="run the case again") from error
@@ -134,6 +137,7 @@ def _stored(document: Json, series: Json, labels: LabelMap, location: dict[str, 
         ),
         location=location,
         image_doubts=tuple(doubts),
+        result_sha256="",
     )
 
 

@@ -22,6 +22,8 @@ CANDIDATES = "candidates.csv"
 SEGMENTATION = "lesions.seg.dcm"
 MEASUREMENTS = "measurements.sr.dcm"
 STRUCTURE_SET = "lesions.rtstruct.dcm"
+CORRECTED = "corrected"
+"""Folder of a reader's corrections (``miliary-seg decide``): it outlives a new run of the case."""
 IMAGES = "images"
 """Folder of DICOM images, written where the input was none and DICOM objects are asked for."""
 
@@ -37,7 +39,7 @@ def series_folders(result: CaseResult) -> dict[str, str]:
     Two ids that differ only in case would fall together on some file systems: they get a number.
     """
     folders: dict[str, str] = {}
-    taken = {RESULT, REPORT}
+    taken = {RESULT, REPORT, CORRECTED}
     for series in result.series:
         base = name = safe_name(series.id)
         number = 2

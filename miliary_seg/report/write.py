@@ -18,8 +18,8 @@ from miliary_seg.domain.stored_location import pack
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
 from miliary_seg.report.atomic_folder import temp_name
-from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.correction_files import is_editable, itksnap_labels, write_slicer_segmentation
+from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.json_document import case_document, is_identified, validate
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.volume_files import write_error, write_label_map
@@ -199,6 +199,8 @@ def _install(draft: Path, target: Path) -> None:
         return
     old = target.with_name(temp_name(target.name, "old"))
     target.rename(old)
+    if (old / file_names.CORRECTED).is_dir() and not (draft / file_names.CORRECTED).exists():
+        shutil.copytree(old / file_names.CORRECTED, draft / file_names.CORRECTED)  # a reader's work is never lost
     try:
         draft.rename(target)
     except BaseException:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from miliary_seg.load.inventory import CaseInfo
 
 FIELDS = ("case", "subject", "session", "series")
+BIDS = "bids:"
+"""Before the path of a BIDS dataset: its derivatives are searched."""
+_LESION = re.compile(r"_(?:label|desc)-[A-Za-z0-9]*lesions?[A-Za-z0-9]*_(?:[a-z]+-[A-Za-z0-9]+_)*(?:dseg|mask|probseg)\.",
+                     re.IGNORECASE)  # fmt: skip
+"""Masks and segmentations that say they are of lesions: ``label-lesion_mask``, ``desc-lesions_dseg``."""
 _FIELD = re.compile(r"\{(\w*)\}")
 
 LesionFiles = Mapping[str, Path]
@@ -65,6 +70,8 @@ def resolve(pattern: str, case: CaseInfo) -> LesionFiles:
     AmbiguousInputError
         If several files fit where one is needed.
     """
+    if pattern.startswith(BIDS):
+        return {"": _derivative(Path(pattern.removeprefix(BIDS)), case)}
     check_pattern(pattern)
     known = {"case": case.id, **_labels(case)}
     missing = [name for name in _FIELD.findall(pattern) if name != "series" and not known.get(name)]
@@ -79,6 +86,29 @@ def resolve(pattern: str, case: CaseInfo) -> LesionFiles:
         example = _filled(pattern, {**known, "series": next(iter(found), "")})
         raise InputError("no series of the case has a lesion file", where=example, todo="check the pattern")
     return files
+
+
+def _derivative(dataset: Path, case: CaseInfo) -> Path:
+    """The one lesion mask of a session among the derivatives of a BIDS dataset; our own results are none."""
+    labels = _labels(case)
+    begins = f"sub-{labels['subject']}_" + (f"ses-{labels['session']}_" if labels["session"] else "")
+    places = (dataset / "derivatives").glob(f"**/sub-{labels['subject']}/**/{begins}*")
+    found = [path for path in sorted(places) if _LESION.search(path.name) and path.name.endswith((".nii", ".nii.gz"))]
+    found = [path for path in found if not _is_ours(path, dataset)]
+    if len(found) > 1:
+        listed = ", ".join(str(path.relative_to(dataset)) for path in found[:3])
+        what = f"{len(found)} lesion masks among the derivatives ({listed})"
+        raise AmbiguousInputError(what, where=case.id, todo="choose with --lesions PATTERN")
+    if not found:
+        what = f"no lesion mask of {case.id} among the derivatives (label-lesion_mask, desc-lesions_dseg ...)"
+        raise InputError(what, where=dataset / "derivatives", todo="give --lesions PATTERN, or leave it out")
+    return found[0]
+
+
+def _is_ours(path: Path, dataset: Path) -> bool:
+    """Whether a derivative was made by this program."""
+    inside = (parent / "dataset_description.json" for parent in path.parents if parent.is_relative_to(dataset))
+    return any(file.is_file() and '"miliary-seg"' in file.read_text("utf-8", "replace") for file in inside)
 
 
 def _filled(pattern: str, known: Mapping[str, str]) -> str:

@@ -108,6 +108,8 @@ class ObjectMetadata:
     identity: dict[str, str] = field(repr=False)
     """Patient and study attributes to write."""
     identified: bool = False
+    lesions_from: str = ""
+    """Who found the lesions, where it was not our own detector."""
 
     def uid(self, role: str) -> str:
         """A UID that follows from what went in: equal input gives equal UIDs."""
@@ -188,6 +190,7 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
         settings_digest=result.settings_digest,
         identity=identity,
         identified=identified,
+        lesions_from="" if series.detection.source.is_ours else sanitise(series.detection.source.text)[:200],
     )
 
 

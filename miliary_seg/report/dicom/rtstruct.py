@@ -148,7 +148,7 @@ def structure_set(series: SeriesResult, source: SourceImages, metadata: ObjectMe
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=source.frame_of_reference_uid,
                 ROIName=name,
-                ROIGenerationAlgorithm="AUTOMATIC",
+                ROIGenerationAlgorithm=series.detection.source.algorithm_type,
             )
         )
         colour = list(ImageColor.getrgb(COMPARTMENT_COLOURS[places.get(lesion.id)])[:3])

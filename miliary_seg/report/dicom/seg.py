@@ -20,6 +20,7 @@ from miliary_seg.report.dicom.encoding import coded, element, file_bytes, sequen
 from miliary_seg.report.dicom.images import plane_geometry
 from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages, finish, slice_header
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS
+from miliary_seg.report.sanitise import sanitise
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -120,7 +121,7 @@ def _template(
         software_versions=metadata.version,
         device_serial_number=metadata.settings_digest[:16],
         content_label="LESIONS",
-        content_description="Lesions found automatically",
+        content_description="Lesions found automatically" if is_ours(series) else "Lesions that were given",
         content_creator_name="miliary-seg^",
         series_description="miliary-seg lesions (research use only)",
         omit_empty_frames=kind == "binary",
@@ -147,9 +148,13 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
         CodedConcept(*code)
         for code in (codes.ABNORMAL_STRUCTURE, codes.BRAIN_LESION, codes.ARTIFICIAL_INTELLIGENCE, codes.BRAIN)
     )
-    algorithm = AlgorithmIdentificationSequence(
-        name="miliary-seg", family=family, version=metadata.version, parameters={"settings": metadata.settings_digest}
-    )
+    made_by = series.detection.source
+    algorithm = None
+    if made_by.algorithm_type != "MANUAL":
+        name = "miliary-seg" if made_by.is_ours else sanitise(made_by.name)[:64]
+        parameters = {"settings": metadata.settings_digest}
+        version = metadata.version if made_by.is_ours else "unknown"
+        algorithm = AlgorithmIdentificationSequence(name=name, family=family, version=version, parameters=parameters)
     colours = {c: CIELabColor.from_string(colour) for c, colour in COMPARTMENT_COLOURS.items()}
     places = {place.lesion_id: place.compartment for place in series.assignments}
     return [
@@ -158,7 +163,7 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
             segment_label=f"Lesion {lesion.id}",
             segmented_property_category=category,
             segmented_property_type=kind,
-            algorithm_type="AUTOMATIC",
+            algorithm_type=made_by.algorithm_type or "SEMIAUTOMATIC",  # one of three is asked for
             algorithm_identification=algorithm,
             tracking_uid=metadata.uid(f"lesion {lesion.id}"),
             tracking_id=f"Lesion {lesion.id}",
@@ -167,6 +172,11 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
         )
         for number, lesion in enumerate(series.lesions, start=1)
     ]
+
+
+def is_ours(series: SeriesResult) -> bool:
+    """Whether our own detector found the lesions."""
+    return series.detection.source.is_ours
 
 
 def _instance(image: Reference) -> Dataset:
