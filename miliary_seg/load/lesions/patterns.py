@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 FIELDS = ("case", "subject", "session", "series")
 BIDS = "bids:"
 """Before the path of a BIDS dataset: its derivatives are searched."""
-_LESION = re.compile(r"_(?:label|desc)-[A-Za-z0-9]*lesions?[A-Za-z0-9]*_(?:[a-z]+-[A-Za-z0-9]+_)*(?:dseg|mask|probseg)\.",
-                     re.IGNORECASE)  # fmt: skip
+_LESION = re.compile(
+    r"_(?:label|desc)-[a-z0-9]*lesions?[a-z0-9]*_(?:[a-z]+-[a-z0-9]+_)*(?:dseg|mask|probseg)\.", re.IGNORECASE
+)
 """Masks and segmentations that say they are of lesions: ``label-lesion_mask``, ``desc-lesions_dseg``."""
 _FIELD = re.compile(r"\{(\w*)\}")
 

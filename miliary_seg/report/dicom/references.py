@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from miliary_seg.domain.lesion_source import OURS
 from miliary_seg.domain.result import CaseResult
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
@@ -173,6 +174,7 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
     OutputError
         If the patient is asked for and the first file is not there, or is another image now.
     """
+    made_by = next((s.detection.source for s in result.series if s.volume.id == volume.id), OURS)
     name = case_folder(result.case)
     identity = _patient_of(volume) if identified else {"PatientName": f"{name[:63]}^", "PatientID": name}
     parts = (
@@ -182,6 +184,7 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
         result.settings_digest,
         repr(sorted(result.software.items())),
         repr((identified, date)),
+        *(() if made_by.is_ours else (made_by.name, made_by.format, made_by.sha256)),
     )
     return ObjectMetadata(
         seed=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
@@ -190,7 +193,7 @@ def stamp(result: CaseResult, volume: Volume, date: datetime | None, *, identifi
         settings_digest=result.settings_digest,
         identity=identity,
         identified=identified,
-        lesions_from="" if series.detection.source.is_ours else sanitise(series.detection.source.text)[:200],
+        lesions_from="" if made_by.is_ours else sanitise(made_by.text)[:200],
     )
 
 
