@@ -62,15 +62,13 @@ class DetectorSettings:
     """Who looks for lesions: ours, or a plug-in (docs/howto/own-lesions.md)."""
 
     names: str = "auto"
-    """Names of detectors, joined by commas: the first one decides, the others are compared with it. ``auto`` = ours, or
-    none beside lesions that were given. Given lesions always decide, and detectors named are compared with them."""
+    """By commas: the first decides (given lesions before it), others are compared; ``auto`` = ours where none given."""
     command: str = ""
     """Of the detector ``command``: a program as a template with ``{input}`` and ``{output}``."""
     timeout_s: float = 3600.0
     """Of ``command``: seconds after which the program is stopped."""
     channels: str = ""
-    """Of ``command``: sequences that the program takes beside the scan, joined by commas in its order (``t1c,flair``);
-    they are registered to the scan; empty = the scan alone."""
+    """Of ``command``: sequences in the program's order, registered to the scan (``scan,flair``); empty = the scan."""
     model: str = ""
     """Of the detector ``onnx``: a network (``.onnx``) with a TOML file of the same name beside it."""
 
@@ -83,8 +81,7 @@ class LesionSettings:
     """How lesions are read that others found: files (``--lesions``), and masks of plug-ins."""
 
     labels: str = "auto"
-    """Label values, segment or region numbers or names (``1,3``, ``GTV*``); ``auto`` = all, what is one lesion by their
-    number and connection; ``instances`` = every value is a lesion; ``mask`` = every connected piece is one."""
+    """``auto``, ``instances`` (a value a lesion), ``mask`` (its pieces), or values and names (``1,3``, ``GTV*``)."""
     split: bool = False
     """Split touching lesions at their necks."""
     frame: Literal["stated", "ras", "lps"] = "stated"
@@ -94,17 +91,15 @@ class LesionSettings:
     threshold: float = 0.5
     """Voxels from this probability on are lesion."""
     sensitivity: float = -1.0
-    """Share of true lesions that whoever found these finds, as you state it; -1 = nothing is known of it."""
+    """Share of true lesions that whoever found these finds, as you state it; below 0 = not known."""
     false_positives: float = -1.0
-    """Mean number of false lesions a scan of whoever found these, as you state it; -1 = nothing is known of it."""
+    """Mean number of false lesions a scan of whoever found these, as you state it; below 0 = not known."""
 
     def __post_init__(self) -> None:
         ranges = {"diameter_mm": (0.1, 150.0), "threshold": (1e-6, 1.0), "false_positives": (-1.0, 1e4)}
         _require_ranges("lesions", self, {**ranges, "sensitivity": (-1.0, 1.0)})
-        for name in ("sensitivity", "false_positives"):
-            if -1 < getattr(self, name) < 0 or (name == "sensitivity" and getattr(self, name) == 0):
-                todo = "above 0 and at most 1" if name == "sensitivity" else "0 or more"
-                raise SettingsError(f"lesions.{name} cannot be {getattr(self, name)}", todo=f"{todo}, or -1")
+        if self.sensitivity == 0:
+            raise SettingsError("lesions.sensitivity cannot be 0", todo="above 0 and at most 1; below 0 = not known")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
