@@ -28,12 +28,42 @@ def shared_folder() -> Path:
     return Path(os.environ.get("MILIARY_SHARED", REPOSITORY.parent / "shared"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if (shared_folder() / "data").is_dir():
-        return
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow", choices=["all", "sample"], default="all", help="slow tests: all, or the first of each file"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("slow") == "sample":
+        _keep_a_sample(config, items)
+    has_scans = (shared_folder() / "data").is_dir()
     for item in items:
-        if "shared" in item.keywords:
+        if "shared" in item.keywords and not has_scans:
             item.add_marker(pytest.mark.skip(reason="the development scans are not here (MILIARY_SHARED)"))
+        if item.get_closest_marker("xdist_group") is None and _shares_work(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(REPOSITORY).as_posix()))
+
+
+def _keep_a_sample(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop every slow test but the first of its file."""
+    kept, dropped, seen = [], [], set()
+    for item in items:
+        slow = "slow" in item.keywords
+        (dropped if slow and item.path in seen else kept).append(item)
+        if slow:
+            seen.add(item.path)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
+
+
+def _shares_work(item: pytest.Item) -> bool:
+    """Whether it uses a fixture that its file makes once: two workers would make it twice."""
+    if not isinstance(item, pytest.Function):
+        return False
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition[-1].scope == "module" for definition in fixtures)
 
 
 @pytest.fixture(scope="session")

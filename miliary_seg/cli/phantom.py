@@ -33,9 +33,19 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     diameter_mm: Annotated[Pair | None, typer.Option(help="Smallest and largest diameter in mm.")] = None,
     contrast: Annotated[Pair | None, typer.Option(help="Lowest and highest contrast, in --contrast-unit.")] = None,
     contrast_unit: Annotated[str | None, typer.Option(help="noise (of the scan) or local (around the lesion).")] = None,
+    enhancement: Annotated[
+        Pair | None,
+        typer.Option(help="Lesions replace tissue: fraction above local white matter (0.2 1.5), HU on CT."),
+    ] = None,
+    second_best: Annotated[
+        int | None,
+        typer.Option(min=0, help="As many lesions as give this count on the second of two slices."),
+    ] = None,
     side: Annotated[str | None, typer.Option(help="left, right or both.")] = None,
     level: Annotated[str | None, typer.Option(help="supratentorial, infratentorial or both.")] = None,
-    thickness_mm: Annotated[float | None, typer.Option(help="Slice thickness (template only).")] = None,
+    thickness_mm: Annotated[
+        float | None, typer.Option(help="Slice thickness; of a host, no thinner than its own.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Make a head with known lesions: the scan, truth.json, lesions.csv, slices.csv and the label map."""
@@ -47,10 +57,13 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         "diameter_mm": diameter_mm,
         "contrast": contrast,
         "contrast_unit": contrast_unit,
+        "enhancement": enhancement,
+        "second_best": second_best,
         "side": side,
         "level": level,
     }
-    spec = _changed(preset_named(preset), {k: v for k, v in wanted.items() if v is not None}, thickness_mm)
+    _require_one(contrast or contrast_unit, enhancement)
+    spec = _changed(preset_named(preset), {k: v for k, v in wanted.items() if v is not None}, thickness_mm, host)
     kind = _format(file_format)
     _require_empty(output, force)
     made = make_phantom(spec, host, seed)
@@ -58,11 +71,23 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     typer.echo(f"{preset}: {len(made.truth.lesions)} lesions, at most {max(made.truth.slice_counts)} a slice  {folder}")
 
 
-def _changed(spec: PhantomSpec, lesions: dict[str, Any], thickness_mm: float | None) -> PhantomSpec:
+def _changed(spec: PhantomSpec, lesions: dict[str, Any], thickness_mm: float | None, host: Path | None) -> PhantomSpec:
+    if "contrast" in lesions or "contrast_unit" in lesions:
+        lesions = {"enhancement": None, "second_best": None} | lesions
     changed = replace(spec, lesions=replace(spec.lesions, **lesions))
-    if thickness_mm is not None:
-        changed = replace(changed, scanner=replace(changed.scanner, thickness_mm=thickness_mm))
-    return changed
+    if thickness_mm is None:
+        return changed
+    if host is None:
+        return replace(changed, scanner=replace(changed.scanner, thickness_mm=thickness_mm))
+    return replace(changed, scanner=replace(changed.scanner, on_host_grid=True, host_thickness_mm=thickness_mm))
+
+
+def _require_one(contrast: object, enhancement: object) -> None:
+    """Contrast is added to tissue, enhancement replaces it: one lesion cannot do both."""
+    from miliary_seg.errors import UsageError
+
+    if contrast and enhancement:
+        raise UsageError("--contrast and --enhancement exclude each other", todo="give one of them")
 
 
 def _require_empty(folder: Path, force: bool) -> None:

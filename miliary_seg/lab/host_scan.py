@@ -13,8 +13,8 @@ from miliary_seg.settings import Settings
 def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> Phantom:
     """Make a phantom on the shipped template, or put its lesions into a scan of the user's own.
 
-    On a user's scan the voxels and the grid stay as they are (it has noise of its own); brain and compartments come
-    from the registration, so sides and levels of the truth are as good as that.
+    On a user's scan the voxels and the grid stay as they are (it has noise of its own; with ``host_thickness_mm`` its
+    slices are averaged); brain and compartments come from the registration: sides and levels of the truth are as good.
 
     Raises
     ------
@@ -24,8 +24,9 @@ def make_phantom(spec: PhantomSpec, host: Path | None = None, seed: int = 0) -> 
     """
     if host is None:
         return make(spec, seed=seed)
-    on_host = replace(spec, scanner=ScannerSpec(on_host_grid=True, noise=0.0, bias=0.0))
-    return make(on_host, head_from_scan(host, Settings()), seed)
+    thickness, profile = spec.scanner.host_thickness_mm, spec.scanner.profile
+    kept = ScannerSpec(on_host_grid=True, host_thickness_mm=thickness, profile=profile, noise=0.0, bias=0.0)
+    return make(replace(spec, scanner=kept), head_from_scan(host, Settings()), seed)
 
 
 def head_from_scan(path: Path, settings: Settings) -> Head:

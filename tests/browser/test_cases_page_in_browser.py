@@ -10,7 +10,7 @@ import pytest
 from miliary_seg.cohort.pages.cases import PageCase, cases_page
 from miliary_seg.report import case_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture

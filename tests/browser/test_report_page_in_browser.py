@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 HOSTILE = (
     "</title></style></script><script>document.title='RUN'</script>\"'>"

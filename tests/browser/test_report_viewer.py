@@ -9,7 +9,7 @@ import pytest
 
 from miliary_seg.domain.decision import Verdict
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 ORANGE, SKY, YELLOW, PINK = (230, 159, 0), (86, 180, 233), (240, 228, 66), (204, 121, 167)
 """Rings of left and right lesions above the tentorium, then below (miliary_seg/report/html/views.py)."""

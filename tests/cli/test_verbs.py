@@ -167,6 +167,16 @@ def test_a_phantom_never_lies_beside_the_truth_of_another(tmp_path: Path, cli) -
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
 
 
+def test_phantom_of_lesions_that_replace_tissue(tmp_path: Path, cli) -> None:
+    options = ("--enhancement", "0.5", "1.5", "--second-best", "3", "--diameter-mm", "4", "8", "--thickness-mm", "5")
+    assert cli("phantom", "-o", tmp_path / "p", *options).code == 0
+    truth = json.loads((tmp_path / "p" / "truth.json").read_text())
+    counts = [row["n_lesions"] for row in truth["slices"]]
+    assert max(min(a, b) for i, a in enumerate(counts) for b in counts[i + 2 :]) == 3
+    assert all(0.5 <= one["enhancement"] <= 1.5 for one in truth["lesions"])
+    assert cli("phantom", "-o", tmp_path / "q", *options, "--contrast", "5", "9").code == 2
+
+
 def test_phantom_in_a_scan_of_the_users_own(small_scan: Path, tmp_path: Path, cli) -> None:
     options = ["--count", 4, "--diameter-mm", 4, 5, "--contrast", 8, 9, "--contrast-unit", "local", "--side", "left"]
     assert cli("phantom", "-o", tmp_path / "p", "--host", small_scan, *options).code == 0

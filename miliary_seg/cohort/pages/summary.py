@@ -61,6 +61,7 @@ def _page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     ]
     return page(
         "cohort.html.j2",
+        package="miliary_seg.cohort.pages",
         document=document,
         images=images,
         groups=groups,

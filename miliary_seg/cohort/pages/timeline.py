@@ -85,6 +85,7 @@ def timeline_html(patients: Sequence[Mapping[str, Any]]) -> str:
     shown = [{**patient, "plot": _plot(patient["visits"])} for patient in patients]
     return page(
         "timeline.html.j2",
+        package="miliary_seg.cohort.pages",
         patients=shown,
         width=PLOT_WIDTH,
         height=PLOT_HEIGHT,

@@ -26,14 +26,17 @@ them.
 
 from __future__ import annotations
 
+from miliary_seg.lab.phantom.finish import Phantom
 from miliary_seg.lab.phantom.head import Head, head_from_labels, head_from_volume
-from miliary_seg.lab.phantom.make import Phantom, make
+from miliary_seg.lab.phantom.make import make
 from miliary_seg.lab.phantom.presets import PRESETS, preset
-from miliary_seg.lab.phantom.spec import REGIONS, LesionSpec, MimicSpec, PhantomSpec, ScannerSpec
+from miliary_seg.lab.phantom.series import implanted_series
+from miliary_seg.lab.phantom.spec import PLACES, REGIONS, LesionSpec, MimicSpec, PhantomSpec, ScannerSpec
 from miliary_seg.lab.phantom.template import template_head
 from miliary_seg.lab.phantom.truth import VISIBILITY_RULE, LesionTruth, MimicTruth, Truth
 
 __all__ = [
+    "PLACES",
     "PRESETS",
     "REGIONS",
     "VISIBILITY_RULE",
@@ -48,6 +51,7 @@ __all__ = [
     "Truth",
     "head_from_labels",
     "head_from_volume",
+    "implanted_series",
     "make",
     "preset",
     "template_head",

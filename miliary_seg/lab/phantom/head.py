@@ -32,6 +32,8 @@ class Head:
     """Values of ``domain.compartment.Compartment``; None = not known."""
     fluid: BoolArray | None = None
     """Ventricles and sulci; None = not known."""
+    avoid: BoolArray | None = None
+    """Where no centre of a lesion that replaces tissue may lie, for instance a known tumour."""
     modality: Modality = Modality.MR
     volume: Volume | None = None
     """The real scan behind it, if there is one."""
@@ -39,7 +41,7 @@ class Head:
     """Courses of the large venous sinuses, each (n, 3) in RAS mm."""
 
     def __post_init__(self) -> None:
-        for name in ("voxels", "brain", "regions", "compartments", "fluid"):
+        for name in ("voxels", "brain", "regions", "compartments", "fluid", "avoid"):
             array = getattr(self, name)
             if array is not None and array.shape != self.grid.shape:
                 raise GeometryError(f"{name} of the host are {array.shape}, its grid is {self.grid.shape}")
@@ -53,6 +55,7 @@ def head_from_volume(
     *,
     regions: LabelMap | None = None,
     compartments: LabelMap | None = None,
+    avoid: BoolArray | None = None,
 ) -> Head:
     """Use a real scan as host.
 
@@ -66,6 +69,8 @@ def head_from_volume(
         Codes 1 + position in ``REGIONS`` on the same grid; None = lesions go anywhere in the brain.
     compartments
         Values of ``Compartment`` on the same grid; needed where side or level of lesions is restricted.
+    avoid
+        Voxels in which no lesion that replaces tissue may have its centre (a known tumour), shape (i, j, k).
 
     Raises
     ------
@@ -90,6 +95,7 @@ def head_from_volume(
         background=-1000.0 if is_ct else 0.0,
         regions=_codes(regions, volume.grid, "regions"),
         compartments=_codes(compartments, volume.grid, "compartments"),
+        avoid=None if avoid is None else np.asarray(avoid, dtype=bool),
         modality=volume.modality,
         volume=volume,
     )

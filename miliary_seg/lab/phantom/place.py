@@ -14,6 +14,7 @@ from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, Int
 from miliary_seg.domain.compartment import Compartment
 from miliary_seg.errors import UsageError
 from miliary_seg.lab.phantom.head import Head
+from miliary_seg.lab.phantom.outline import Outline
 from miliary_seg.lab.phantom.spec import REGIONS, LesionSpec
 from miliary_seg.lab.phantom.truth import HALF, slice_share
 
@@ -35,14 +36,20 @@ class Placed:
     """Columns are the semi-axes."""
     kind: str
     diameter_mm: float
+    outline: Outline | None = None
+    """Bumps on the ellipsoid."""
 
     @property
     def reach_mm(self) -> float:
-        """Longest semi-axis."""
+        """Longest semi-axis, or the farthest bump."""
+        if self.outline is not None:
+            return float(np.linalg.norm(self.outline.points @ self.axes_mm.T, axis=1).max())
         return float(np.sqrt((self.axes_mm**2).sum(axis=0)).max())
 
     def extent_mm(self, normal: Float64Array) -> float:
         """Length along a unit vector."""
+        if self.outline is not None:
+            return float(np.ptp(self.outline.points @ (normal @ self.axes_mm)))
         return float(2 * np.sqrt(((normal @ self.axes_mm) ** 2).sum()))
 
 
@@ -143,8 +150,8 @@ def _site(
     rng: np.random.Generator,
     avoid: cKDTree | None,
 ) -> _Site:
-    allowed = head.brain & in_view & _compartments_allowed(head, spec)
-    depth = _depth_mm(head)
+    allowed = head.brain & in_view & compartments_allowed(head, spec)
+    depth = depth_inside_mm(head)
     allowed &= depth >= spec.margin_mm + spec.diameter_mm[0] / 2
     pools = {}
     if head.regions is None:
@@ -163,7 +170,7 @@ def _site(
     return _Site(head=head, spec=spec, slices=slices, rng=rng, avoid=avoid, depth_mm=depth, pools=pools, along_mm=along)
 
 
-def _depth_mm(head: Head) -> Float32Array:
+def depth_inside_mm(head: Head) -> Float32Array:
     """Distance to the surface of the brain, worked out in its bounding box."""
     box = ndi.find_objects(head.brain.astype(np.uint8))[0]
     depth = np.zeros(head.grid.shape, dtype=np.float32)
@@ -173,7 +180,8 @@ def _depth_mm(head: Head) -> Float32Array:
     return depth
 
 
-def _compartments_allowed(head: Head, spec: LesionSpec) -> BoolArray:
+def compartments_allowed(head: Head, spec: LesionSpec) -> BoolArray:
+    """Voxels on the side and level that the lesions are restricted to."""
     if spec.side == "both" and spec.level == "both":
         return np.ones(head.grid.shape, dtype=bool)
     if head.compartments is None:
@@ -188,7 +196,7 @@ def _add(site: _Site, target: int | None, need: dict[int, int]) -> Placed:
     names = list(pools)
     weights = np.array([dict(site.spec.region_weights).get(name, 1.0) for name in names], dtype=np.float64)
     for _ in range(REDRAWS if names else 0):
-        shape = _draw_shape(site.spec, site.rng)
+        shape = draw_shape(site.spec, site.rng)
         for _ in range(TRIES // REDRAWS if target is None else TRIES):
             pool = pools[names[int(site.rng.choice(len(names), p=weights / weights.sum()))]]
             lesion = _moved(site, shape, int(pool[site.rng.integers(pool.size)]))
@@ -227,7 +235,8 @@ def _counted(site: _Site, lesion: Placed, target: int | None, need: dict[int, in
     return counted if all(need[s] > 0 for s in counted) else None
 
 
-def _draw_shape(spec: LesionSpec, rng: np.random.Generator) -> tuple[float, Float64Array, str]:
+def draw_shape(spec: LesionSpec, rng: np.random.Generator) -> tuple[float, Float64Array, str]:
+    """Diameter in mm, semi-axes as columns in mm and kind of one lesion."""
     low, high = spec.diameter_mm
     share = rng.random()
     diameter = low + (high - low) * share if spec.diameter_law == "uniform" else low * (high / low) ** share

@@ -14,10 +14,25 @@ _MANY_DOTS = MimicSpec(vessels=20, sheets=4, choroid=4, dots=250, sinuses=True)
 _MILIARY = PhantomSpec(
     name="miliary", lesions=LesionSpec(count=600, diameter_mm=(2.0, 5.0), contrast=(25.0, 50.0)), mimics=_SOME_VESSELS
 )
+_METASTASES = PhantomSpec(
+    name="metastases",
+    lesions=LesionSpec(
+        count=400,
+        diameter_mm=(1.5, 8.0),
+        enhancement=(0.2, 1.5),
+        irregularity=0.2,
+        ring_fraction=0.3,
+        ring_from_mm=4.0,
+        soft_fraction=0.3,
+    ),
+    mimics=_SOME_VESSELS,
+    scanner=ScannerSpec(profile="trapezoid"),
+)
 _NORMAL = PhantomSpec(name="normal", lesions=LesionSpec(count=0), mimics=_SOME_VESSELS)
 
 PRESETS: dict[str, PhantomSpec] = {
     "miliary": _MILIARY,
+    "metastases": _METASTASES,
     "normal": _NORMAL,
     "one-sided": replace(_MILIARY, name="one-sided", lesions=replace(_MILIARY.lesions, side="left")),
     "supratentorial-only": replace(
@@ -38,7 +53,8 @@ PRESETS: dict[str, PhantomSpec] = {
         scanner=ScannerSpec(pixel_mm=0.6, thickness_mm=4.0, noise=4.0),
     ),
 }
-"""What each shows: ``miliary`` meets the rule; the others fail one part of it, or are mimics; docs/phantoms.md."""
+"""What each shows: ``miliary`` meets the rule; ``metastases`` holds faint and small lesions in place of tissue; the
+others fail one part of the rule, or are mimics; docs/phantoms.md."""
 
 
 def preset(name: str) -> PhantomSpec:

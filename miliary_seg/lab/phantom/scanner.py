@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.fft
 from scipy import ndimage as ndi
@@ -9,8 +11,9 @@ from scipy import ndimage as ndi
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Modality
+from miliary_seg.errors import UsageError
 from miliary_seg.lab.phantom.head import Head
-from miliary_seg.lab.phantom.render import FWHM_PER_SIGMA, Optics
+from miliary_seg.lab.phantom.render import FWHM_PER_SIGMA, TRAPEZOID_RAMP, Optics
 from miliary_seg.lab.phantom.smooth_field import SmoothField
 from miliary_seg.lab.phantom.spec import ScannerSpec
 
@@ -53,7 +56,7 @@ def optics_for(head: Head, spec: ScannerSpec) -> Optics:
 def _host_optics(head: Head, spec: ScannerSpec) -> Optics:
     axis = head.volume.slice_axis if head.volume else 2
     spacing = [s for a, s in enumerate(head.grid.spacing_mm) if a != axis]
-    return Optics(
+    own = Optics(
         grid=head.grid,
         slice_axis=axis,
         thickness_mm=head.volume.thickness_mm if head.volume else head.grid.spacing_mm[axis],
@@ -61,6 +64,24 @@ def _host_optics(head: Head, spec: ScannerSpec) -> Optics:
         psf_mm=spec.psf_pixels * sum(spacing) / 2,
         profile=spec.profile,
     )
+    return own if spec.host_thickness_mm is None else _thicker(own, spec.host_thickness_mm, spec.gap_mm)
+
+
+def _thicker(own: Optics, thickness_mm: float, gap_mm: float) -> Optics:
+    """Thicker slices through the same columns of voxels, as many as fit, from the edge of one of the host's slices."""
+    if thickness_mm < own.thickness_mm:
+        what = f"the host's slices are {own.thickness_mm:g} mm thick: {thickness_mm:g} mm cannot be made of them"
+        raise UsageError(what, todo="thicker slices, or another host")
+    axis, own_mm = own.slice_axis, own.slice_spacing_mm
+    length, wide, step = own.grid.shape[axis], thickness_mm / own_mm, (thickness_mm + gap_mm) / own_mm
+    count = max(1, int((length - wide) / step + 1e-6) + 1)
+    left_out = max(0, int((length - wide - step * (count - 1)) / 2 + 1e-6))
+    affine = own.grid.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * (left_out - 0.5 + wide / 2)
+    affine[:3, axis] *= step
+    i, j, k = (count if a == axis else n for a, n in enumerate(own.grid.shape))
+    grid = Grid(shape=(i, j, k), affine=affine)
+    return replace(own, grid=grid, thickness_mm=thickness_mm, slice_spacing_mm=thickness_mm + gap_mm)
 
 
 def _directions(spec: ScannerSpec) -> tuple[Float64Array, int]:
@@ -95,6 +116,8 @@ def acquire(head: Head, optics: Optics) -> Float32Array:
     """Image the head without noise: blurred in plane, averaged over each slice."""
     if optics.grid is head.grid:
         return head.voxels.copy()
+    if _same_columns(head.grid, optics):
+        return _averaged(head.voxels, head.grid, optics)
     own = min(head.grid.spacing_mm)
     blur = np.sqrt(max(0.0, optics.psf_mm**2 - own**2)) / FWHM_PER_SIGMA
     source = head.voxels
@@ -102,12 +125,38 @@ def acquire(head: Head, optics: Optics) -> Float32Array:
         source = ndi.gaussian_filter(source, [blur / s for s in head.grid.spacing_mm], mode="nearest")
     image = np.zeros(optics.grid.shape, dtype=np.float32)
     n_parts = max(1, int(np.ceil(optics.thickness_mm / (0.75 * own))))
-    shares = (np.arange(n_parts) + 0.5) / n_parts - 0.5
-    for share in shares:
+    width = 1 + TRAPEZOID_RAMP if optics.profile == "trapezoid" else 1.0
+    shares = ((np.arange(n_parts) + 0.5) / n_parts - 0.5) * width
+    cells = (shares[:, None] + np.array([-0.5, 0.5]) * width / n_parts) * 2 * optics.half_slice
+    weights = np.diff(optics.cumulative(cells), axis=1)[:, 0] if width > 1 else np.ones(n_parts)
+    for share, weight in zip(shares, weights, strict=True):
         shift = np.zeros(3)
         shift[optics.slice_axis] = share * optics.thickness_mm / optics.slice_spacing_mm
-        image += _resampled(source, head, optics.grid, shift)
-    return image / np.float32(n_parts)
+        image += np.float32(weight) * _resampled(source, head, optics.grid, shift)
+    return image / np.float32(weights.sum())
+
+
+def _same_columns(grid: Grid, optics: Optics) -> bool:
+    """Whether the scan's voxels are slices of the host's averaged along their columns."""
+    between = np.linalg.inv(grid.affine) @ optics.grid.affine
+    expected = np.eye(4)
+    expected[optics.slice_axis] = between[optics.slice_axis]
+    planes = [a for a in range(3) if a != optics.slice_axis]
+    same = all(grid.shape[a] == optics.grid.shape[a] for a in planes)
+    return same and bool(np.allclose(between, expected, atol=1e-6))
+
+
+def _averaged(voxels: Float32Array, grid: Grid, optics: Optics) -> Float32Array:
+    """The host's own slices, weighted by the slice profile; what lies beyond its ends is left out."""
+    axis = optics.slice_axis
+    between = np.linalg.inv(grid.affine) @ optics.grid.affine
+    step, first = float(between[axis, axis]), float(between[axis, 3])
+    edges = np.arange(grid.shape[axis] + 1) - 0.5
+    middles = first + step * np.arange(optics.grid.shape[axis])
+    weights = np.diff(optics.cumulative((edges[None, :] - middles[:, None]) / step), axis=1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    image = np.tensordot(weights.astype(np.float32), np.moveaxis(voxels, axis, 0), 1)
+    return np.ascontiguousarray(np.moveaxis(image, 0, axis))
 
 
 def resampled_labels(labels: UInt8Array | BoolArray, head: Head, optics: Optics) -> UInt8Array:

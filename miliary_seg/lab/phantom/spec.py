@@ -29,6 +29,21 @@ ORIENTATIONS = tuple("".join(p) for axes in permutations(("LR", "PA", "IS")) for
 
 Range = tuple[float, float]
 
+PLACES: tuple[str, ...] = ("junction", "cortex", "deep", "infratentorial", "vessel", "sulcal")
+"""Places of lesions that replace tissue (``places.py`` says how they are found in any head)."""
+
+METASTASIS_PLACES = (
+    ("junction", 0.35),
+    ("cortex", 0.2),
+    ("deep", 0.15),
+    ("infratentorial", 0.15),
+    ("vessel", 0.1),
+    ("sulcal", 0.05),
+)
+"""Most at the grey-white junction, about four fifths above the tentorium (Delattre 1988, Arch Neurol 45:741-744; Hwang
+1996, Cancer 77:1551-1555), miliary foci in cortex, deep grey matter, along vessels and under the pia
+(docs/criteria.md)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LesionSpec:
@@ -42,6 +57,18 @@ class LesionSpec:
     contrast_unit: Literal["noise", "local"] = "noise"
     """``noise``: noise standard deviation of the scan. ``local``: robust standard deviation of what surrounds the site,
     which a reader measures in a region of interest (noise and anatomy together). See docs/phantoms.md."""
+    enhancement: Range | None = None
+    """Signal of the lesion above the local white matter of the scan, as a fraction of it (0.2-1.5 = 20-150 %); on CT in
+    HU. Drawn log-uniformly. Given, the lesion **replaces** its tissue (a voxel mixes both by their parts) and
+    ``contrast`` is not in force; None = lesions of ``contrast`` are added to what is there. ``places``,
+    ``irregularity`` and ``second_best`` belong to lesions that replace tissue."""
+    places: tuple[tuple[str, float], ...] = METASTASIS_PLACES
+    """Weights of ``PLACES`` for lesions that replace tissue; a place that the head lacks leaves its share to others."""
+    irregularity: float = 0.0
+    """Standard deviation of the logarithm of the radius over directions; 0 = smooth, 0.15-0.25 = lobed."""
+    second_best: int | None = None
+    """Lesions are placed, at most ``count``, until this many cross-sections count on the second of two slices that do
+    not touch: the number that the rule asks for (20). Reached exactly, or a ``UsageError``."""
     polarity: Polarity = Polarity.BRIGHT
     side: Literal["left", "right", "both"] = "both"
     level: Literal["supratentorial", "infratentorial", "both"] = "both"
@@ -66,6 +93,14 @@ class LesionSpec:
         _need(self.count >= 0, "lesions.count", "at least 0")
         _range("lesions.diameter_mm", self.diameter_mm, 0.2, 60.0)
         _range("lesions.contrast", self.contrast, 0.01, 1000.0)
+        if self.enhancement is not None:
+            _range("lesions.enhancement", self.enhancement, 0.01, 1000.0)
+        for name, weight in self.places:
+            _choice("lesions.places", name, PLACES)
+            _need(weight >= 0, "lesions.places", "at least 0")
+        _need(sum(w for _, w in self.places) > 0, "lesions.places", "weights of which one is above 0")
+        _need(0 <= self.irregularity <= 0.5, "lesions.irregularity", "from 0 to 0.5")
+        self._check_second_best()
         _choice("lesions.diameter_law", self.diameter_law, ("uniform", "log-uniform"))
         _choice("lesions.contrast_unit", self.contrast_unit, ("noise", "local"))
         _choice("lesions.polarity", self.polarity, tuple(Polarity))
@@ -82,6 +117,14 @@ class LesionSpec:
         distinct = len({s for s, _ in self.slice_targets}) == len(self.slice_targets)
         _need(distinct, "lesions.slice_targets", "pairs of distinct slices")
         _need(self.max_per_slice is None or self.max_per_slice >= 0, "lesions.max_per_slice", "at least 0")
+
+    def _check_second_best(self) -> None:
+        wanted = self.second_best
+        _need(wanted is None or wanted >= 0, "lesions.second_best", "at least 0")
+        replacing = self.enhancement is not None
+        _need(wanted is None or replacing, "lesions.second_best", "left out where lesions.enhancement is not given")
+        several = wanted is not None and bool(self.slice_targets)
+        _need(not several, "lesions.second_best", "left out where lesions.slice_targets are given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +168,12 @@ class ScannerSpec:
     """Field of view beyond the brain, in plane (and across slices a third of it)."""
     coverage: Range = (0.0, 1.0)
     """Part of the head's extent across the slices that is imaged, from the left, posterior or inferior end."""
+    host_thickness_mm: float | None = None
+    """With ``on_host_grid``: the host's slices averaged to this thickness, ``gap_mm`` apart, its voxels in plane kept;
+    None = the host's own slices."""
     psf_pixels: float = 1.2
     """In-plane blur, full width at half maximum in pixels (a sinc point-spread function has 1.21)."""
-    profile: Literal["box", "gaussian"] = "box"
+    profile: Literal["box", "gaussian", "trapezoid"] = "box"
     """Sensitivity across a slice; ``thickness_mm`` is its width (at half maximum)."""
     noise: float = 0.02
     """Standard deviation of the noise: as a fraction of the white-matter signal on MR, in HU on CT."""
@@ -140,7 +186,7 @@ class ScannerSpec:
 
     def __post_init__(self) -> None:
         _choice("scanner.plane", self.plane, ("axial", "coronal", "sagittal"))
-        _choice("scanner.profile", self.profile, ("box", "gaussian"))
+        _choice("scanner.profile", self.profile, ("box", "gaussian", "trapezoid"))
         if self.orientation:
             _choice("scanner.orientation", self.orientation, ORIENTATIONS)
         for name, low, high in (
@@ -155,6 +201,9 @@ class ScannerSpec:
             ("margin_mm", 0.0, 200.0),
         ):
             _need(low <= getattr(self, name) <= high, f"scanner.{name}", f"from {low:g} to {high:g}")
+        thick = self.host_thickness_mm
+        _need(thick is None or self.on_host_grid, "scanner.host_thickness_mm", "left out without on_host_grid")
+        _need(thick is None or 0.1 <= thick <= 20, "scanner.host_thickness_mm", "from 0.1 to 20")
         _need(0 <= self.coverage[0] < self.coverage[1] <= 1, "scanner.coverage", "two ascending fractions from 0 to 1")
 
 
@@ -174,6 +223,10 @@ class PhantomSpec:
     """How far the seed bends the template into an individual: 0 = not, 1 = about 3 mm and 3 % in scale."""
     visible_contrast: float = 3.0
     """A cross-section counts only if its peak exceeds this many noise standard deviations (Rose: 3 to 5)."""
+    visible_enhancement: float = 0.1
+    """A cross-section of a lesion that replaces tissue counts only if its peak also exceeds the local white matter by
+    this fraction of it: half of the faintest enhancement that is asked of lesions (20 %), so that one counts which has
+    lost up to half of that to partial volume. On CT 10 % of white matter are 3 HU, so the noise decides there."""
     slab_mm: float = 5.0
     """Thickness of the slab in the slab counts of the truth."""
 
@@ -181,6 +234,7 @@ class PhantomSpec:
         _choice("sequence", self.sequence, tuple(Sequence))
         _need(0 <= self.anatomy <= 3, "anatomy", "from 0 to 3")
         _need(self.visible_contrast >= 0, "visible_contrast", "at least 0")
+        _need(0 <= self.visible_enhancement <= 10, "visible_enhancement", "from 0 to 10")
         _need(0 < self.slab_mm <= 50, "slab_mm", "above 0 and at most 50")
 
     @property

@@ -21,6 +21,8 @@ Point = tuple[float, float, float]
 VISIBILITY_RULE = (
     "A lesion counts on a slice if at least half of the smaller of its extent along the slice normal and the slice "
     "thickness lies within the slice, and its peak signal there is at least visible_contrast noise standard deviations."
+    " A lesion that replaces its tissue must stand out there by that and by visible_enhancement of the local white "
+    "matter, both from local white matter and from what the voxel would show without it."
 )
 HALF = 0.5
 """The half in that rule: on thin slices it says that the slice's centre plane cuts the lesion."""
@@ -57,6 +59,19 @@ class LesionTruth:
     """Where it counts, by ``VISIBILITY_RULE``."""
     slices_touched: tuple[int, ...] = ()
     """Where any part of it lies within the slice."""
+    place: str | None = None
+    """One of ``spec.PLACES``; this and what follows is known of lesions that replace their tissue."""
+    enhancement: float | None = None
+    """Asked: signal above local white matter as a fraction of it (HU on CT), negative for dark lesions."""
+    white_level: float | None = None
+    """Local white matter, in the scan's intensity unit."""
+    peak_enhancement: float | None = None
+    """Largest in any slice after blur, averaging and partial volume, in the unit of ``enhancement``: the lesser of the
+    distance from local white matter and of what the lesion changed in the voxel. Positive where the lesion shows."""
+    slice_enhancement: tuple[float, ...] = ()
+    """The same on each of ``slices_touched``."""
+    slabs: tuple[int, ...] = ()
+    """Where it counts on slabs of ``slab_mm`` that start at the near edge of each slice, visibility included."""
 
     @property
     def volume_mm3(self) -> float:
@@ -93,6 +108,8 @@ class Truth:
     slab_mm: float
     visible_contrast: float
     host: str
+    visible_enhancement: float = 0.0
+    """For lesions that replace their tissue; see ``VISIBILITY_RULE``."""
 
     @property
     def slice_counts(self) -> tuple[int, ...]:
@@ -101,7 +118,12 @@ class Truth:
 
     @property
     def slab_counts(self) -> tuple[int, ...]:
-        """Lesions that count on the slab of ``slab_mm`` which starts at the near edge of each slice."""
+        """Lesions that count on the slab of ``slab_mm`` which starts at the near edge of each slice.
+
+        Lesions that replace their tissue must be visible there, as ``VISIBILITY_RULE`` says; added ones need not.
+        """
+        if any(lesion.enhancement is not None for lesion in self.lesions):
+            return counts_of([lesion.slabs for lesion in self.lesions], len(self.slice_positions_mm))
         if not self.lesions:
             return (0,) * len(self.slice_positions_mm)
         normal = np.array([lesion.extent_mm for lesion in self.lesions])
@@ -113,6 +135,18 @@ class Truth:
         middles = starts + sign * self.slab_mm / 2
         share = slice_share(centres, normal, middles, self.slab_mm)
         return tuple(int(n) for n in (share >= HALF).sum(axis=0))
+
+    @property
+    def second_best(self) -> int:
+        """Count of the second of two slices that do not touch: the number that the rule asks for."""
+        return second_best(self.slice_counts)
+
+    @property
+    def slab_second_best(self) -> int:
+        """The same for slabs that follow one another, the median over all positions of the first."""
+        step = float(np.median(np.abs(np.diff(self.slice_positions_mm)))) if len(self.slice_positions_mm) > 1 else 0.0
+        phases = max(1, round(self.slab_mm / step)) if 0 < step < self.slab_mm / 2 else 1
+        return int(np.median([second_best(self.slab_counts[first::phases]) for first in range(phases)]))
 
     def _position(self, lesion: LesionTruth) -> float:
         return float(np.dot(self.spec["slice_normal"], lesion.centre_ras_mm))
@@ -154,6 +188,7 @@ class Truth:
             "host": self.host,
             "visibility_rule": VISIBILITY_RULE,
             "visible_contrast": self.visible_contrast,
+            "visible_enhancement": self.visible_enhancement,
             "noise_sigma": round(self.noise_sigma, 6),
             "slice_axis": self.slice_axis,
             "thickness_mm": self.thickness_mm,
@@ -197,6 +232,15 @@ def slice_share(
     high = np.minimum(centres_mm[:, None] + extents_mm[:, None] / 2, positions_mm[None, :] + thickness_mm / 2)
     share: Float64Array = np.maximum(high - low, 0) / np.minimum(extents_mm, thickness_mm)[:, None]
     return share + 1e-9 * (share > 0)
+
+
+def second_best(counts: Sequence[int] | Int64Array) -> int:
+    """Largest number that two slices reach which are no neighbours (indices at least 2 apart)."""
+    values = np.asarray(counts, dtype=np.int64)
+    if values.size < 3:
+        return 0
+    before = np.maximum.accumulate(values)[:-2]
+    return int(np.minimum(before, values[2:]).max())
 
 
 def counts_of(slices: Sequence[tuple[int, ...]], n_slices: int) -> tuple[int, ...]:

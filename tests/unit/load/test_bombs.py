@@ -17,10 +17,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 READER = """
 import json, re, sys, time, zlib
 from miliary_seg.errors import MiliaryError
-from miliary_seg.load import dicom_volume, nifti, read_array  # noqa: F401
+import miliary_seg.load.dicom.volume, miliary_seg.load.nifti.volume  # noqa: F401, E401
+from miliary_seg.load import read_array
 began = time.process_time()
 try:
     read_array(sys.argv[1])

@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "fuzz"
 
 

@@ -12,6 +12,8 @@ from miliary_seg.cohort import BatchOptions, RunPlan, read_ledger, require_writa
 from miliary_seg.cohort.run.pool import windowed
 from miliary_seg.errors import DiskFullError, OutputError
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 
 def visible(folder: Path) -> dict[str, bytes]:
     skipped = {"ledger", "logs"}

@@ -19,6 +19,8 @@ from miliary_seg.errors import MissingLibraryError, UsageError
 
 pytest.importorskip("distributed")
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 QUIET = pytest.mark.filterwarnings(
     "ignore::ResourceWarning",  # sockets of a cluster that was killed on purpose
     "ignore::pytest.PytestUnraisableExceptionWarning",

@@ -14,6 +14,8 @@ from miliary_seg.cohort import RunPlan, read_ledger, read_manifest, run_cases, w
 from miliary_seg.load import CaseInfo
 from miliary_seg.settings import Settings
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 NAMES = ("held-0", "good-1", "good-2", "held-3", "good-4", "held-5")
 RUN = f"""
 import sys

@@ -14,6 +14,8 @@ import pytest
 from miliary_seg.cohort.run.worker import Worker
 from miliary_seg.errors import CaseTimeoutError, WorkerLostError
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 
 @pytest.fixture
 def worker():

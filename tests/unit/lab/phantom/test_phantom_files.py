@@ -210,7 +210,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-SAMPLES = Path(__file__).resolve().parents[3] / "sample_data"
+SAMPLES = Path(__file__).resolve().parents[4] / "sample_data"
 
 
 def test_the_samples_are_what_their_answers_say():
