@@ -108,6 +108,7 @@ def decide_again(
     given = read_lesions(lesions, stored.volume, by_value)
     old = stored.labels.labels
     new = _regrouped(given.labels.labels, old)
+    new.setflags(write=False)
     labels = LabelMap(labels=new, grid=stored.volume.grid)
     location = _location(stored, new > 0)
     pairs, same = matched(stored.labels, labels), _unchanged(old, new)
@@ -143,7 +144,7 @@ def _regrouped(given: Any, old: Any) -> Int32Array:
     neighbours (a mask) is taken apart along the stored lesions, where these are whole and nothing was added to them.
     """
     labels = np.zeros(given.shape, dtype=np.int32)
-    old_sizes = np.bincount(old.ravel())
+    old_sizes = np.bincount(old[old > 0], minlength=1)
     count = 0
     boxes: list[Any] = ndi.find_objects(given)
     for value, box in enumerate(boxes, start=1):
@@ -169,18 +170,18 @@ def _whole_lesions(region: BoolArray, old: Any, old_sizes: Any) -> tuple[Any, in
 
 def _unchanged(old: Any, new: Any) -> dict[int, int]:
     """New label -> stored label, of lesions with the very same voxels."""
-    ids, first, sizes = np.unique(new[new > 0], return_index=True, return_counts=True)
-    under = old[new > 0]
-    old_sizes = np.bincount(old.ravel())
-    agree = np.bincount(new[(new > 0) & (old > 0)], minlength=int(new.max(initial=0)) + 1)
-    mixed = np.zeros(int(new.max(initial=0)) + 1, dtype=bool)
-    partner = np.zeros(int(new.max(initial=0)) + 1, dtype=np.int64)
-    partner[ids] = under[first]
-    mixed[np.unique(new[new > 0][under != partner[new[new > 0]]])] = True
+    place = np.flatnonzero(new)
+    now, before = new.ravel()[place].astype(np.intp), old.ravel()[place].astype(np.intp)
+    old_sizes = np.bincount(old[old > 0], minlength=1)
+    top = int(now.max(initial=0)) + 1
+    partner = np.zeros(top, dtype=np.intp)
+    partner[now] = before  # of any one voxel: all of them are compared with it
+    agree = np.bincount(now[before == partner[now]], minlength=top)
+    sizes = np.bincount(now, minlength=top)
     return {
-        int(n): int(partner[n])
-        for n, size in zip(ids, sizes, strict=True)
-        if partner[n] and not mixed[n] and size == agree[n] == old_sizes[partner[n]]
+        n: int(partner[n])
+        for n in np.flatnonzero(sizes).tolist()
+        if partner[n] and sizes[n] == agree[n] == old_sizes[partner[n]]
     }
 
 

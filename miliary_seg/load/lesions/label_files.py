@@ -48,6 +48,7 @@ def read_label_file(path: Path, volume: Volume, threshold: float) -> LesionVoxel
     values = stored if (header.slope, header.intercept) == (1.0, 0.0) else stored * header.slope + header.intercept
     grid = Grid(shape=header.shape, affine=header.affine)
     labels, chances = _understood(values, threshold, path)
+    labels.setflags(write=False)  # a label map copies what could change
     source = LesionSource(
         name="given", format=header.format, algorithm_type="", path=str(path), sha256=file_digest(path)
     )

@@ -90,6 +90,7 @@ def read_segmentation(path: Path, volume: Volume, choice: LabelChoice, threshold
     if n_shared:
         said = f"{n_shared} voxels belong to several segments; each was given to the last (or likeliest) of them."
         notes = (*notes, Reason(code="given_overlap", text=said))
+    labels.setflags(write=False)
     source = _source(dataset, [described[value] for value in taken], path)
     return LesionVoxels(
         labels=LabelMap(labels=labels, grid=grid, names=names), source=source, chances=chances, notes=notes

@@ -68,6 +68,7 @@ def read_structure_set(path: Path, volume: Volume, choice: LabelChoice) -> Lesio
     if n_shared:
         said = f"{n_shared} voxels belong to several regions; each was given to the last of them."
         notes = (*notes, Reason(code="given_overlap", text=said))
+    labels.setflags(write=False)
     names = {value: text(item, "ROIName") for value, item in regions.items()}
     source = _source(dataset, [regions[n] for n in chosen if n in regions], path)
     return LesionVoxels(
