@@ -29,7 +29,7 @@ from miliary_seg.domain.volume import LabelMap
 
 if TYPE_CHECKING:
     from miliary_seg.load.stored_case import StoredSeries
-    from miliary_seg.settings import LesionSettings
+    from miliary_seg.settings import LesionsSettings
 
 DECISION = "decision.json"
 MOVED_MM = 1.0
@@ -72,7 +72,7 @@ def decide_again(
     *,
     series: str = "",
     by: str = "",
-    settings: LesionSettings | None = None,
+    settings: LesionsSettings | None = None,
 ) -> Correction:
     """Decide a finished case again with corrected lesions.
 
@@ -324,7 +324,9 @@ def write_correction(found: Correction, folder: Path, *, force: bool = False) ->
 
 def correction_document(found: Correction) -> dict[str, Any]:
     """What ``decision.json`` holds: the new answer, the old one, and every change with its place."""
-    from miliary_seg.report.json_document import DISCLAIMER, decision_document, finite, reasons_document
+    from miliary_seg.report.json_document import DISCLAIMER, decision_document, reasons_document
+    from miliary_seg.report.sanitise import sanitise
+    from miliary_seg.schema import finite
 
     counts = {kind: sum(c.what == kind for c in found.changes) for kind in ("removed", "added", "moved", "redrawn")}
     document = {
@@ -342,7 +344,7 @@ def correction_document(found: Correction) -> dict[str, Any]:
         "caveats": reasons_document(found.series.caveats),
         "decision": decision_document(found.series.decision),
     }
-    cleaned: dict[str, Any] = finite(document)
+    cleaned: dict[str, Any] = finite(document, sanitise)
     return cleaned
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,18 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    from miliary_seg import report, settings
     from miliary_seg.cli import app
     from miliary_seg.cli.reference import reference
+    from miliary_seg.lab.bench import document as bench
 
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         text = markdown_of(nbformat.read(notebook.abs_src_path, as_version=4))
         files.append(File.generated(config, _page_of(notebook.src_uri), content=text))
         files.remove(notebook)
     files.append(File.generated(config, "cli.md", content=CLI_HEAD + reference(app)))
+    for name, made in {"result": report.schema, "bench": bench.schema, "settings": settings.schema}.items():
+        files.append(File.generated(config, f"schema/{name}.schema.json", content=json.dumps(made(), indent=1)))
     return files
 
 

@@ -118,12 +118,12 @@ def _write_series(series: SeriesResult, place: _Place, folder: Path, *, identifi
     location, labels = series.location, series.detection.lesion_labels
     mask = LabelMap(labels=location.brain_mask.astype(np.uint8), grid=series.volume.grid)
     paths = {
-        "lesion_map": _write_map(series, place, labels, ("lesions", "dseg")),
-        "brain_mask": _write_map(series, place, mask, ("brain", "mask")),
+        "lesion_map": _write_map(series, place, labels, "lesions", "dseg"),
+        "brain_mask": _write_map(series, place, mask, "brain", "mask"),
     }
     _write_text(place.path("lesions", "dseg", ".tsv"), _lesion_index(series))
     if location.registration.sides_usable:
-        paths["compartment_map"] = _write_map(series, place, location.compartments, ("compartments", "dseg"))
+        paths["compartment_map"] = _write_map(series, place, location.compartments, "compartments", "dseg")
         _write_text(place.path("compartments", "dseg", ".tsv"), _compartment_index())
     tables = {
         "lesions": lesions_table(series),
@@ -137,9 +137,8 @@ def _write_series(series: SeriesResult, place: _Place, folder: Path, *, identifi
     return {kind: path.relative_to(folder).as_posix() for kind, path in paths.items()}
 
 
-def _write_map(series: SeriesResult, place: _Place, labels: LabelMap, kind: tuple[str, str]) -> Path:
+def _write_map(series: SeriesResult, place: _Place, labels: LabelMap, desc: str, suffix: str) -> Path:
     """A label map with its sidecar."""
-    desc, suffix = kind
     path = place.path(desc, suffix, ".nii.gz")
     write_label_map(labels, path, orientation_known=series.volume.orientation_known)
     texts = {
@@ -156,8 +155,7 @@ def _write_map(series: SeriesResult, place: _Place, labels: LabelMap, kind: tupl
 
 
 def _lesion_index(series: SeriesResult) -> str:
-    places = {a.lesion_id: a.compartment for a in series.assignments}
-    lines = ["index\tname\tcolor\tcompartment\n"]
+    places, lines = series.compartment_of, ["index\tname\tcolor\tcompartment\n"]
     for lesion in series.lesions:
         where = places.get(lesion.id)
         said = where.name.lower() if where is not None else "n/a"

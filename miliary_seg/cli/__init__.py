@@ -38,6 +38,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 for verb in (run.run, decide.decide, inspect.inspect, phantom.phantom, demo.demo, settings.settings):
     app.command()(verb)
+app.command(name="schema")(settings.print_schema)
 app.command(cls=SpaceSeparated)(bids.bids)
 app.add_typer(bench.bench, name="bench")
 app.add_typer(cohort.app, name="cohort")

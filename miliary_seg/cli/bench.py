@@ -143,6 +143,59 @@ def phantoms(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         raise typer.Exit(1)
 
 
+@bench.command()
+def decision(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
+    output: Output,
+    hosts: Annotated[list[Path], typer.Argument(help="Lesion-free thin scans or FreeSurfer label maps.")],
+    thickness_mm: Annotated[
+        list[float] | None, typer.Option(help="Slice thickness in mm; may repeat (default 1, 3, 5).")
+    ] = None,
+    count: Annotated[
+        list[int] | None, typer.Option(help="True lesions on the second-best slice; may repeat (default 0 to 60).")
+    ] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help="spread, one-sided, supratentorial, few-large; may repeat (default spread)."),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Scenes for every host, thickness, count and pattern.")] = 1,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal scenes.")] = 0,
+    config: Config = None,
+    changes: Changes = None,
+    force: Force = False,
+) -> None:
+    """Hold the answer and its count interval against the truth: lesions put into scans, by slice thickness and count.
+
+    Ends with 1 where a scene could not be made or analysed: it is named, and the figures are without it.
+    """
+    from miliary_seg.lab.bench.decisions import (
+        COUNTS,
+        THICKNESSES_MM,
+        DecisionPlan,
+        DecisionRun,
+        decision_sections,
+        run,
+        write_decisions,
+    )
+    from miliary_seg.lab.bench.hosts import given_hosts
+
+    plan = DecisionPlan(
+        hosts=given_hosts(hosts),
+        thicknesses_mm=tuple(thickness_mm or THICKNESSES_MM),
+        counts=tuple(count if count else COUNTS),
+        patterns=tuple(pattern or ("spread",)),
+        draws=draws,
+        seed=seed,
+    )
+    outcomes = list(run(plan, resolved(config, changes)))
+    runs = [outcome for outcome in outcomes if isinstance(outcome, DecisionRun)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    page = write_decisions(runs, failed, output, force=force)
+    show(decision_sections(runs, failed))
+    typer.echo(str(page))
+    if failed:
+        raise typer.Exit(1)
+
+
 def show(sections: Sequence[Section]) -> None:
     """Tables to the terminal."""
     from rich import box

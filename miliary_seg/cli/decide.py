@@ -27,9 +27,9 @@ def decide(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 ) -> None:
     """Decide a finished case again with lesions that a reader corrected; says what changed."""
     from miliary_seg.correction import correction_document, decide_again, write_correction
-    from miliary_seg.settings import LesionSettings
+    from miliary_seg.settings import LesionsSettings
 
-    settings = replace(LesionSettings(), labels=lesion_labels) if lesion_labels else None
+    settings = replace(LesionsSettings(), labels=lesion_labels) if lesion_labels else None
     found = decide_again(case_folder, lesions, series=series, by=by, settings=settings)
     document = correction_document(found)
     folder = write_correction(found, output or case_folder / "corrected", force=force)

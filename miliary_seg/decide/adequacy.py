@@ -37,6 +37,8 @@ class Gates:
     """Any statement about left and right."""
     plane: tuple[Reason, ...]
     """Any count on an axial reformat."""
+    coverage: tuple[Reason, ...] = ()
+    """How likely the criteria are met: part of the brain is not in view, or which part is not known."""
 
 
 def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
@@ -58,6 +60,7 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
         presence=unique((*nowhere, *uneven, *((reason("artefact_pattern", shown), *artefacts) if artefacts else ()))),
         levels=unique((*nowhere, *untrusted)),
         sides=unique((*nowhere, *untrusted, *unoriented)),
+        coverage=unique((*nowhere, *covered)),
         plane=() if is_axial(facts) is not None else (reason("plane_unknown"),),
     )
 
@@ -70,14 +73,19 @@ def gap_mm(facts: ScanFacts) -> float:
     return max(facts.gap_mm, typical - facts.thickness_mm)
 
 
+def widest_gap_mm(facts: ScanFacts, settings: DecideSettings) -> float:
+    """Gap up to which a negative answer stands: lesions in it are on no image, and the rule counts on images."""
+    return max(settings.max_gap_mm, settings.max_gap_share * facts.thickness_mm)
+
+
 def _geometry(facts: ScanFacts, settings: DecideSettings) -> tuple[Reason, ...]:
     found: list[Reason] = []
     if not facts.slice_positions_mm:
         found.append(reason("no_slices"))
     if facts.thickness_mm > settings.max_thickness_mm:
         found.append(reason("thick_slices", f"{facts.thickness_mm:.3g} mm, at most {settings.max_thickness_mm:g} mm"))
-    if gap_mm(facts) > settings.max_gap_mm:
-        found.append(reason("slice_gaps", f"{gap_mm(facts):.3g} mm"))
+    if gap_mm(facts) > widest_gap_mm(facts, settings):
+        found.append(reason("slice_gaps", f"{gap_mm(facts):.3g} mm between slices of {facts.thickness_mm:.3g} mm"))
     if facts.missing_slices or has_holes(facts.slice_positions_mm):
         found.append(reason("missing_slices", f"{len(facts.missing_slices)} listed" if facts.missing_slices else ""))
     return tuple(found)

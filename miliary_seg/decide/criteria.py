@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from miliary_seg.decide.adequacy import Gates
 from miliary_seg.decide.reasons import reason, unique
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions
-from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, Verdict
+from miliary_seg.decide.true_count import at_least
+from miliary_seg.domain.decision import CountDistribution, CriterionResult, EvidenceSlice, Verdict, count_interval
 from miliary_seg.domain.reason import Reason
 
 CITATION = "Bashour SI et al. Br J Cancer 2020;123:1417-1423. doi:10.1038/s41416-020-1008-2"
@@ -22,6 +23,9 @@ COUNT_STATEMENT = (
 BILATERAL_STATEMENT = "bilateral lesions"
 LEVELS_STATEMENT = "lesions located in both the supratentorial and the infratentorial compartment"
 
+UNSEEN = 0.05
+"""A side or level is empty only if, were the pattern the one of the criteria, at most one scan in twenty would show
+none there."""
 N_EXAMPLES = 5
 """Lesions named as examples for each region."""
 
@@ -37,6 +41,23 @@ class CountEvidence:
     best: int
     threshold: int
     images: str = "slice"
+    distribution: CountDistribution = ()
+    """Of the true count there; empty = the marked count is the true one."""
+    limits: tuple[float, float] = (0.05, 0.8)
+    """Most that P(threshold reached) may be for a negative, least that it must be for a positive."""
+
+    @property
+    def chance(self) -> float:
+        """P(threshold reached)."""
+        if not self.distribution:
+            return float(self.deciding >= self.threshold)
+        return at_least(self.distribution, self.threshold)
+
+    @property
+    def doubt(self) -> Reason:
+        """What is marked, and between which numbers the true count lies."""
+        low, _, high = count_interval(self.distribution) or (self.deciding,) * 3
+        return reason("count_limited_by_detection", f"marked {self.deciding}, true count likely {low} to {high}")
 
 
 def count_criterion(
@@ -66,23 +87,26 @@ def count_criterion(
 def bilateral_criterion(regions: Regions, gates: Gates, fewest: int, by_quadrant: bool) -> CriterionResult:
     """Lesions on both sides; with ``by_quadrant`` on both sides of each level."""
     names, code = (QUADRANTS, "quadrant_empty") if by_quadrant else (SIDES, "one_sided")
-    answer = _regions_answer(regions, names, fewest, (gates.sides, gates.absence), code)
+    answer = _regions_answer(regions, names, fewest, gates.sides, gates.absence, code)
     seen = (_tally(regions, names), f">= {fewest} in each")
     return _result("bilateral", BILATERAL_STATEMENT, seen, answer, _examples(regions, names))
 
 
 def both_levels_criterion(regions: Regions, gates: Gates, fewest: int) -> CriterionResult:
     """Lesions above and below the tentorium."""
-    answer = _regions_answer(regions, LEVELS, fewest, (gates.levels, gates.absence), "one_level")
+    answer = _regions_answer(regions, LEVELS, fewest, gates.levels, gates.absence, "one_level")
     seen = (_tally(regions, LEVELS), f">= {fewest} in each")
     return _result("both_levels", LEVELS_STATEMENT, seen, answer, _examples(regions, LEVELS))
 
 
 def _count_answer(seen: CountEvidence, gates: Gates) -> Answer:
+    at_most, at_least_ = seen.limits
     if seen.deciding >= seen.threshold:
-        return (Verdict.INDETERMINATE, gates.presence) if gates.presence else (Verdict.MET, ())
-    if gates.absence:
-        return Verdict.INDETERMINATE, gates.absence
+        doubts = (*gates.presence, *((seen.doubt,) if seen.chance < at_least_ else ()))
+        return (Verdict.INDETERMINATE, doubts) if doubts else (Verdict.MET, ())
+    doubts = (*gates.absence, *((seen.doubt,) if seen.chance > at_most else ()))
+    if doubts:
+        return Verdict.INDETERMINATE, doubts
     return Verdict.NOT_MET, (reason("count_below_threshold", f"{seen.deciding} of {seen.threshold}"),)
 
 
@@ -90,11 +114,11 @@ def _regions_answer(
     regions: Regions,
     names: tuple[str, ...],
     fewest: int,
-    gates: tuple[tuple[Reason, ...], tuple[Reason, ...]],
+    place_unknown: tuple[Reason, ...],
+    absence: tuple[Reason, ...],
     code: str,
 ) -> Answer:
     """Every named region holds at least ``fewest`` lesions."""
-    place_unknown, absence = gates
     if place_unknown:
         return Verdict.INDETERMINATE, place_unknown
     answers = [_region_answer(regions, name, fewest, absence, code) for name in names]
@@ -113,6 +137,8 @@ def _region_answer(regions: Regions, name: str, fewest: int, absence: tuple[Reas
         return Verdict.INDETERMINATE, (reason("boundary_evidence_only", words), *absence)
     if regions.n_possible(name) >= fewest:
         return Verdict.INDETERMINATE, (reason("unassigned_lesions", words), *absence)
+    if not absence and regions.chance_unseen(name, fewest) > UNSEEN:
+        absence = (reason("region_not_excluded", f"{words} {sure} of {regions.n_lesions}"),)
     if absence:
         return Verdict.INDETERMINATE, absence
     return Verdict.NOT_MET, (reason(code, f"{words} {sure}, needed {fewest}"),)

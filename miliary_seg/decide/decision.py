@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from miliary_seg.decide.adequacy import SHOWS_LESIONS
+from miliary_seg.decide.adequacy import SHOWS_LESIONS, gap_mm, widest_gap_mm
 from miliary_seg.decide.evidence import Evidence
 from miliary_seg.decide.interpretations import FEW_LESIONS, Interpretation, all_interpretations, default_interpretation
-from miliary_seg.decide.probability import count_error
 from miliary_seg.decide.reasons import coverage_reasons, reason, unique
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES
 from miliary_seg.domain.compartment import Assignment
@@ -16,8 +16,10 @@ from miliary_seg.domain.decision import (
     Decision,
     InterpretationResult,
     ScanFacts,
+    SliceAnswer,
     StudyDecision,
     Verdict,
+    count_interval,
 )
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
@@ -68,10 +70,6 @@ def _carried_by(
     return StudyDecision(verdict=verdict, reasons=reasons, deciding_series=names)
 
 
-SURE = 0.975
-"""The threshold is surely reached (or not) from this probability on: the end of a two-sided 95 % interval."""
-
-
 def decide(
     lesions: Sequence[Lesion],
     assignments: Sequence[Assignment],
@@ -109,14 +107,16 @@ def decide(
     criteria = evidence.criteria(chosen)
     readings = tuple(_reading_result(evidence, reading, chosen) for reading in all_interpretations(settings))
     margin, borderline = _margin(evidence, chosen), _is_borderline(evidence, chosen)
-    verdict = Verdict.all_of(criterion.verdict for criterion in criteria)
+    answers = _slice_answers(evidence, chosen)
+    verdict, thickness = _over_thicknesses(answers)
+    decisive = _decisive(criteria, verdict) if verdict is answers[0].verdict else ()
     remarks = (*_remarks(evidence, chosen, verdict, borderline), *_disagreement(readings, chosen, verdict))
     return Decision(
         verdict=verdict,
-        reasons=unique((*_decisive(criteria, verdict), *remarks)),
+        reasons=unique((*thickness, *decisive, *remarks)),
         criteria=criteria,
         readings=readings,
-        probability=evidence.probability(chosen),
+        probability=_least(answer.probability for answer in answers),
         borderline=borderline,
         margin=-evidence.threshold if margin is None else margin,
         count_distribution=evidence.count_distribution(chosen),
@@ -129,7 +129,48 @@ def decide(
             *((name, evidence.regions.n_likely(name)) for name in QUADRANTS),
             ("unassigned", evidence.regions.n_unassigned),
         ),
+        slice_answers=answers,
     )
+
+
+def _slice_answers(evidence: Evidence, chosen: Interpretation) -> tuple[SliceAnswer, ...]:
+    """The answer on slices as acquired, and on thick ones where both are asked for and can differ."""
+    asked = [chosen]
+    if evidence.settings.slice == "both" and evidence.slices_differ:
+        asked.append(replace(chosen, slice="equivalent"))
+    answers = []
+    for reading in asked:
+        seen = evidence.count(reading)
+        thick = reading.slice == "equivalent" and evidence.slices_differ
+        answers.append(
+            SliceAnswer(
+                slice=reading.slice,
+                thickness_mm=evidence.settings.slab_mm if thick else evidence.facts.thickness_mm,
+                verdict=Verdict.all_of(criterion.verdict for criterion in evidence.criteria(reading)),
+                count=None if seen is None else seen.deciding,
+                count_range=evidence.count_range(reading),
+                count_interval=count_interval(evidence.count_distribution(reading)),
+                probability=evidence.probability(reading),
+                expected=evidence.expected_count(reading),
+                size_mm=None if evidence.expected is None else round(evidence.size_mm, 3),
+            )
+        )
+    return tuple(answers)
+
+
+def _over_thicknesses(answers: Sequence[SliceAnswer]) -> tuple[Verdict, tuple[Reason, ...]]:
+    """Met or not met only where every thickness says so; else indeterminate, with both counts where they differ."""
+    verdicts = {answer.verdict for answer in answers}
+    if len(verdicts) == 1:
+        return answers[0].verdict, ()
+    said = "; ".join(f"{a.thickness_mm:.3g} mm: {a.count} marked, {a.verdict.text}" for a in answers)
+    return Verdict.INDETERMINATE, (reason("slice_thickness_decides", said),)
+
+
+def _least(chances: Iterable[float | None]) -> float | None:
+    """Both answers are needed, and they rest on the same lesions: as likely as the less likely one."""
+    known = [chance for chance in chances if chance is not None]
+    return min(known) if known else None
 
 
 def _decisive(criteria: Sequence[CriterionResult], verdict: Verdict) -> tuple[Reason, ...]:
@@ -157,13 +198,9 @@ def _margin(evidence: Evidence, reading: Interpretation) -> int | None:
 
 
 def _is_borderline(evidence: Evidence, reading: Interpretation) -> bool:
-    """Within the detector's measured error, or the other answer is likely enough by the lesions' probabilities."""
-    margin, chance = _margin(evidence, reading), evidence.chance_of_count(reading)
-    if margin is None or chance is None:
-        return False
-    share = evidence.false_share(reading)
-    error = count_error(evidence.threshold, evidence.facts, evidence.spread(reading), share)
-    return error.holds(margin) or (chance < SURE if margin >= 0 else chance > 1 - SURE)
+    """Whether the 95 % interval of the true count holds both answers."""
+    interval = count_interval(evidence.count_distribution(reading))
+    return interval is not None and interval[0] < evidence.threshold <= interval[2]
 
 
 def _slice_counts(lesions: Sequence[Lesion], n_slices: int) -> tuple[int, ...]:
@@ -184,6 +221,9 @@ def _remarks(evidence: Evidence, reading: Interpretation, verdict: Verdict, bord
         found += _remarks_on_met(evidence, reading)
     if verdict is Verdict.NOT_MET:
         found.append(reason("negative_not_exclusion"))
+    gap = gap_mm(facts)
+    if settings.max_gap_mm < gap <= widest_gap_mm(facts, settings):
+        found.append(reason("narrow_slice_gaps", f"{gap:.3g} mm between slices of {facts.thickness_mm:.3g} mm"))
     if settings.warn_thickness_mm < facts.thickness_mm <= settings.max_thickness_mm:
         found.append(reason("moderate_slice_thickness", f"{facts.thickness_mm:.3g} mm"))
     return tuple(found)

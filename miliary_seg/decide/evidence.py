@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from miliary_seg.decide.adequacy import Gates, gates_of
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.interpretations import Interpretation
 from miliary_seg.decide.probability import Scenarios, reached, scenarios_of
-from miliary_seg.decide.regions import Regions, regions_of
+from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions, regions_of
 from miliary_seg.decide.slice_counts import (
     ContiguityRule,
     SliceStack,
@@ -21,23 +21,28 @@ from miliary_seg.decide.slice_counts import (
     deciding_pair,
     is_axial,
     second_best,
+    second_best_by_phase,
     slab_stack,
-    spacing_mm,
 )
+from miliary_seg.decide.true_count import SIZES_MM, TYPICAL_MM, at_least, true_count
 from miliary_seg.domain.arrays import Float64Array, Int64Array
 from miliary_seg.domain.compartment import Assignment
-from miliary_seg.domain.decision import CriterionResult, EvidenceSlice, ScanFacts
+from miliary_seg.domain.decision import CountDistribution, CriterionResult, EvidenceSlice, ScanFacts, Verdict
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.settings import DecideSettings
 
 T = TypeVar("T")
 
+EQUIVALENT_BELOW_MM = 2.95
+"""Slices of 3 mm and more are as thick as those of the cohort behind the rule: they are counted as they are."""
+THOUSAND = 1000
+
 IMAGE_NAMES = {
     ("acquired", "native"): "slice",
-    ("acquired", "slab"): "slab",
+    ("acquired", "equivalent"): "slab",
     ("axial", "native"): "axial plane",
-    ("axial", "slab"): "axial slab",
+    ("axial", "equivalent"): "axial slab",
 }
 
 
@@ -51,12 +56,16 @@ class Evidence:
     gates: Gates
     regions: Regions
     worlds: Scenarios
-    spreads: Float64Array
-    """p(1 - p) of each lesion, shape (lesions,)."""
     slabs: SliceStack
     """Slabs of the acquired slices."""
     stacks: Mapping[tuple[str, str], SliceStack | None]
     """(plane, slice) -> the images of that reading; None where they are unknown."""
+    expected: Mapping[tuple[str, str], SliceStack | None] | None
+    """The same images with all candidates, accepted or not; None where the detector was not measured."""
+    chances: Float64Array
+    """Probability of each of these candidates, shape (candidates,)."""
+    size_mm: float
+    """Geometric mean of their diameters, weighted by probability."""
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
     """Intermediate results that several readings share."""
 
@@ -75,14 +84,11 @@ class Evidence:
         UsageError
             If lesions and facts do not fit.
         """
-        acquired = acquired_stack(lesions, facts)
-        slabs = slab_stack(acquired, settings.slab_mm)
-        axial, axial_slabs = acquired if is_axial(facts) else None, slabs if is_axial(facts) else None
-        if is_axial(facts) is False:
-            axial = axial_stack(lesions, settings.axial_spacing_mm)
-            axial_slabs = slab_stack(axial, settings.slab_mm)
         on_ct = facts.modality is Modality.CT
-        chances = np.array([lesion.probability for lesion in lesions], dtype=np.float64)
+        stacks = _stacks(lesions, facts, settings)
+        slabs = stacks["acquired", "equivalent"]
+        assert slabs is not None  # noqa: S101 - acquired slices always exist
+        everything = None if facts.doubtful is None else (*lesions, *facts.doubtful)
         return cls(
             facts=facts,
             settings=settings,
@@ -90,14 +96,11 @@ class Evidence:
             gates=gates_of(facts, settings),
             regions=regions_of(lesions, assignments, facts, settings),
             worlds=scenarios_of(lesions),
-            spreads=chances * (1 - chances),
             slabs=slabs,
-            stacks={
-                ("acquired", "native"): acquired,
-                ("acquired", "slab"): slabs,
-                ("axial", "native"): axial,
-                ("axial", "slab"): axial_slabs,
-            },
+            stacks=stacks,
+            expected=None if everything is None else _stacks(everything, facts, settings),
+            chances=np.array([candidate.probability for candidate in everything or ()], dtype=np.float64),
+            size_mm=_mean_size_mm(everything or ()),
         )
 
     def criteria(self, reading: Interpretation) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
@@ -108,6 +111,19 @@ class Evidence:
             bilateral_criterion(self.regions, self.gates, fewest, by_quadrant),
             both_levels_criterion(self.regions, self.gates, fewest),
         )
+
+    @property
+    def slices_differ(self) -> bool:
+        """Whether thick slices would have shown something else than these: only where these are thinner."""
+        return self.slabs is not self.stacks["acquired", "native"] and self.facts.thickness_mm < EQUIVALENT_BELOW_MM
+
+    def count_range(self, reading: Interpretation) -> tuple[int, int] | None:
+        """Lowest and highest second-best count over the places where the first image could lie."""
+        stack = self.stacks[reading.plane, reading.slice]
+        if stack is None:
+            return None
+        by_phase = second_best_by_phase(stack.counts[:, None], stack, self._apart(reading))[:, 0]
+        return int(by_phase.min()), int(by_phase.max())
 
     def count(self, reading: Interpretation) -> CountEvidence | None:
         """Count on the deciding image; None where this reading's images are unknown."""
@@ -121,6 +137,8 @@ class Evidence:
             best=int(counts.max(initial=0)),
             threshold=self.threshold,
             images=IMAGE_NAMES[reading.plane, reading.slice],
+            distribution=self.count_distribution(reading),
+            limits=(self.settings.max_not_met_probability, self.settings.min_met_probability),
         )
 
     def deciding_images(self, reading: Interpretation) -> tuple[int, ...]:
@@ -128,29 +146,10 @@ class Evidence:
         stack = self.stacks[reading.plane, reading.slice]
         return () if stack is None else deciding_pair(stack, self._apart(reading))
 
-    def spread(self, reading: Interpretation) -> float:
-        """Return the variance of the deciding image's count, from the lesions' probabilities."""
-        stack = self.stacks[reading.plane, reading.slice]
-        images = self.deciding_images(reading)
-        if stack is None or not images:
-            return 0.0
-        weakest = min(images, key=lambda image: int(stack.counts[image]))
-        return float(self.spreads[stack.shows[weakest]].sum())
-
-    def false_share(self, reading: Interpretation) -> float:
-        """How many more false lesions an image of a reading shows than an acquired slice does.
-
-        A false lesion is taken to be as tall as the lesions of this scan: a slab shows what any of its slices shows.
-        1 for acquired slices, and where there are no lesions.
-        """
-        stacks = (self.stacks[reading.plane, reading.slice], self.stacks["acquired", "native"])
-        tall = [0.0 if stack is None else _mean_height_mm(stack) for stack in stacks]
-        return tall[0] / tall[1] if min(tall) > 0 else 1.0
-
     def chance_of_count(self, reading: Interpretation) -> float | None:
-        """P(enough true lesions on the deciding image), from the lesions' probabilities and the measured misses."""
-        deciding, sensitivity = self._deciding_in_worlds(reading), self.facts.lesion_sensitivity
-        return None if deciding is None else self.worlds.chance(reached(deciding, self.threshold, sensitivity))
+        """P(enough true lesions on the deciding image); None where this reading's images are unknown."""
+        distribution = self.count_distribution(reading)
+        return at_least(distribution, self.threshold) if distribution else None
 
     def evidence_slices(self, reading: Interpretation) -> tuple[EvidenceSlice, ...]:
         """Slices to look at, with their place in the world."""
@@ -178,20 +177,48 @@ class Evidence:
         return tuple(slices)
 
     def probability(self, reading: Interpretation) -> float | None:
-        """P(criteria met), from the lesions' probabilities and the measured misses; None where places are unknown."""
+        """P(criteria met); None where it cannot be known: places unknown, or part of the brain not in view."""
         deciding = self._deciding_in_worlds(reading)
-        if deciding is None or self.gates.sides:
+        if deciding is None or self.gates.sides or (self.gates.coverage and not self.shown(reading)):
             return None
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         placed = self._once(
             ("placed", fewest, by_quadrant), lambda: self.worlds.regions_met(self.regions, fewest, by_quadrant)
         )
-        return self.worlds.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
+        if self.expected is None:
+            return self.worlds.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
+        names = (*LEVELS, *(QUADRANTS if by_quadrant else SIDES))
+        shown = self.worlds.chance(placed)
+        unseen = float(np.prod([self.regions.chance_unseen(name, fewest) for name in names]))
+        return (self.chance_of_count(reading) or 0.0) * max(shown, unseen)
 
-    def count_distribution(self, reading: Interpretation) -> tuple[tuple[int, float], ...]:
+    def shown(self, reading: Interpretation) -> bool:
+        """Whether what is marked meets every criterion, whatever the scan lacks."""
+        return all(criterion.verdict is Verdict.MET for criterion in self.criteria(reading))
+
+    def count_distribution(self, reading: Interpretation) -> CountDistribution:
         """(count, probability) of the deciding image's true count."""
-        deciding = self._deciding_in_worlds(reading)
-        return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
+        return self._once(
+            ("distribution", reading.plane, reading.slice, reading.non_contiguous),
+            lambda: self._count_distribution(reading),
+        )
+
+    def _count_distribution(self, reading: Interpretation) -> CountDistribution:
+        if self.expected is None:
+            deciding = self._deciding_in_worlds(reading)
+            return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
+        expected = self.expected_count(reading)
+        return () if expected is None else true_count(expected, self.size_mm, self.facts.thickness_mm)
+
+    def expected_count(self, reading: Interpretation) -> float | None:
+        """Sum of the probabilities of all candidates on the second-best image; None where that is not known."""
+        stack = None if self.expected is None else self.expected[reading.plane, reading.slice]
+        if stack is None:
+            return None
+        # Thousandths of a lesion, since counts of images are whole numbers.
+        thousandths = np.rint(stack.shows @ self.chances * THOUSAND).astype(np.int64)
+        scaled = replace(self._apart(reading), threshold=self.threshold * THOUSAND)
+        return float(second_best(thousandths[:, None], stack, scaled)[0]) / THOUSAND
 
     def slab_counts(self) -> tuple[int, ...]:
         """Lesions that a slab starting at each acquired slice would have shown, in the order of the slice axis."""
@@ -218,7 +245,30 @@ class Evidence:
         return made
 
 
-def _mean_height_mm(stack: SliceStack) -> float:
-    """Mean over the lesions that show of (images that show one) x (distance between images); 0 where none does."""
-    shown = stack.shows.sum(axis=0)
-    return float(shown[shown > 0].mean()) * spacing_mm(stack.distance_mm) if shown.any() else 0.0
+def _mean_size_mm(candidates: Sequence[Lesion]) -> float:
+    weights = np.array([candidate.probability for candidate in candidates])
+    if not weights.sum() > 0:
+        return TYPICAL_MM
+    logs = np.log([max(candidate.equivalent_diameter_mm, SIZES_MM[0] / 2) for candidate in candidates])
+    return float(np.exp(np.average(logs, weights=weights)))
+
+
+def _stacks(
+    lesions: Sequence[Lesion], facts: ScanFacts, settings: DecideSettings
+) -> dict[tuple[str, str], SliceStack | None]:
+    """The images of every reading of plane and slice; None where they are unknown."""
+    measured = [lesion.enhancement for lesion in lesions]
+    known = facts.modality is not Modality.CT and any(value is not None for value in measured)
+    enhancement = np.array([np.nan if e is None else e for e in measured], dtype=np.float64) if known else None
+    acquired = acquired_stack(lesions, facts)
+    slabs = slab_stack(acquired, settings.slab_mm, enhancement)
+    axial, axial_slabs = (acquired, slabs) if is_axial(facts) else (None, None)
+    if is_axial(facts) is False:
+        axial = axial_stack(lesions, settings.axial_spacing_mm)
+        axial_slabs = slab_stack(axial, settings.slab_mm, enhancement)
+    return {
+        ("acquired", "native"): acquired,
+        ("acquired", "equivalent"): slabs,
+        ("axial", "native"): axial,
+        ("axial", "equivalent"): axial_slabs,
+    }

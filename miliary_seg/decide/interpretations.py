@@ -12,7 +12,7 @@ from itertools import product
 from miliary_seg.settings import DecideSettings
 
 PLANES = ("acquired", "axial")
-SLICES = ("native", "slab")
+SLICES = ("native", "equivalent")
 SEPARATIONS = ("pairwise", "separate-runs", "separation-mm")
 BILATERALS = ("independent", "quadrants")
 
@@ -42,10 +42,10 @@ class Interpretation:
 
 
 def default_interpretation(settings: DecideSettings) -> Interpretation:
-    """Return the reading that gives the verdict."""
+    """Return the reading that gives the verdict; where slices are read both ways, that of native slices."""
     return Interpretation(
         plane=settings.plane,
-        slice=settings.slice,
+        slice="native" if settings.slice == "both" else settings.slice,
         non_contiguous=settings.non_contiguous,
         bilateral=settings.bilateral,
         min_per_region=settings.min_per_region,

@@ -53,6 +53,7 @@ def _register() -> dict[str, ReasonKind]:
             "sequence_insensitive": "Small lesions stand out too little on this sequence to refute a count.",
             "unknown_sequence": "It is not known which sequence this is, so few visible lesions say little.",
             "series_not_analysed": "A series of the study could not be read or shows no brain; it might have met them.",
+            "region_not_excluded": "Too few lesions are marked to show that a side or level holds none.",
             "sequence_uncertain": "Which sequence this is, or whether contrast was given, rests on weak evidence.",
         },
         Effect.BLOCKS_MET: {
@@ -67,6 +68,9 @@ def _register() -> dict[str, ReasonKind]:
             "orientation_contradicted": "The head lies otherwise than the header says: left and right are unknown.",
             "brain_not_found": "Nothing in the scan resembles a brain.",
             "interpolated_slices": "Uneven slices were interpolated, so which of them were neighbours cannot be told.",
+            "count_limited_by_detection": "The true count may lie on either side of the threshold: what the detector "
+            "misses on such slices, and finds wrongly, is too much to tell.",
+            "slice_thickness_decides": "Slices as acquired and thick slices of the same brain give different answers.",
             "plane_unknown": "The orientation of the slices is unknown, so no axial reformat can be counted.",
             "no_slices": "There are no slices to count on.",
         },
@@ -74,7 +78,8 @@ def _register() -> dict[str, ReasonKind]:
             "partial_coverage_met": "The visible slices meet the criteria although the brain is covered only in part.",
             "rests_on_few_lesions": "The evidence for a side or level rests on at most 2 lesions.",
             "readings_disagree": "The answer depends on how the open points of the rule are read.",
-            "borderline": "The deciding count lies within the detector's own error of the threshold.",
+            "borderline": "The true count may well lie on the other side of the threshold.",
+            "narrow_slice_gaps": "There are narrow gaps between the slices; the rule counts on images.",
             "moderate_slice_thickness": "Thick slices gather more lesions into one image than thin ones.",
             "sequence_caution": "The count was made on a sequence that does not single out lesions.",
             "negative_not_exclusion": "A scan that does not meet the criteria does not exclude miliary disease.",

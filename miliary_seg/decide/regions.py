@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtr
 
 from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
@@ -29,6 +30,16 @@ INFRATENTORIAL_SHARE = 0.3
 posterior fossa gather false positives there: 28 % and 49 % of them on the two lesion-free post-contrast heads, 10 % and
 less on most others (docs/scans.md)."""
 
+LEAST_SHARE = {
+    **dict.fromkeys(SIDES, 0.3),
+    LEVELS[0]: 0.5,
+    LEVELS[1]: 0.1,
+    **{c.name.lower(): 0.05 if c.level is Level.INFRATENTORIAL else 0.2 for c in Compartment},
+}
+"""Least shares of the lesions found in a brain that the disease has reached on both sides and levels: a fifth of
+metastases lie below the tentorium (Delattre 1988, Arch Neurol 45:741-744), where about two thirds as many are found as
+above (docs/detection.md); sides are alike."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Regions:
@@ -44,6 +55,9 @@ class Regions:
     """Could lie there: its side or level is not known."""
     error_limit: Mapping[str, int]
     """Most lesions of each region that the detector's false positives alone explain; 0 where not measured."""
+    least_share: Mapping[str, float] | None = None
+    """Least share of the seen lesions that a region holds where the pattern is bilateral and above and below the
+    tentorium; None = the lesions are all that there are, so an empty region is empty."""
 
     def sure_ids(self, region: str) -> tuple[int, ...]:
         """Lesions that are evidence for a region, ascending."""
@@ -61,6 +75,22 @@ class Regions:
         """Lesions that may lie in a region."""
         column = REGIONS.index(region)
         return int((self.likely | self.unknown)[:, column].sum())
+
+    @property
+    def n_lesions(self) -> int:
+        """All lesions, of any place."""
+        return len(self.ids)
+
+    def chance_unseen(self, region: str, fewest: int) -> float:
+        """P(so few seen in a region | the disease is there as it usually is), from all lesions that are seen.
+
+        1 where nothing speaks against lesions there; 0 where lesions are taken as all that there are.
+        """
+        if self.least_share is None:
+            return 0.0
+        if self.n_sure(region) >= fewest:
+            return 1.0
+        return float(bdtr(max(0, fewest - 1), self.n_lesions, self.least_share[region]))
 
     @property
     def n_unassigned(self) -> int:
@@ -100,7 +130,8 @@ def regions_of(
     ids = tuple(lesion.id for lesion in lesions)
     shown = [len(lesion.slices) for lesion in lesions if lesion.slices]
     limits = _error_limits(facts, settings, sum(shown) / len(shown) if shown else 1.0)
-    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=limits)
+    share = None if facts.doubtful is None else LEAST_SHARE
+    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=limits, least_share=share)
 
 
 def _error_limits(facts: ScanFacts, settings: DecideSettings, slices_per_lesion: float) -> dict[str, int]:

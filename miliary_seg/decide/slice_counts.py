@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.domain.arrays import BoolArray, Float64Array, Int16Array, Int64Array
+from miliary_seg.domain.arrays import BoolArray, Float64Array, Int64Array
 from miliary_seg.domain.decision import ScanFacts
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.errors import UsageError
@@ -36,7 +36,7 @@ class ContiguityRule:
     """An image with fewer lesions ends a run."""
 
 
-def second_best(counts: NDArray[np.integer], stack: SliceStack, apart: ContiguityRule) -> Int64Array:
+def second_best(counts: NDArray[AnyInt], stack: SliceStack, apart: ContiguityRule) -> Int64Array:
     """Return the count of the second-best admissible image, for each column of counts.
 
     Parameters
@@ -51,44 +51,48 @@ def second_best(counts: NDArray[np.integer], stack: SliceStack, apart: Contiguit
     Returns
     -------
     Int64Array
-        Shape (samples,); 0 where there is no admissible pair.
+        Shape (samples,); 0 where there is no admissible pair. Of slabs, which could have started at several places, the
+        (lower) median over these places.
     """
-    best = np.zeros(counts.shape[1], dtype=np.int64)
-    for phase in stack.phases:
+    by_phase = np.sort(second_best_by_phase(counts, stack, apart), axis=0)
+    middle: Int64Array = by_phase[(len(by_phase) - 1) // 2]
+    return middle
+
+
+def second_best_by_phase(counts: NDArray[AnyInt], stack: SliceStack, apart: ContiguityRule) -> Int64Array:
+    """``second_best`` for every place where the first image could lie, shape (phases, samples); at least one row."""
+    best = np.zeros((max(1, len(stack.phases)), counts.shape[1]), dtype=np.int64)
+    for row, phase in enumerate(stack.phases):
         if phase.size > 2:
             one_phase = _counted(counts[phase], stack.usable[phase])
             partner = _best_before(one_phase, _reach(one_phase, stack.distance_mm[phase], apart))
-            best = np.maximum(best, np.minimum(one_phase, partner).max(axis=0))
+            best[row] = np.maximum(0, np.minimum(one_phase, partner).max(axis=0))
     return best
 
 
 def deciding_pair(stack: SliceStack, apart: ContiguityRule) -> tuple[int, ...]:
     """Return the pair of images that gives ``second_best``; the best single image, or nothing, where there is none."""
-    counts, best = stack.counts, 0
-    pair: tuple[int, ...] = ()
-    for phase in stack.phases:
-        if phase.size <= 2:
-            continue
+    counts = stack.counts
+    by_phase = second_best_by_phase(counts[:, None], stack, apart)[:, 0]
+    middle = int(np.argsort(by_phase, kind="stable")[(len(by_phase) - 1) // 2])
+    if by_phase[middle] > 0:
+        phase = stack.phases[middle]
         one_phase = _counted(counts[phase, None], stack.usable[phase])
         reach = _reach(one_phase, stack.distance_mm[phase], apart)
         lower = np.minimum(one_phase, _best_before(one_phase, reach))[:, 0]
         later = int(lower.argmax())
-        if lower[later] > best:
-            best = int(lower[later])
-            earlier = int(one_phase[: reach[later, 0], 0].argmax())
-            pair = (int(phase[earlier]), int(phase[later]))
-    if pair or not counts.any():
-        return pair
-    return (int(counts.argmax()),)
+        earlier = int(one_phase[: reach[later, 0], 0].argmax())
+        return (int(phase[earlier]), int(phase[later]))
+    return (int(counts.argmax()),) if counts.any() else ()
 
 
-def _counted(counts: NDArray[np.integer], usable: BoolArray) -> Int16Array:
-    """Int16Array in a narrow type (faster), -1 on images that were never acquired."""
-    narrow: Int16Array = np.where(usable[:, None], counts, -1).astype(np.int16)
-    return narrow
+def _counted(counts: NDArray[AnyInt], usable: BoolArray) -> NDArray[AnyInt]:
+    """Counts, -1 on images that were never acquired."""
+    counted: NDArray[AnyInt] = np.where(usable[:, None], counts, counts.dtype.type(-1))
+    return counted
 
 
-def _reach(counts: Int16Array, distance_mm: Float64Array, apart: ContiguityRule) -> Int64Array:
+def _reach(counts: NDArray[AnyInt], distance_mm: Float64Array, apart: ContiguityRule) -> Int64Array:
     """How many images from the start are far enough before each image to pair with it; (images, 1 or samples)."""
     order = np.arange(distance_mm.size)[:, None]
     pairwise: Int64Array = np.maximum(order - 1, 0)
@@ -102,10 +106,10 @@ def _reach(counts: Int16Array, distance_mm: Float64Array, apart: ContiguityRule)
     return pairwise
 
 
-def _best_before(counts: Int16Array, reach: Int64Array) -> Int16Array:
+def _best_before(counts: NDArray[AnyInt], reach: Int64Array) -> NDArray[AnyInt]:
     """Largest count among the first ``reach`` images; -1 where there is none."""
     so_far = _largest_before(counts, -1)
-    found: Int16Array = so_far[reach[:, 0]] if reach.shape[1] == 1 else np.take_along_axis(so_far, reach, axis=0)
+    found: NDArray[AnyInt] = so_far[reach[:, 0]] if reach.shape[1] == 1 else np.take_along_axis(so_far, reach, axis=0)
     return found
 
 
@@ -117,6 +121,11 @@ def _largest_before(rows: NDArray[AnyInt], nothing: int) -> NDArray[AnyInt]:
     return so_far
 
 
+KEPT_CONTRAST = 0.25
+"""Part of a slab that a lesion must fill to show on it: what keeps less than a quarter of its contrast is not seen."""
+VISIBLE_ENHANCEMENT = 0.1
+"""A lesion that stands out by less than 10 % of the local white matter is not counted (grey and white matter differ by
+20-40 % on T1)."""
 SAME_PLACE_MM = 1e-3
 """Slices closer than this lie in one place and count as one image (positions are rounded to 1e-6 mm)."""
 
@@ -186,24 +195,41 @@ def spacing_mm(distance_mm: Float64Array) -> float:
     return float(np.median(np.diff(distance_mm))) if distance_mm.size > 1 else 0.0
 
 
-def slab_stack(stack: SliceStack, slab_mm: float) -> SliceStack:
+def slab_stack(stack: SliceStack, slab_mm: float, enhancement: Float64Array | None = None) -> SliceStack:
     """Return what slices of thickness ``slab_mm`` would have shown, for every place where they could have started.
 
-    A slab joins the nearest whole number of neighbouring images and shows every lesion that one of them shows
-    (maximum over the slab). Only whole slabs are admissible; those cut off by the end of the stack appear in
-    ``counts`` alone. Images more than two thirds of a slab apart stay as they are: they are slabs already.
+    A slab joins the nearest whole number of neighbouring images. Partial volume fades what fills only part of it: a
+    lesion shows on a slab if at least half of the smaller of the lesion and the slab lies in it, if it keeps
+    ``KEPT_CONTRAST`` of its contrast there, and if what it keeps stands out by ``VISIBLE_ENHANCEMENT``. Only whole
+    slabs are admissible; those cut off by the end of the stack appear in ``counts`` alone. Images more than two thirds
+    of a slab apart stay as they are: they are slabs already.
+
+    Parameters
+    ----------
+    stack
+        Acquired slices or axial planes.
+    slab_mm
+        Thickness of the slabs.
+    enhancement
+        Of each lesion, as a fraction of the local white matter, shape (lesions,). A lesion of which it was not measured
+        (NaN; None = of all) shows on every slab that joins one of its images.
     """
     n, spacing = stack.distance_mm.size, spacing_mm(stack.distance_mm)
     joined = min(n, int(np.floor(slab_mm / spacing + 0.5 + 1e-9))) if spacing else 1
     if joined <= 1:
         return stack
-    shows, usable, last = stack.shows.copy(), stack.usable.copy(), np.arange(n)
+    filled, usable, last = stack.shows.astype(np.int32), stack.usable.copy(), np.arange(n)
     for step in range(1, joined):
         # An image beyond a hole in the stack belongs to no slab that began before the hole.
         near = stack.distance_mm[step:] - stack.distance_mm[:-step] <= (joined - 0.5) * spacing
-        shows[:-step] |= stack.shows[step:] & near[:, None]
+        filled[:-step] += stack.shows[step:] & near[:, None]
         usable[:-step] |= stack.usable[step:] & near
         last[:-step] += near
+    shows = filled > 0
+    if enhancement is not None:
+        kept = filled / joined
+        seen = (2 * filled >= np.minimum(stack.shows.sum(axis=0), joined)) & (kept >= KEPT_CONTRAST)
+        shows &= np.isnan(enhancement) | (seen & (kept * np.abs(enhancement) >= VISIBLE_ENHANCEMENT))
     starts = np.arange(n - joined + 1)
     return replace(
         stack,

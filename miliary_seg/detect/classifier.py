@@ -127,9 +127,7 @@ def looked_at(probability: Float64Array, thick: bool) -> IndexArray:
     return np.sort(rows[np.argsort(-probability[rows], kind="stable")[:MOST]])
 
 
-def rescore(
-    work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array, thick: bool
-) -> Float64Array:
+def rescore(work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array) -> Float64Array:
     """Probabilities after the network has looked at the candidates that are not ruled out.
 
     Parameters
@@ -140,16 +138,14 @@ def rescore(
         The n candidates.
     probability
         What the trees say (n,).
-    thick
-        Whether slices are thick.
 
     Returns
     -------
     array (n,)
         Unchanged where the trees rule a candidate out, or find ``MOST`` others likelier.
     """
-    rows = looked_at(probability, thick)
-    some, judge, grey = places.where(rows), network(thick), work.voxels
+    rows = looked_at(probability, work.thick)
+    some, judge, grey = places.where(rows), network(work.thick), work.voxels
     context_features = context(
         {name: features[name][rows] for name in CONTEXT}, logit(np.minimum(probability[rows], SUREST))
     )
@@ -157,7 +153,7 @@ def rescore(
 
     def look(job: tuple[float, IndexArray]) -> None:
         pixel, part = job
-        picture = pictures(grey, work.spacing_mm, some.where(part), pixel, thick)
+        picture = pictures(grey, work.spacing_mm, some.where(part), pixel, work.thick)
         result[rows[part]] = expit(judge.log_odds(picture, context_features[part]).astype(np.float64))
 
     over_jobs(look, some.jobs())

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.refine import THICK_MM
 from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.detect.work_grid import THICK_MM
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.volume import Volume
 
 EXTENT_ANGLES = 24
@@ -42,7 +43,7 @@ def _size(region: BoolArray, box: tuple[slice, ...], volume: Volume) -> Size:
     axis = volume.slice_axis
     voxels = int(np.count_nonzero(region))
     size = voxels * volume.grid.voxel_volume_mm3
-    shown = np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis)))
+    shown = np.flatnonzero(region.any(axis=other_axes(axis)))
     return Size(
         voxels=voxels,
         volume_mm3=size,
@@ -54,7 +55,7 @@ def _size(region: BoolArray, box: tuple[slice, ...], volume: Volume) -> Size:
 
 def _extent(region: BoolArray, volume: Volume) -> float:
     """Longest in-plane extent in mm over all slices, one pixel added for its edges."""
-    spacing = [q for a, q in enumerate(volume.grid.spacing_mm) if a != volume.slice_axis]
+    spacing = [volume.grid.spacing_mm[a] for a in volume.in_plane_axes]
     z, y, x = np.nonzero(region)
     angle = np.arange(EXTENT_ANGLES) * np.pi / EXTENT_ANGLES
     across = np.stack([np.cos(angle) * spacing[0], np.sin(angle) * spacing[1]])

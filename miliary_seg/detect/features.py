@@ -10,8 +10,8 @@ from scipy import ndimage as ndi
 from miliary_seg.detect.candidates import Blobs, GridLevel
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.normalise import WorkVolume
-from miliary_seg.detect.refine import is_thick, radius_mm, response_at
-from miliary_seg.detect.scale_space import Spacing, over_jobs
+from miliary_seg.detect.refine import radius_mm, response_at
+from miliary_seg.detect.scale_space import ScaleSpace, over_jobs
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 Features = dict[str, Float64Array]
@@ -52,14 +52,12 @@ def _circle(count: int) -> Float64Array:
 
 def clear_of_noise(grid_level: GridLevel, blobs: Blobs, least: float, sign: int) -> Blobs:
     """The blobs whose centre stands out from the shell around them by more than ``least``: all that is measured."""
-    how = grid_level.space.spacing_mm, sign, is_thick(grid_level.space.spacing_mm, len(grid_level.space.gaussians[0]))
+    space = grid_level.space
     keep = np.zeros(len(blobs), dtype=bool)
 
     def look(job: tuple[int, IndexArray]) -> None:
         level, chosen = job
-        keep[chosen] = (
-            _Shells(grid_level.space.gaussians[level], blobs.where(chosen), how, (SHELLS[NEAR],)).contrast > least
-        )
+        keep[chosen] = _Shells(space, level, blobs.where(chosen), sign, (SHELLS[NEAR],)).contrast > least
 
     over_jobs(look, _jobs(blobs))
     return blobs.where(keep)
@@ -92,16 +90,15 @@ def measure_features(grid_level: GridLevel, blobs: Blobs, work: WorkVolume, sign
         Keys as in ``FEATURES``.
     """
     space = grid_level.space
-    thick = is_thick(space.spacing_mm, len(space.gaussians[0]))
     out: Features = {name: np.zeros(len(blobs)) for name in FEATURES}
     out["eigen_ratio"] = blobs.eigen_ratio
-    out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, thick))
+    out["log_radius"] = np.log(radius_mm(blobs.sigma_mm, space.thick))
     out["response_mads"] = blobs.response / np.array(grid_level.spread)[blobs.scale]
     out |= _scale_profile(grid_level, blobs, sign)
 
     def measure(job: tuple[int, IndexArray]) -> None:
         level, chosen = job
-        shells = _Shells(space.gaussians[level], blobs.where(chosen), (space.spacing_mm, sign, thick))
+        shells = _Shells(space, level, blobs.where(chosen), sign)
         for name, values in shells.features().items():
             out[name][chosen] = values
 
@@ -133,12 +130,14 @@ class _Shells:
 
     def __init__(
         self,
-        grey: Float32Array,
+        space: ScaleSpace,
+        level: int,
         blobs: Blobs,
-        how: tuple[Spacing, int, bool],
+        sign: int,
         shells: tuple[tuple[float, float], ...] = SHELLS,
     ) -> None:
-        self.grey, self.index, (self.spacing, self.sign, thick) = grey, blobs.index, how
+        grey = self.grey = space.gaussians[level]
+        self.index, self.spacing, self.sign, thick = blobs.index, space.spacing_mm, sign, space.thick
         self.directions = _circle(DIRECTIONS_2D) if thick else _sphere(DIRECTIONS_3D)
         bend = np.radians(BEND_2D_DEG if thick else BEND_DEG)
         self.cone = (self.directions @ self.directions.T) < -np.cos(bend)

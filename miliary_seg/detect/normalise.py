@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.detect.work_grid import WorkGrid, block_mean
+from miliary_seg.detect.work_grid import WorkGrid, block_mean, is_thick
 from miliary_seg.domain.arrays import BoolArray, Float32Array
 from miliary_seg.domain.reason import Reason
 
@@ -61,6 +61,11 @@ class WorkVolume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Spacing of the work arrays in mm."""
         return self.grid.spacing_mm
+
+    @property
+    def thick(self) -> bool:
+        """Whether shape is judged in the plane of a slice only."""
+        return is_thick(self.spacing_mm, len(self.mask))
 
 
 def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume | Reason:

@@ -18,9 +18,10 @@ from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
-from miliary_seg.detect.refine import THICK_MM, is_thick, radius_mm
+from miliary_seg.detect.refine import radius_mm
 from miliary_seg.detect.rejection import RULES, broken_rules, same_object
-from miliary_seg.detect.work_grid import work_grid
+from miliary_seg.detect.white_matter import enhancement, white_level
+from miliary_seg.detect.work_grid import THICK_MM, work_grid
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
@@ -83,16 +84,24 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     work = prepare(volume.voxels, mask, work_grid(volume, mask))
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
-    thick = is_thick(work.spacing_mm, len(work.mask))
     # BLAS threads inside of ours fight for the cores (five times as slow), and the sums must not vary with them.
     with threadpool_limits(limits=1):
         found = search(work, polarity)
-    point = operating_point(settings.sensitivity, thick)
-    across = tuple(axis for axis in range(3) if axis != volume.slice_axis)
-    slices = (int(mask.any(axis=across).sum()), volume.slice_spacing_mm)
-    point = adjust_operating_point(point, thick, _n_certain(found, work, point.evidence_probability), slices)
+    point = operating_point(settings.sensitivity, work.thick)
+    n_certain, n_slices = _n_certain(found, work, point.evidence_probability), mask.any(axis=volume.in_plane_axes).sum()
+    point = adjust_operating_point(point, work.thick, n_certain, int(n_slices), volume.slice_spacing_mm)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
-    return _judge(volume, work, found, (polarity, point))
+    return _with_enhancement(_judge(volume, work, found, polarity, point), volume, mask)
+
+
+def _with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
+    """Say of every lesion how far it stands out from the local white matter."""
+    if not detection.lesions:
+        return detection
+    bright = np.array([lesion.polarity is Polarity.BRIGHT for lesion in detection.lesions])
+    measured = enhancement(volume, detection.lesion_labels.labels, white_level(volume, mask), bright)
+    pairs = zip(detection.lesions, measured, strict=True)
+    return replace(detection, lesions=tuple(replace(lesion, enhancement=value) for lesion, value in pairs))
 
 
 def _n_certain(found: CandidateTable, work: WorkVolume, probability: float) -> int:
@@ -116,7 +125,6 @@ def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
 
 def search(work: WorkVolume, polarity: Polarity) -> CandidateTable:
     """All candidates of a scan with features and probability, in order of falling probability."""
-    thick = is_thick(work.spacing_mm, len(work.mask))
     signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
     # One grid after the other, so that only one scale space exists at a time.
     fine = fine_level(work)
@@ -133,7 +141,7 @@ def search(work: WorkVolume, polarity: Polarity) -> CandidateTable:
     add_ranks(features, work, sign)
     level, contrast = features["surround_value"], features["contrast"]
     places = PatchSites(index=index, radius_mm=radius, sign=sign, level=level, contrast=contrast)
-    chance = rescore(work, places, features, probability(features, thick), thick)
+    chance = rescore(work, places, features, probability(features, work.thick))
     order = np.lexsort((*index.T, -chance))
     return CandidateTable(
         index=index[order],
@@ -159,16 +167,15 @@ def _search_level(
         )
     blobs = clear_of_noise(grid_level, find_maxima(grid_level, sign), CONTRAST_FLOOR * work.noise, sign)
     block = np.array(grid_level.block)
-    radius = radius_mm(blobs.sigma_mm, is_thick(work.spacing_mm, len(work.mask)))
+    radius = radius_mm(blobs.sigma_mm, work.thick)
     features = measure_features(grid_level, blobs, work, sign)
     return blobs.index * block + (block - 1) / 2, radius, np.full(len(blobs), sign), blobs.response, features
 
 
 def _judge(
-    volume: Volume, work: WorkVolume, found: CandidateTable, choice: tuple[Polarity, OperatingPoint]
+    volume: Volume, work: WorkVolume, found: CandidateTable, polarity: Polarity, point: OperatingPoint
 ) -> Detection:
     """Accept, reject with a rule, delineate and measure."""
-    polarity, point = choice
     candidates = _candidates(volume, work, found)
     rules = broken_rules(found.radius_mm, found.features, found.probability, point.probability_threshold)
     likely, owner = _objects(found, work, np.flatnonzero(rules == ""))

@@ -26,7 +26,7 @@ FALSE_LESION_MM = 3.0
 
 
 def adjust_operating_point(
-    point: OperatingPoint, thick: bool, n_certain: int, slices: tuple[int, float]
+    point: OperatingPoint, thick: bool, n_certain: int, n_slices: int, spacing_mm: float
 ) -> OperatingPoint:
     """The operating point for this very scan.
 
@@ -38,8 +38,8 @@ def adjust_operating_point(
         Whether slices are thick.
     n_certain
         Lesions at least as probable as the point ``specific`` asks for.
-    slices
-        Number of slices that show brain, and their spacing in mm.
+    n_slices, spacing_mm
+        Number of slices that show brain, and their spacing.
 
     Returns
     -------
@@ -50,7 +50,6 @@ def adjust_operating_point(
     high, strict = THRESHOLDS["high", thick], THRESHOLDS["specific", thick]
     if point.name != "balanced" or strict.recall is None or strict.false_positives_per_slice is None:
         return point
-    n_slices, spacing_mm = slices
     false = strict.false_positives_per_slice * n_slices / max(1.0, FALSE_LESION_MM / spacing_mm)
     lesions = (n_certain - count_quantile(false, QUANTILE)) / strict.recall
     largest = float(np.exp(logit(point.probability_threshold) - logit(high.probability)))

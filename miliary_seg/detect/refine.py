@@ -6,20 +6,13 @@ import math
 
 import numpy as np
 
-from miliary_seg.detect.scale_space import ScaleSpace, Spacing, over_slices
+from miliary_seg.detect.scale_space import ScaleSpace, over_slices
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
-THICK_MM = 2.25
-"""Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
 STEPS = np.eye(3, dtype=np.intp)
 """One voxel along each axis."""
 CHUNK = 8192
 """Maxima looked at together: their neighbours stay in the cache, and memory does not grow with their number."""
-
-
-def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
-    """Whether shape is judged in the plane only."""
-    return spacing_mm[0] > THICK_MM or n_slices < 3
 
 
 def response_at(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64Array:
@@ -111,7 +104,7 @@ def eigen_ratio(space: ScaleSpace, scale: IndexArray, voxel: IndexArray, sign: i
 
 def _hessian(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64Array:
     """Second differences of the grey values per mm^2, (n, 3, 3); (n, 2, 2) for thick slices."""
-    axes = (1, 2) if is_thick(space.spacing_mm, len(space.gaussians[0])) else (0, 1, 2)
+    axes = (1, 2) if space.thick else (0, 1, 2)
     hessian = np.zeros((len(scale), len(axes), len(axes)))
     for level in np.unique(scale):
         chosen = np.flatnonzero(scale == level)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
+from miliary_seg.detect.work_grid import is_thick
 from miliary_seg.domain.arrays import Float32Array
 
 Spacing = tuple[float, float, float]
@@ -56,6 +57,11 @@ class ScaleSpace:
     gaussians: tuple[Float32Array, ...]
     sigmas_mm: tuple[float, ...]
     spacing_mm: Spacing
+
+    @property
+    def thick(self) -> bool:
+        """Whether shape is judged in the plane of a slice only."""
+        return is_thick(self.spacing_mm, len(self.gaussians[0]))
 
     def weights(self, scale: int) -> Spacing:
         """Factors that make second differences along each axis scale-normalised (dimensionless)."""

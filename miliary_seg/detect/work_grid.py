@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.volume import Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -21,6 +22,8 @@ MARGIN_MM = 8.0
 """Kept around the mask, so that kernels of the fine scales see a neighbourhood (docs/detection.md, work grid)."""
 PIXEL_MM = 0.6
 """In-plane pixels finer than this are averaged: the smallest target (1 mm) spans two of them (docs/detection.md)."""
+THICK_MM = 2.25
+"""Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
 COARSEST_AXIS_RATIO = 1.5
 """Another axis takes the place of the slice axis where its spacing is this much larger (a reformatted scan)."""
 
@@ -84,6 +87,11 @@ class WorkGrid:
         return ijk
 
 
+def is_thick(spacing_mm: tuple[float, float, float], n_slices: int) -> bool:
+    """Whether shape is judged in the plane of a slice only: slices lie far apart, or are too few."""
+    return spacing_mm[0] > THICK_MM or n_slices < 3
+
+
 def work_grid(volume: Volume, mask: BoolArray) -> WorkGrid:
     """Lay the work frame over the bounding box of a mask that is not empty."""
     grid = volume.grid
@@ -91,13 +99,13 @@ def work_grid(volume: Volume, mask: BoolArray) -> WorkGrid:
     spacing[volume.slice_axis] = volume.slice_spacing_mm
     coarsest = int(np.argmax(spacing))
     first = coarsest if spacing[coarsest] > COARSEST_AXIS_RATIO * spacing[volume.slice_axis] else volume.slice_axis
-    second, third = sorted((a for a in range(3) if a != first), key=lambda a: grid.world_axes[a])
+    second, third = sorted(other_axes(first), key=lambda a: grid.world_axes[a])
     axes = (first, second, third)
     flips = [bool(grid.directions[grid.world_axes[a], a] < 0) for a in axes]
     step = [spacing[a] for a in axes]
     start, stop = [], []
     for a, flip, mm in zip(axes, flips, step, strict=True):
-        hit = np.flatnonzero(mask.any(axis=tuple(b for b in range(3) if b != a)))
+        hit = np.flatnonzero(mask.any(axis=other_axes(a)))
         low, high = int(hit[0]), int(hit[-1]) + 1
         if flip:
             low, high = mask.shape[a] - high, mask.shape[a] - low

@@ -17,7 +17,7 @@ from miliary_seg.domain.lesion_source import GivenLesions, LesionSource
 from miliary_seg.domain.result import Detection
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import InputError, MiliaryError, SettingsError
-from miliary_seg.settings import LesionSettings, Settings
+from miliary_seg.settings import LesionsSettings, Settings
 
 GROUP = "miliary_seg.detectors"
 OUR_NAME = "miliary-seg"
@@ -115,10 +115,12 @@ def run_detector(
     return _checked(found, name, volume)
 
 
-def stated_rates(settings: LesionSettings) -> StatedRates:
+def stated_rates(settings: LesionsSettings) -> StatedRates:
     """What the user states of whoever found the lesions."""
-    known = {name: getattr(settings, name) for name in ("sensitivity", "false_positives")}
-    return StatedRates(**{name: value if value >= 0 else None for name, value in known.items()})
+    return StatedRates(
+        sensitivity=settings.sensitivity if settings.sensitivity > 0 else None,
+        false_positives=settings.false_positives if settings.false_positives >= 0 else None,
+    )
 
 
 def _checked(found: Any, name: str, volume: Volume) -> Detection:

@@ -9,6 +9,7 @@ import numpy as np
 from miliary_seg.domain.decision import Decision, Verdict
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.lesion_source import LesionSource
+from miliary_seg.domain.one_to_one import one_to_one
 from miliary_seg.domain.volume import LabelMap
 
 
@@ -19,7 +20,7 @@ class Comparison:
     first: LesionSource
     second: LesionSource
     both: tuple[tuple[int, int], ...] = field(repr=False)
-    """Lesion ids (first, second) that share a voxel, one to one, the largest overlaps first."""
+    """Lesion ids (first, second) that share a voxel, one to one."""
     only_first: tuple[int, ...] = field(repr=False)
     only_second: tuple[int, ...] = field(repr=False)
     lesions: tuple[Lesion, ...] = field(repr=False)
@@ -35,7 +36,7 @@ class Comparison:
 
 
 def matched(first: LabelMap, second: LabelMap) -> tuple[tuple[int, int], ...]:
-    """Labels of two maps on one grid that share voxels, one to one, the largest overlaps first.
+    """Labels of two maps on one grid that share voxels, one to one, as many as possible.
 
     Examples
     --------
@@ -50,12 +51,5 @@ def matched(first: LabelMap, second: LabelMap) -> tuple[tuple[int, int], ...]:
     pairs, counts = np.unique(
         np.stack([first.labels[shared], second.labels[shared]]).astype(np.int64), axis=1, return_counts=True
     )
-    taken: tuple[set[int], set[int]] = (set(), set())
-    found = []
-    for column in np.lexsort((pairs[1], pairs[0], -counts)):
-        a, b = int(pairs[0, column]), int(pairs[1, column])
-        if a not in taken[0] and b not in taken[1]:
-            taken[0].add(a)
-            taken[1].add(b)
-            found.append((a, b))
-    return tuple(sorted(found))
+    rows, columns = one_to_one(pairs[0], pairs[1], counts.astype(np.float64), float(counts.sum() + 1))
+    return tuple(sorted(zip(rows.tolist(), columns.tolist(), strict=True)))

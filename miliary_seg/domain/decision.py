@@ -9,11 +9,34 @@ from itertools import accumulate
 
 from miliary_seg.domain.compartment import Coverage, Registration
 from miliary_seg.domain.display import shown
+from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, SequenceEvidence
 
 QUANTILES = (0.025, 0.5, 0.975)
 """Ends and middle of the interval that a count is given with."""
+
+
+CountDistribution = tuple[tuple[int, float], ...]
+"""(count, probability) pairs, ascending."""
+
+
+def count_interval(distribution: CountDistribution) -> tuple[int, int, int] | None:
+    """2.5, 50 and 97.5 % quantiles of a distribution of counts; None where there is none.
+
+    Examples
+    --------
+    >>> count_interval(((3, 0.5), (4, 0.49), (9, 0.01)))
+    (3, 3, 4)
+    """
+    if not distribution:
+        return None
+    counts, chances = zip(*distribution, strict=True)
+    below = list(accumulate(chances))
+    low, middle, high = (
+        next((n for n, p in zip(counts, below, strict=True) if p >= q - 1e-9), counts[-1]) for q in QUANTILES
+    )
+    return low, middle, high
 
 
 class Verdict(StrEnum):
@@ -82,6 +105,9 @@ class ScanFacts:
     """Lesions less probable than this count on slices, but are no evidence for a side or level."""
     evidence_false_positives_per_slice: float | None = None
     """Measured mean number of false lesions at least that probable, over slices; None = as for all lesions."""
+    doubtful: tuple[Lesion, ...] | None = None
+    """Candidates that were not accepted, with their probabilities and the slices on which each would show. None: the
+    lesions were not found by a detector that was measured, so what it misses is not known."""
 
     @property
     def n_slices(self) -> int:
@@ -128,7 +154,7 @@ class InterpretationResult:
     name: str
     """For instance ``acquired/native/pairwise/independent/1``."""
     choices: tuple[tuple[str, str], ...]
-    """(open point, reading) pairs, for instance ``("slice", "slab")``."""
+    """(open point, reading) pairs, for instance ``("slice", "equivalent")``."""
     verdict: Verdict
     is_default: bool = False
     reasons: tuple[Reason, ...] = ()
@@ -136,6 +162,29 @@ class InterpretationResult:
     """Count of the deciding image minus the threshold; None where this reading's images are unknown."""
     probability: float | None = None
     """P(criteria met) under this reading; meaning and limits as in ``Decision.probability``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceAnswer:
+    """The answer for slices of one thickness: as acquired, or as a thick slice would have shown them."""
+
+    slice: str
+    """``native`` or ``equivalent``."""
+    thickness_mm: float
+    verdict: Verdict
+    count: int | None
+    """Marked lesions on the second-best admissible image; of slabs, the median over where they could start."""
+    count_range: tuple[int, int] | None
+    """The same for the worst and the best place where slabs could start; equal for native slices."""
+    count_interval: tuple[int, int, int] | None
+    """2.5, 50 and 97.5 % quantiles of the true count."""
+    probability: float | None
+    """P(criteria met) on such slices; meaning and limits as in ``Decision.probability``."""
+    expected: float | None = None
+    """Sum of the probabilities of all candidates, accepted or not, on the second-best image; None where the detector
+    was not measured."""
+    size_mm: float | None = None
+    """Mean diameter of these candidates over the scan, weighted by their probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,16 +217,13 @@ class Decision:
     """Thickness of that slab (``settings.decide.slab_mm``)."""
     quadrant_counts: tuple[tuple[str, int], ...] = ()
     """Lesions per compartment (``left_supratentorial`` ...), boundary-uncertain ones included, and ``unassigned``."""
+    slice_answers: tuple[SliceAnswer, ...] = ()
+    """Native slices first; the equivalent only where the acquired slices are thinner than what it stands for."""
 
     @property
     def count_interval(self) -> tuple[int, int, int] | None:
         """2.5, 50 and 97.5 % quantiles of ``count_distribution``; None where there is none."""
-        if not self.count_distribution:
-            return None
-        counts, chances = zip(*self.count_distribution, strict=True)
-        below = list(accumulate(chances))
-        low, middle, high = (next(n for n, p in zip(counts, below, strict=True) if p >= q - 1e-9) for q in QUANTILES)
-        return low, middle, high
+        return count_interval(self.count_distribution)
 
     def _repr_html_(self) -> str:
         return str(shown("cards.decision", self))

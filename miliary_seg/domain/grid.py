@@ -13,6 +13,18 @@ from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.errors import GeometryError
 
 
+def other_axes(axis: int) -> tuple[int, int]:
+    """The two voxel axes besides one, ascending: those within the planes across it.
+
+    Examples
+    --------
+    >>> other_axes(1)
+    (0, 2)
+    """
+    first, second = (a for a in range(3) if a != axis)
+    return first, second
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grid:
     """A voxel lattice in the patient.
@@ -123,5 +135,5 @@ class Grid:
 
     def axis_permutation(self, slice_axis: int) -> tuple[int, int, int]:
         """Voxel axes ordered (slice, row, column) for arrays that are worked on slice by slice."""
-        rows_columns: list[Any] = [a for a in range(3) if a != slice_axis]
+        rows_columns: list[Any] = list(other_axes(slice_axis))
         return slice_axis, rows_columns[0], rows_columns[1]

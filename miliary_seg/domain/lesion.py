@@ -57,6 +57,9 @@ class Lesion:
     contrast: float
     """Local contrast over the noise standard deviation of the scan."""
     probability: float
+    enhancement: float | None = None
+    """Brightest value above the local white matter, as a fraction of it (CT: in HU); negative where darker; None where
+    it was not measured."""
     polarity: Polarity = Polarity.BRIGHT
     slices: tuple[int, ...] = ()
     """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.comparison import Comparison
-from miliary_seg.domain.compartment import Assignment, Coverage, Registration
+from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -106,6 +106,16 @@ class SeriesResult:
         return self.detection.lesions
 
     @property
+    def assignment_of(self) -> dict[int, Assignment]:
+        """Lesion id -> where that lesion lies."""
+        return {place.lesion_id: place for place in self.assignments}
+
+    @property
+    def compartment_of(self) -> dict[int, Compartment | None]:
+        """Lesion id -> its compartment; None where side or level is unknown."""
+        return {place.lesion_id: place.compartment for place in self.assignments}
+
+    @property
     def orientation_known(self) -> bool:
         """Whether the file states an orientation and the head does not contradict it: pictures may name sides."""
         return self.volume.orientation_known and not self.location.registration.reoriented
@@ -148,9 +158,9 @@ class SeriesResult:
         return str(shown("cards.series", self))
 
     def lesion_rows(self) -> list[dict[str, Any]]:
-        """One flat mapping a lesion: measurements and assignment together."""
-        places = {a.lesion_id: a for a in self.assignments}
-        return [_lesion_row(lesion, places[lesion.id]) for lesion in self.lesions]
+        """One mapping a lesion, measurements and assignment together: as in result.json, numbers not rounded."""
+        rows: list[dict[str, Any]] = shown("frames.lesion_rows", self)
+        return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,27 +231,6 @@ class CaseResult:
         if self.writer is None:
             raise TypeError("this CaseResult was built by hand and has no writer; use miliary_seg.report.write_case")
         return self.writer(self, Path(output), force, date)
-
-
-def _lesion_row(lesion: Lesion, place: Assignment) -> dict[str, Any]:
-    return {
-        "id": lesion.id,
-        "centroid_ras_mm": list(lesion.centroid_ras_mm),
-        "centroid_ijk": list(lesion.centroid_ijk),
-        "equivalent_diameter_mm": lesion.equivalent_diameter_mm,
-        "volume_mm3": lesion.volume_mm3,
-        "max_diameter_mm": lesion.max_diameter_mm,
-        "contrast": lesion.contrast,
-        "probability": lesion.probability,
-        "polarity": str(lesion.polarity),
-        "side": None if place.side is None else str(place.side),
-        "level": None if place.level is None else str(place.level),
-        "boundary_distance_mm": place.boundary_distance_mm,
-        "side_confidence": place.side_confidence,
-        "level_confidence": place.level_confidence,
-        "slices": list(lesion.slices),
-        "flags": list(lesion.flags),
-    }
 
 
 __all__ = [

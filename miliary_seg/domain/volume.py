@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from miliary_seg.domain.arrays import Float32Array, Float64Array
 from miliary_seg.domain.display import shown
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
 from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
@@ -149,6 +149,11 @@ class Volume:
         if self.modality is not Modality.CT:
             return False
         return bool(np.nanmin(self.voxels) < AIR_BELOW_HU or np.nanmax(self.voxels) < DENSE_BONE_HU)
+
+    @property
+    def in_plane_axes(self) -> tuple[int, int]:
+        """The two voxel axes within a slice, ascending."""
+        return other_axes(self.slice_axis)
 
     @property
     def n_slices(self) -> int:

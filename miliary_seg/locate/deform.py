@@ -75,7 +75,6 @@ class Deformation:
     """Spline coefficients (3, *knots), all zero where nothing was fitted."""
 
     coefficients: Float32Array
-    information_before: float = 0.0
     information_after: float = 0.0
 
     def displacement(self) -> tuple[Float32Array, Float64Array]:
@@ -168,11 +167,9 @@ def fit_deformation(scan: WorkingScan, matrix: Float64Array, bending_weight: flo
         return total, (bending_weight * penalty_slope - grid.gathered(force.reshape(3, *grid.used.shape))).ravel()
 
     flat_start = np.zeros(int(np.prod(shape)))
-    before = -cost(flat_start)[0]
     best, value = descend(cost, flat_start, iterations=ITERATIONS, line_steps=12)
     return Deformation(
         coefficients=best.reshape(shape).astype(np.float32),
-        information_before=before,
         information_after=-value,
     )
 

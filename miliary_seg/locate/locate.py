@@ -97,7 +97,7 @@ def _located(
         outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
-    return _assembled(volume, canonical, brain, maps, (shown, _registration(volume, settings, found, stripped)))
+    return _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ def _assembled(
     canonical: CanonicalView,
     brain: BoolArray,
     maps: DistanceMaps,
-    quality: tuple[Coverage, Registration],
+    coverage: Coverage,
+    registration: Registration,
 ) -> Location:
     midline, tentorium = canonical.back(maps.midline_mm()), canonical.back(maps.tentorium_mm())
     labels = np.zeros(brain.shape, np.uint8)
@@ -146,8 +147,8 @@ def _assembled(
         compartments=LabelMap(labels=labels, grid=volume.grid, names={int(c): c.text for c in Compartment}),
         midline_distance_mm=midline,
         tentorium_distance_mm=tentorium,
-        coverage=quality[0],
-        registration=quality[1],
+        coverage=coverage,
+        registration=registration,
     )
 
 

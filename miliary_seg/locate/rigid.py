@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -95,7 +96,7 @@ def _aligned(earlier: Volume, earlier_mask: BoolArray, later: Volume, later_mask
     best = _fit(moving.fine, thinned, best)[0]
     halves = [_fit(moving.fine, thinned.every(2, first), best)[0] for first in (0, 1)]
     matrix = _from_centre(best, centre)
-    return _judged(matrix, _apart_mm(*halves), (earlier, earlier_mask), (later, later_mask))
+    return _judged(matrix, _apart_mm(*halves), _Masked(earlier, earlier_mask), _Masked(later, later_mask))
 
 
 def _fit(scan: WorkingScan, points: _Points, start: Float64Array) -> tuple[Float64Array, float]:
@@ -173,17 +174,24 @@ def _is_true(volume: Volume, mask: BoolArray, positions_mm: Float64Array) -> Boo
     return found
 
 
+class _Masked(NamedTuple):
+    """One scan and its brain."""
+
+    volume: Volume
+    brain: BoolArray
+
+
 def _judged(
     matrix: Float64Array,
     agreement_mm: float,
-    earlier: tuple[Volume, BoolArray],
-    later: tuple[Volume, BoolArray],
+    earlier: _Masked,
+    later: _Masked,
 ) -> RigidAlignment:
-    sample = np.argwhere(earlier[1])[::17]  # a regular sample: shares to a tenth of a percent
-    there = apply(matrix, earlier[0].grid.to_ras_mm(sample).T)
-    seen = _is_true(later[0], np.ones(later[1].shape, bool), there)
+    sample = np.argwhere(earlier.brain)[::17]  # a regular sample: shares to a tenth of a percent
+    there = apply(matrix, earlier.volume.grid.to_ras_mm(sample).T)
+    seen = _is_true(later.volume, np.ones(later.brain.shape, bool), there)
     in_view = float(seen.mean()) if seen.size else 0.0
-    overlap = float(_is_true(later[0], later[1], there)[seen].mean()) if seen.any() else 0.0
+    overlap = float(_is_true(*later, there)[seen].mean()) if seen.any() else 0.0
     reasons = []
     if agreement_mm > AGREEMENT_MM:
         text = f"two halves of the brain's voxels are laid {agreement_mm:.1f} mm apart"

@@ -59,6 +59,7 @@ LESIONS = (
     _column("max_diameter_mm", "mm", "Longest extent within any slice."),
     _column("volume_mm3", "mm³", "Volume of the delineated voxels."),
     _column("contrast", "noise SD", "Local contrast over the standard deviation of the scan's noise."),
+    _column("enhancement", "", "Signal above the local white matter, as a fraction of it (CT: in HU)."),
     _column("probability", "", "Estimated probability that a reader would call it a lesion, 0 to 1."),
     _column("polarity", "", "bright or dark against its surroundings."),
     _column("side", "", "left or right of the patient; empty where unknown."),
@@ -342,10 +343,10 @@ def _region_counts(series: SeriesResult) -> list[dict[str, int]]:
     """Counted lesions of each slice by side and by level (uncertain ones included)."""
     names = ("left", "right", "supratentorial", "infratentorial")
     table = [dict.fromkeys((f"n_{name}" for name in names), 0) for _ in range(series.volume.n_slices)]
-    places = {a.lesion_id: (a.side, a.level) for a in series.assignments}
+    places = series.assignment_of
     for lesion in series.lesions:
         for index in lesion.slices:
-            for region in places[lesion.id]:
+            for region in (places[lesion.id].side, places[lesion.id].level):
                 if region is not None:
                     table[index][f"n_{region}"] += 1
     return table

@@ -14,8 +14,7 @@ from scipy.spatial import cKDTree
 from miliary_seg.detect.delineate import PSF_MM
 from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.pipeline import search
-from miliary_seg.detect.refine import is_thick
-from miliary_seg.detect.work_grid import work_grid
+from miliary_seg.detect.work_grid import is_thick, work_grid
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity

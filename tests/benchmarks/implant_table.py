@@ -78,7 +78,9 @@ def row(scan: str, name: str, spec: LesionSpec, head: Head) -> str:
     series = analyze(Study(case=scan, volumes=(made.volume,))).series[0]
     decision, truth = series.decision, made.truth
     recall, extra = matched(made, series)
-    slab = next(str(r.verdict) for r in decision.readings if r.name.startswith("acquired/slab/pairwise/independent"))
+    slab = next(
+        str(r.verdict) for r in decision.readings if r.name.startswith("acquired/equivalent/pairwise/independent")
+    )
     counts = f"{max(truth.slice_counts)} ({second_apart(truth.slice_counts)})"
     found = f"{max(decision.slice_counts)} ({second_apart(decision.slice_counts)})"
     reasons = ", ".join(reason.code for reason in decision.reasons)

@@ -135,6 +135,14 @@ def test_inspect_lists_unused_files_shortly(tmp_path: Path, cli) -> None:
     assert "and 2 more" in cli("inspect", tmp_path).out
 
 
+@pytest.mark.parametrize("document", ["result", "bench", "settings"])
+def test_schemas_are_printed(document: str, cli) -> None:
+    printed = json.loads(cli("schema", document).out)
+    assert printed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    if document == "settings":
+        assert json.loads(cli("settings", "--schema").out) == printed
+
+
 def test_settings_are_toml_that_is_read_back(tmp_path: Path, cli) -> None:
     printed = cli("settings", "--set", "decide.bilateral=quadrants").out
     assert 'bilateral = "quadrants"' in printed

@@ -10,6 +10,7 @@ import numpy as np
 
 from miliary_seg.domain.arrays import BoolArray, Float64Array
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.one_to_one import one_to_one
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.sequence import Sequence as ScanSequence
@@ -120,16 +121,16 @@ def match_one_to_one(
     >>> match_one_to_one([(0, 0, 0), (2, 0, 0)], [(1.5, 0, 0), (-2.5, 0, 0)], 3.0)
     ([(0, 1), (1, 0)], [2.5, 0.5])
     """
-    from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     if not len(first) or not len(second):
         return [], []
     distance = cdist(np.asarray(first, float), np.asarray(second, float))
-    far = tolerance_mm * (min(distance.shape) + 1)  # one more pair is worth any sum of distances
-    rows, columns = linear_sum_assignment(np.where(distance <= tolerance_mm, distance, far))
-    kept = [(int(a), int(b)) for a, b in zip(rows, columns, strict=True) if distance[a, b] <= tolerance_mm]
-    return kept, [float(distance[a, b]) for a, b in kept]
+    rows, columns = np.nonzero(distance <= tolerance_mm)
+    worth = 2 * tolerance_mm - distance[rows, columns]
+    most = 2 * tolerance_mm * min(distance.shape) + 1.0  # one more pair is worth any sum of distances
+    pairs = sorted(zip(*(side.tolist() for side in one_to_one(rows, columns, worth, most)), strict=True))
+    return pairs, [float(distance[pair]) for pair in pairs]
 
 
 def same_sequence(first: SeriesResult, second: SeriesResult) -> bool:

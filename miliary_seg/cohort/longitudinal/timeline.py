@@ -17,10 +17,10 @@ from miliary_seg.cohort.longitudinal.lesion_tracking import (
     same_sequence,
     track_lesions,
 )
-from miliary_seg.cohort.statistics.participants import read_table
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import InputError, MiliaryError, PartialOutputError
+from miliary_seg.load.table import read_table
 from miliary_seg.locate import RigidAlignment, register_rigid
 from miliary_seg.settings import Settings
 
@@ -76,7 +76,7 @@ def read_scans(path: Path) -> tuple[DatedScan, ...]:
     InputError
         If the table is unreadable, a date is none, a path is missing, or a participant has two scans on one date.
     """
-    header, *body = read_table(path)
+    header, *body = read_table(path, "\t")
     missing = [name for name in ("participant_id", "date", "path") if name not in header]
     if missing:
         raise InputError(f"there is no column {missing[0]!r}", where=path, todo="tab-separated, with a header line")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from miliary_seg.report.figures import COLOURS, STYLES, blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito, Color Universal Design (2008): told apart by people with any kind of colour vision."""
-STYLES = ("-", "--", "-.", ":")
-"""Second sign beside the colour, for paper without colour."""
 
 
 def cohort_figures(document: Mapping[str, Any]) -> dict[str, Figure]:
@@ -51,29 +47,8 @@ def group_rows(tested: Mapping[str, Any] | None, names: Sequence[str]) -> list[t
     return [(group["group"], group["comparison"]["first"]) for group in tested["groups"]]
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
-    """The figure as a file; the same numbers give the same bytes.
-
-    Parameters
-    ----------
-    figure
-        Any figure.
-    kind
-        ``svg`` or ``png`` (200 dots an inch).
-    """
-    import matplotlib as mpl
-
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "miliary-seg", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure  # without pyplot: no display, no state
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = blank_figure(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from miliary_seg.cohort.pages.figures import cohort_figures, group_rows, rendered
+from miliary_seg.cohort.pages.figures import cohort_figures, group_rows
+from miliary_seg.report.figures import rendered
 from miliary_seg.report.html.environment import page
 from miliary_seg.report.json_document import CITATION, DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.sanitise import csv_cell, csv_text, safe_name

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from miliary_seg.errors import InputError
+from miliary_seg.load.table import read_table
 
 ID = "participant_id"
 MISSING = frozenset({"", "n/a"})
@@ -85,7 +84,7 @@ def read_participants(path: Path) -> Participants:
     InputError
         If the file is missing, not UTF-8, without ``participant_id``, ragged, or names a participant twice.
     """
-    header, *body = read_table(path)
+    header, *body = read_table(path, "\t")
     if ID not in header:
         raise InputError(f"there is no column {ID!r}", where=path, todo="tab-separated, with a header line (BIDS)")
     if len(set(header)) < len(header):
@@ -111,28 +110,3 @@ def read_participants(path: Path) -> Participants:
 
 def _value(cell: str) -> str | None:
     return None if cell.strip() in MISSING else cell.strip()
-
-
-def read_table(path: Path) -> list[list[str]]:
-    """Lines of a tab-separated UTF-8 table, the header first; values are as they stand in the file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is not UTF-8, or is empty.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        what = f"cannot be read ({error.strerror or type(error).__name__})"
-        raise InputError(what, where=path, todo="check the path") from error
-    except UnicodeDecodeError as error:
-        what = f"is not UTF-8 (byte {error.start})"
-        raise InputError(what, where=path, todo="save it as UTF-8") from error
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
-    except csv.Error as error:
-        raise InputError(f"is not a table ({error})", where=path, todo="tab-separated values") from error
-    if not lines:
-        raise InputError("is empty", where=path, todo="a header line and one line a participant")
-    return [[name.strip() for name in lines[0]], *lines[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from miliary_seg.cohort.run.log import read_ledger
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, SettingsError
+from miliary_seg.load.table import read_table
 
 CASES = "cases.csv"
 _SUBJECT = re.compile(r"^(sub-[A-Za-z0-9]+)(?:_.*)?$")
@@ -126,16 +126,11 @@ def participant_of(case: str) -> str:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     needed = {"case", "study_verdict", "settings_digest", "software_version"}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not needed <= set(reader.fieldnames or ()):
-                raise InputError("is not a table of cases", where=path, todo="give the output folder of a run")
-            rows = [dict(row) for row in reader]
-            bad = [row["case"] for row in rows if row["study_verdict"] not in set(Verdict)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        what = f"cannot be read ({type(error).__name__})"
-        raise InputError(what, where=path, todo="give the output folder of a run") from error
+    header, *lines = read_table(path, ",")
+    if not needed <= set(header):
+        raise InputError("is not a table of cases", where=path, todo="give the output folder of a run")
+    rows = [dict(zip(header, line, strict=False)) for line in lines if line]
+    bad = [row["case"] for row in rows if row.get("study_verdict") not in set(Verdict)]
     if bad:
         raise InputError(f"case {bad[0]} has no verdict", where=path, todo="run it again")
     return rows

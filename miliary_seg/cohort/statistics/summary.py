@@ -9,12 +9,13 @@ from typing import Any
 
 from miliary_seg import __version__
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
-from miliary_seg.cohort.statistics.participants import Participants, read_participants, read_table
+from miliary_seg.cohort.statistics.participants import Participants, read_participants
 from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed
 from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, yes_or_no
 from miliary_seg.cohort.statistics.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, UsageError
+from miliary_seg.load.table import read_table
 from miliary_seg.report import CITATION, PROPOSED_CRITERIA
 
 
@@ -180,7 +181,7 @@ def read_participants_of_cases(path: Path) -> dict[str, str]:
     InputError
         If the table is unreadable or lacks a column.
     """
-    header, *body = read_table(path)
+    header, *body = read_table(path, "\t")
     if not {"case", "participant_id"} <= set(header):
         todo = "tab-separated, with the columns case and participant_id"
         raise InputError("does not tell whose the cases are", where=path, todo=todo)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.errors import InputError, UnreadableFileError
 from miliary_seg.lab.bench.scoring import Findings
+from miliary_seg.load.table import read_table
 
 NAMED_RAS = (
     ("centroid_r_mm", "centroid_a_mm", "centroid_s_mm"),
@@ -25,7 +24,6 @@ NAMED_XYZ = (("x_mm", "y_mm", "z_mm"), ("x", "y", "z"))
 DIAMETERS = ("diameter_mm", "equivalent_diameter_mm")
 SCORES = ("probability", "score")
 CONTRASTS = ("contrast_noise", "contrast")
-MAX_BYTES = 256 << 20
 
 Row = Mapping[str, str]
 
@@ -40,20 +38,8 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     InputError
         If two columns share a name.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UnreadableFileError("a table of this size is not one of lesions", where=path)
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ","))
-    except UnicodeDecodeError as error:
-        what = f"the table is not UTF-8 text (byte {error.start})"
-        raise UnreadableFileError(what, where=path, todo="save it as CSV in UTF-8") from error
-    except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableFileError(f"cannot read the table ({reason})", where=path, todo="give a CSV file") from error
-    if not rows:
-        raise UnreadableFileError("the table is empty: it has no header", where=path, todo="give a CSV file")
-    header = [name.strip() for name in rows[0]]
+    rows = read_table(path)
+    header = rows[0]
     if len(set(header)) < len(header):
         raise InputError("two columns share a name", where=path, todo="name every column once")
     uneven = next((n for n, row in enumerate(rows[1:], start=2) if row and len(row) != len(header)), None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +11,11 @@ import numpy as np
 from miliary_seg.lab.bench.scoring import Calibration, CaseScore, Estimate, Froc
 from miliary_seg.lab.bench.scoring.pooled import BinRow
 from miliary_seg.lab.bench.sections import span
+from miliary_seg.report.figures import COLOURS, blank_figure, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito, Color Universal Design (2008): told apart with any kind of colour vision."""
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -27,14 +24,7 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "grid.alpha": 0.3,
     "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "miliary-seg",
 }
-
-
-def can_draw() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
 
 
 def froc_chart(curves: Mapping[str, Froc], per_slice: bool = False) -> bytes:
@@ -162,13 +152,8 @@ def _ends(values: Sequence[Estimate]) -> tuple[Any, Any, Any]:
 def _svg(draw: Any, size: tuple[float, float] = (6.0, 3.8)) -> bytes:
     """Draw on a figure of its own; equal input gives equal bytes (no date, fixed identifiers)."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
+        figure = blank_figure(*size)
         draw(figure.add_subplot())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+        return rendered(figure, "svg")

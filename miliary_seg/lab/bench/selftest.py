@@ -113,7 +113,6 @@ def score_scene(scene: Scene, settings: Settings) -> SceneScore:
 
 def case_input(scene: Scene, made: Phantom, series: SeriesResult) -> CaseInput:
     """A phantom and what the program made of it, as something to be scored."""
-    across = tuple(axis for axis in range(3) if axis != made.volume.slice_axis)
     return CaseInput(
         case=scene.id,
         head=scene.host.name,
@@ -121,7 +120,7 @@ def case_input(scene: Scene, made: Phantom, series: SeriesResult) -> CaseInput:
         predicted=predicted_findings(series),
         reference=true_findings(made),
         n_slices=made.volume.n_slices,
-        slices=tuple(np.flatnonzero(made.brain_mask.any(axis=across)).tolist()),
+        slices=tuple(np.flatnonzero(made.brain_mask.any(axis=made.volume.in_plane_axes)).tolist()),
         candidates=candidates_of(series),
         verdict=series.decision.verdict,
         probability=series.decision.probability,
@@ -181,7 +180,7 @@ def _middle_slice(host: Host, thickness_mm: float | None, settings: Settings) ->
     head = head_of(host, settings)
     empty = Scene(id="empty", family="curve", kind="empty", host=host, thickness_mm=thickness_mm, seed=0, count=0)
     bare = make(replace(spec_of(empty, head, 0), mimics=MimicSpec()), head)
-    area = bare.brain_mask.sum(axis=tuple(a for a in range(3) if a != bare.volume.slice_axis))
+    area = bare.brain_mask.sum(axis=bare.volume.in_plane_axes)
     return int(np.average(np.arange(area.size), weights=area))
 
 

@@ -8,12 +8,11 @@ from typing import Any
 from miliary_seg.lab.bench.charts import (
     bins_chart,
     calibration_chart,
-    can_draw,
     counts_chart,
     decision_chart,
     froc_chart,
 )
-from miliary_seg.lab.bench.document import case_document, checked, head_of_document
+from miliary_seg.lab.bench.document import phantoms_document
 from miliary_seg.lab.bench.scoring import Estimate
 from miliary_seg.lab.bench.sections import (
     FIGURES,
@@ -28,6 +27,7 @@ from miliary_seg.lab.bench.sections import (
 from miliary_seg.lab.bench.selftest import SelfTest
 from miliary_seg.lab.bench.summary import GOAL_BINS, Summary
 from miliary_seg.lab.bench.write import require_free, write_all
+from miliary_seg.report.figures import can_draw
 
 TITLE = "miliary-seg on phantoms"
 MRI_THRESHOLD = 20
@@ -83,53 +83,6 @@ def figures_of(summary: Summary) -> dict[str, bytes]:
     return figures
 
 
-def document_of(summary: Summary) -> dict[str, Any]:
-    """Everything as plain values, as ``schema/bench.schema.json`` says."""
-    test, plan = summary.test, summary.test.plan
-    return checked(
-        {
-            **head_of_document("phantoms"),
-            "settings_digest": test.settings.digest,
-            "sensitivity": test.settings.detect.sensitivity,
-            "plan": {
-                "hosts": [host.name for host in plan.hosts],
-                "thicknesses_mm": list(plan.thicknesses_mm),
-                "counts": list(plan.counts),
-                "families": list(plan.families),
-                "seed": plan.seed,
-            },
-            "failed": [{"scene": scene, "why": why} for scene, why in test.failed],
-            "lesions": {group: pool.as_dict() for group, pool in summary.lesions.items()},
-            "goals": [
-                {"group": r.group, "lesions": r.lesions, "false_per_scan": r.false_per_scan, **_found(r.sensitivity)}
-                for r in summary.goals
-            ],
-            "lesion_free": [_as_dict(row) for row in summary.free],
-            "curve": [_as_dict(point) for point in summary.curve],
-            "counts": [_as_dict(row) for row in summary.counts],
-            "negatives": [
-                {"group": group, "kind": kind, "verdicts": table.as_dict()}
-                for (group, kind), table in summary.negatives.items()
-            ],
-            "verdicts": summary.verdicts.as_dict(),
-            "decision_calibration": _calibration(summary.decision_calibration),
-            "lesion_calibration": _calibration(summary.lesion_calibration),
-            "cases": [
-                {
-                    **case_document(s.score),
-                    "family": s.scene.family,
-                    "kind": s.scene.kind,
-                    "true_count": s.true_count,
-                    "found_count": s.found_count,
-                    "worst_slice": s.worst_slice,
-                    "borderline": s.borderline,
-                }
-                for s in test.scores
-            ],
-        }
-    )
-
-
 def write_selftest(test: SelfTest, output: Path, *, force: bool = False) -> tuple[Path, list[Section], dict[str, Any]]:
     """Write everything about the phantoms; bench.json last.
 
@@ -145,7 +98,7 @@ def write_selftest(test: SelfTest, output: Path, *, force: bool = False) -> tupl
     """
     require_free(output, force)
     summary = Summary(test=test)
-    figures, document = figures_of(summary), document_of(summary)
+    figures, document = figures_of(summary), phantoms_document(summary)
     sections = sections_of(summary, figures)
     names = ", ".join(host.name for host in test.plan.hosts)
     text = f"{len(test.scores)} phantoms on {len(test.plan.hosts)} heads ({names}), "
@@ -272,18 +225,3 @@ def _lesions(value: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}"
-
-
-def _found(sensitivity: Estimate) -> dict[str, Any]:
-    return {"sensitivity": sensitivity.as_dict()}
-
-
-def _calibration(found: Any) -> Any:
-    return None if found is None else found.as_dict()
-
-
-def _as_dict(row: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    plain: dict[str, Any] = asdict(row)
-    return plain

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.decision import Verdict
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import AmbiguousInputError, GeometryError, UnreadableFileError
 from miliary_seg.lab.bench.centres import read_centres
@@ -192,8 +192,7 @@ def _slices_with_brain(folder: Path, name: str | None, slice_axis: int) -> tuple
     if name is None:
         return None
     brain = read_label_map(folder / name).labels.labels > 0
-    across = tuple(a for a in range(3) if a != slice_axis)
-    return tuple(np.flatnonzero(brain.any(axis=across)).tolist()) or None
+    return tuple(np.flatnonzero(brain.any(axis=other_axes(slice_axis))).tolist()) or None
 
 
 def _chosen(series: list[Mapping[str, Any]], wanted: str, like: Grid | None, folder: Path) -> Mapping[str, Any]:

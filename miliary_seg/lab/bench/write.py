@@ -8,9 +8,10 @@ from typing import Any
 
 from miliary_seg.errors import OutputError
 from miliary_seg.lab.bench.agreement import Agreement
-from miliary_seg.lab.bench.charts import bins_chart, can_draw, counts_chart, froc_chart
+from miliary_seg.lab.bench.charts import bins_chart, counts_chart, froc_chart
 from miliary_seg.lab.bench.document import agreement_document, document_text, lesion_rows
 from miliary_seg.lab.bench.sections import Section, case_section, notes_sections, pooled_sections
+from miliary_seg.report.figures import can_draw
 from miliary_seg.report.sanitise import csv_cell, csv_text
 from miliary_seg.report.volume_files import write_bytes
 
@@ -93,7 +94,7 @@ def write_all(
     for name, picture in figures.items():
         write_bytes(output / "figures" / name, picture, force=True)
     for name, rows in tables.items():
-        write_bytes(output / name, _csv(rows), force=True)
+        write_bytes(output / name, table_csv(rows).encode(), force=True)
     write_bytes(output / MARKDOWN, markdown(*page).encode(), force=True)
     write_bytes(output / HTML, html(*page, figures).encode(), force=True)
     write_bytes(output / JSON, document_text(document).encode(), force=True)
@@ -146,7 +147,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def table_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of plain values as CSV, the columns of the first one."""
     header = list(rows[0]) if rows else ["case"]
     cells = ([csv_cell(";".join(v) if isinstance(v, list) else v) for v in row.values()] for row in rows)
-    return csv_text(header, cells).encode()
+    return csv_text(header, cells)

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Int32Array
 from miliary_seg.domain.compartment import Compartment
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.sequence import Modality, Polarity
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import UsageError
@@ -151,7 +152,7 @@ def _lesion_truth(
     share = scene.slices.shares(lesion)
     axis = scene.optics.slice_axis
     peaks = np.zeros(len(share))
-    others = tuple(a for a in range(3) if a != axis)
+    others = other_axes(axis)
     peaks[patch.where[axis]] = patch.signal.max(axis=others) * abs(amplitude)
     floor = scene.spec.visible_contrast * scene.sigma
     code = 0

@@ -9,7 +9,7 @@ import scipy.fft
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.errors import UsageError
 from miliary_seg.lab.phantom.head import Head
@@ -55,7 +55,7 @@ def optics_for(head: Head, spec: ScannerSpec) -> Optics:
 
 def _host_optics(head: Head, spec: ScannerSpec) -> Optics:
     axis = head.volume.slice_axis if head.volume else 2
-    spacing = [s for a, s in enumerate(head.grid.spacing_mm) if a != axis]
+    spacing = [head.grid.spacing_mm[a] for a in other_axes(axis)]
     own = Optics(
         grid=head.grid,
         slice_axis=axis,
@@ -141,7 +141,7 @@ def _same_columns(grid: Grid, optics: Optics) -> bool:
     between = np.linalg.inv(grid.affine) @ optics.grid.affine
     expected = np.eye(4)
     expected[optics.slice_axis] = between[optics.slice_axis]
-    planes = [a for a in range(3) if a != optics.slice_axis]
+    planes = other_axes(optics.slice_axis)
     same = all(grid.shape[a] == optics.grid.shape[a] for a in planes)
     return same and bool(np.allclose(between, expected, atol=1e-6))
 
@@ -200,7 +200,7 @@ def degraded(image: Float32Array, optics: Optics, spec: ScannerSpec, rng: np.ran
     """Truncate the spatial frequencies (ringing) and move the head between groups of them (ghosts)."""
     if spec.ringing == 0 and spec.motion_mm == 0:
         return image
-    axes = tuple(a for a in range(3) if a != optics.slice_axis)
+    axes = other_axes(optics.slice_axis)
     spectrum = scipy.fft.fftn(image, axes=axes)
     for axis in axes:
         shape = [-1 if a == axis else 1 for a in range(3)]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.volume import Volume
 from miliary_seg.lab.phantom.head import Head
 from miliary_seg.lab.phantom.place import Placed, Slices
@@ -78,7 +79,7 @@ class View:
         if patch is not None:
             axis = self.optics.slice_axis
             above = standing_out(patch.coverage, patch.signal, self.calm[patch.where], lesion)
-            peaks[patch.where[axis]] = above.max(axis=tuple(a for a in range(3) if a != axis))
+            peaks[patch.where[axis]] = above.max(axis=other_axes(axis))
         visible = (share >= HALF) & (peaks >= self.floor(lesion.white, self.sigma))
         return Seen(patch=patch, share=share, peaks=peaks, slices=tuple(np.flatnonzero(visible).tolist()))
 

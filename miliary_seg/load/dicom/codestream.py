@@ -13,8 +13,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID
 
-from miliary_seg.errors import UnreadableFileError
-from miliary_seg.load.dicom.header import PixelLayout, quiet_pydicom
+from miliary_seg.load.dicom.header import PixelLayout, damaged_pixels, quiet_pydicom
 
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
@@ -26,8 +25,6 @@ _J2K = (
     "1.2.840.10008.1.2.4.203",
 )
 _RLE = ("1.2.840.10008.1.2.5",)
-LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"}
-"""Syntaxes that always lose; others say so in LossyImageCompression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +50,11 @@ def encapsulated_frames(data: bytes, layout: PixelLayout) -> list[bytes]:
         If fragments are missing or cut short.
     """
     if layout.length >= 0:
-        raise _bad(layout, "compressed pixels without encapsulation")
+        raise damaged_pixels(layout, "compressed pixels without encapsulation")
     _check_fragments(data, layout)
     frames = list(generate_frames(data[layout.offset :], number_of_frames=layout.n_frames))
     if len(frames) != layout.n_frames:
-        raise _bad(layout, f"{layout.n_frames} frames are announced, {len(frames)} are there")
+        raise damaged_pixels(layout, f"{layout.n_frames} frames are announced, {len(frames)} are there")
     return [bytes(frame) for frame in frames]
 
 
@@ -66,12 +63,12 @@ def _check_fragments(data: bytes, layout: PixelLayout) -> None:
     at = layout.offset
     while True:
         if at + 8 > len(data):
-            raise _bad(layout, "truncated: the compressed pixels have no end")
+            raise damaged_pixels(layout, "truncated: the compressed pixels have no end")
         group, element, length = struct.unpack_from("<HHI", data, at)
         if (group, element) == (0xFFFE, 0xE0DD):
             return
         if (group, element) != (0xFFFE, 0xE000) or length == 0xFFFFFFFF or at + 8 + length > len(data):
-            raise _bad(layout, "truncated or damaged: a fragment of the compressed pixels is cut")
+            raise damaged_pixels(layout, "truncated or damaged: a fragment of the compressed pixels is cut")
         at += 8 + length
 
 
@@ -89,25 +86,25 @@ def check_code_stream(stream: bytes, layout: PixelLayout) -> StreamFacts:
         _j2k_facts(stream, layout) if layout.transfer_syntax in _J2K else _jpeg_facts(stream, layout)
     )
     if (rows, columns, samples) != (layout.rows, layout.columns, 1):
-        raise _bad(layout, f"the code stream holds {rows} x {columns} x {samples}, the header says otherwise")
+        raise damaged_pixels(layout, f"the code stream holds {rows} x {columns} x {samples}, the header says otherwise")
     if not 1 <= facts.precision <= layout.bits_allocated:
-        raise _bad(layout, f"the code stream has {facts.precision} bits a pixel")
+        raise damaged_pixels(layout, f"the code stream has {facts.precision} bits a pixel")
     if b"\xff\xd9" not in stream[-16:]:
-        raise _bad(layout, "truncated: the code stream has no end marker")
+        raise damaged_pixels(layout, "truncated: the code stream has no end marker")
     return facts
 
 
 def _rle_facts(stream: bytes, layout: PixelLayout) -> StreamFacts:
     segments = int.from_bytes(stream[:4], "little")
     if len(stream) < 64 or segments != layout.bits_allocated // 8:
-        raise _bad(layout, f"an RLE frame of {segments} segments")
+        raise damaged_pixels(layout, f"an RLE frame of {segments} segments")
     return StreamFacts(precision=layout.bits_allocated)
 
 
 def _j2k_facts(stream: bytes, layout: PixelLayout) -> tuple[int, int, int, StreamFacts]:
     at = stream.find(b"\xff\x4f\xff\x51", 0, 4096)
     if at < 0 or len(stream) < at + 45:
-        raise _bad(layout, "not a JPEG 2000 code stream")
+        raise damaged_pixels(layout, "not a JPEG 2000 code stream")
     width, height, left, top = struct.unpack_from(">4I", stream, at + 8)
     samples, depth = struct.unpack_from(">HB", stream, at + 40)
     return height - top, width - left, samples, StreamFacts(precision=(depth & 0x7F) + 1, signed=bool(depth & 0x80))
@@ -117,14 +114,14 @@ def _jpeg_facts(stream: bytes, layout: PixelLayout) -> tuple[int, int, int, Stre
     """Walk the JPEG markers to the start of frame (SOF0-3, or SOF55 of JPEG-LS)."""
     at = 2
     if stream[:2] != b"\xff\xd8":
-        raise _bad(layout, "not a JPEG code stream")
+        raise damaged_pixels(layout, "not a JPEG code stream")
     while at + 10 <= len(stream) and stream[at] == 0xFF:
         marker = stream[at + 1]
         if marker in (0xC0, 0xC1, 0xC2, 0xC3, 0xF7):
             precision, rows, columns, samples = struct.unpack_from(">BHHB", stream, at + 4)
             return rows, columns, samples, StreamFacts(precision=precision)
         at += 1 if marker == 0xFF else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    raise _bad(layout, "a JPEG code stream without a start of frame")
+    raise damaged_pixels(layout, "a JPEG code stream without a start of frame")
 
 
 def decode_frame(stream: bytes, layout: PixelLayout, facts: StreamFacts, scratch: Path) -> NDArray[Any]:
@@ -140,7 +137,7 @@ def decode_frame(stream: bytes, layout: PixelLayout, facts: StreamFacts, scratch
     image = reader.Execute()
     values = np.asarray(toolkit.GetArrayViewFromImage(image))
     if values.size != layout.rows * layout.columns or values.dtype.kind not in "ui":
-        raise _bad(layout, "the decoder returned another shape")
+        raise damaged_pixels(layout, "the decoder returned another shape")
     return values.reshape(layout.rows, layout.columns).copy()
 
 
@@ -157,7 +154,7 @@ def check_sign(values: NDArray[Any], facts: StreamFacts, layout: PixelLayout) ->
     if facts.signed is None or facts.signed == layout.signed:
         return
     if values.min() < 0 or values.max() >= 1 << (layout.bits_stored - 1):
-        raise _bad(layout, "PixelRepresentation and the code stream disagree on the sign of the pixels")
+        raise damaged_pixels(layout, "PixelRepresentation and the code stream disagree on the sign of the pixels")
 
 
 def _write_minimal(path: Path, stream: bytes, layout: PixelLayout, facts: StreamFacts, bits: int) -> None:
@@ -178,7 +175,3 @@ def _write_minimal(path: Path, stream: bytes, layout: PixelLayout, facts: Stream
         dataset["PixelData"].VR = "OB"
         dataset["PixelData"].is_undefined_length = True
         dataset.save_as(path, enforce_file_format=False)
-
-
-def _bad(layout: PixelLayout, what: str) -> UnreadableFileError:
-    return UnreadableFileError(what, where=layout.path, todo="copy or export the file again")

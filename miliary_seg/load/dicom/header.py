@@ -182,6 +182,11 @@ class PixelLayout:
         return self.rows * self.columns * (self.bits_allocated // 8)
 
 
+def damaged_pixels(layout: PixelLayout, what: str) -> UnreadableFileError:
+    """The error of pixels that are not as the header says."""
+    return UnreadableFileError(what, where=layout.path, todo="copy or export the file again")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """A parsed header, and where its pixel element starts."""

@@ -12,6 +12,7 @@ from miliary_seg.load.dicom.header import (
     MAX_RATIO,
     Header,
     PixelLayout,
+    damaged_pixels,
     items,
     number,
     numbers,
@@ -240,7 +241,7 @@ def _check_size(layout: PixelLayout, header: Header) -> None:
     error: MiliaryError | None = None
     needed = layout.frame_bytes * layout.n_frames
     if header.pixel_tag != 0x7FE00010:
-        raise _truncated(layout, "no pixels follow the header")
+        raise damaged_pixels(layout, "truncated: no pixels follow the header")
     if min(layout.rows, layout.columns) < 1:
         error = UnsuitableImageError("Rows or Columns is absent or zero", where=layout.path, todo="export again")
     elif needed > MAX_PIXEL_BYTES:
@@ -254,15 +255,10 @@ def _check_size(layout: PixelLayout, header: Header) -> None:
             todo="export again",
         )
     elif layout.length >= 0 and needed > layout.length:
-        error = _truncated(layout, f"the header asks for {needed} bytes of pixels, {layout.length} are there")
+        what = f"truncated: the header asks for {needed} bytes of pixels, {layout.length} are there"
+        error = damaged_pixels(layout, what)
     elif header.stream_bytes >= 0 and layout.offset + max(layout.length, 0) > header.stream_bytes:
         short = layout.offset + layout.length - header.stream_bytes
-        error = _truncated(layout, f"the file ends {short} bytes before its pixels do")
+        error = damaged_pixels(layout, f"truncated: the file ends {short} bytes before its pixels do")
     if error:
         raise error
-
-
-def _truncated(layout: PixelLayout, what: str) -> MiliaryError:
-    from miliary_seg.errors import UnreadableFileError
-
-    return UnreadableFileError(f"truncated: {what}", where=layout.path, todo="copy or export the file again")

@@ -20,13 +20,13 @@ from miliary_seg.load.lesions.label_files import file_digest, read_label_file
 from miliary_seg.load.lesions.placement import SAME_PLACE_MM, on_grid
 from miliary_seg.load.lesions.voxels import LesionVoxels
 from miliary_seg.load.walk import NIFTI_SUFFIXES, sniff
-from miliary_seg.settings import LesionSettings
+from miliary_seg.settings import LesionsSettings
 
 CENTRE_SUFFIXES = (".csv", ".tsv", ".json", ".fcsv")
 EMPTY = Reason(code="given_empty", text="The lesion file marks no voxel: zero lesions were given.")
 
 
-def read_lesions(path: str | Path, volume: Volume, settings: LesionSettings | None = None) -> GivenLesions:
+def read_lesions(path: str | Path, volume: Volume, settings: LesionsSettings | None = None) -> GivenLesions:
     """Read the lesions of one scan from a file.
 
     Parameters
@@ -37,7 +37,7 @@ def read_lesions(path: str | Path, volume: Volume, settings: LesionSettings | No
     volume
         The scan that they were found on.
     settings
-        Which labels, what is one lesion, thresholds; defaults to ``LesionSettings()``.
+        Which labels, what is one lesion, thresholds; defaults to ``LesionsSettings()``.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def read_lesions(path: str | Path, volume: Volume, settings: LesionSettings | No
     MiliaryError
         Whatever stands against it, with the file, the reason and the way out.
     """
-    settings = settings or LesionSettings()
+    settings = settings or LesionsSettings()
     path = _file(Path(path))
     if path.name.lower().endswith(CENTRE_SUFFIXES):
         return _from_centres(path, volume, settings)
@@ -57,7 +57,7 @@ def read_lesions(path: str | Path, volume: Volume, settings: LesionSettings | No
     return _placed(_voxels(path, volume, choice, settings), volume, choice, path)
 
 
-def from_array(labels: Any, volume: Volume, settings: LesionSettings | None = None) -> GivenLesions:
+def from_array(labels: Any, volume: Volume, settings: LesionsSettings | None = None) -> GivenLesions:
     """Lesions from an array on the grid of the scan, shape (i, j, k), or from a ``LabelMap`` on any grid.
 
     Raises
@@ -65,7 +65,7 @@ def from_array(labels: Any, volume: Volume, settings: LesionSettings | None = No
     InputError
         If an array does not have the scan's shape, or holds values that are no labels.
     """
-    settings = settings or LesionSettings()
+    settings = settings or LesionsSettings()
     if not isinstance(labels, LabelMap):
         array = np.asarray(labels)
         if array.shape != volume.grid.shape:
@@ -80,7 +80,7 @@ def from_array(labels: Any, volume: Volume, settings: LesionSettings | None = No
 
 
 def from_chances(
-    chances: Float32Array, volume: Volume, threshold: float, settings: LesionSettings | None = None
+    chances: Float32Array, volume: Volume, threshold: float, settings: LesionsSettings | None = None
 ) -> GivenLesions:
     """Lesions from probabilities on the grid of the scan, shape (i, j, k)."""
     labels = LabelMap(labels=(chances >= threshold).astype(np.int32), grid=volume.grid)
@@ -101,7 +101,7 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _voxels(path: Path, volume: Volume, choice: LabelChoice, settings: LesionSettings) -> LesionVoxels:
+def _voxels(path: Path, volume: Volume, choice: LabelChoice, settings: LesionsSettings) -> LesionVoxels:
     kind, _ = sniff(path)
     if kind == "dicom":
         return _dicom(path, volume, choice, settings)
@@ -112,7 +112,7 @@ def _voxels(path: Path, volume: Volume, choice: LabelChoice, settings: LesionSet
     raise UnreadableFileError(what, where=path, todo=todo)
 
 
-def _dicom(path: Path, volume: Volume, choice: LabelChoice, settings: LesionSettings) -> LesionVoxels:
+def _dicom(path: Path, volume: Volume, choice: LabelChoice, settings: LesionsSettings) -> LesionVoxels:
     from miliary_seg.load.dicom.header import read_header, text
     from miliary_seg.load.lesions import segmentation, structure_set
 
@@ -146,7 +146,7 @@ def _chances(voxels: LesionVoxels, labels: LabelMap, count: int) -> Any:
     return np.asarray(ndi.maximum(voxels.chances, labels.labels, np.arange(1, count + 1)), dtype=np.float64)
 
 
-def _from_centres(path: Path, volume: Volume, settings: LesionSettings) -> GivenLesions:
+def _from_centres(path: Path, volume: Volume, settings: LesionsSettings) -> GivenLesions:
     found = read_centres(path, settings.frame)
     labels, chances, n_outside = balls(found, volume.grid, settings.diameter_mm, path)
     notes = []

@@ -185,12 +185,9 @@ def _sizes(header: Any, path: Path, max_voxels: int) -> tuple[int, ...]:
         error = UnsuitableImageError(f"a 2-D image ({sizes})", where=path, todo="give a 3-D scan")
     elif prod(sizes[4:]) > 1 or (intent in (1006, 1007, 1005, 2003, 2004) and prod(sizes[3:]) > 1):
         error = UnsuitableImageError(f"a vector or tensor image ({sizes})", where=path, todo="give a scan")
-    elif prod(sizes[:3]) > max_voxels:
-        error = UnsuitableImageError(
-            f"{prod(sizes[:3])} voxels, more than load.max_voxels ({max_voxels})", where=path, todo="raise the cap"
-        )
     if error:
         raise error
+    check_sizes(sizes[:3], path, max_voxels)
     return sizes
 
 
@@ -227,16 +224,14 @@ def orientation(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Float6
     if int(header["xyzt_units"]) & 7 == 0:
         notes.append(("units_unknown", "The file states no unit of length; millimetres are taken."))
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
-    sform = _usable(header.get_sform(), "sform", path) if has_sform else None
+    sform = usable_affine(header.get_sform(), "sform", path) if has_sform else None
     qform = _qform(header, path, needed=not has_sform) if has_qform else None
     if sform is not None and qform is not None:
         notes += _compared(sform, qform, shape, path, scale)
     chosen = sform if sform is not None else qform
     if chosen is None:
         spacing = np.abs([float(x) for x in header["pixdim"][1:4]])
-        affine = np.diag([*spacing, 1.0])
-        affine[:3, 3] = -(np.array(shape) - 1) / 2 * spacing
-        return _scaled(_usable(affine, "pixdim", path), scale), "none", notes
+        return _scaled(usable_affine(centred(spacing, shape), "pixdim", path), scale), "none", notes
     return _scaled(chosen, scale), "sform" if sform is not None else "qform", notes
 
 
@@ -245,19 +240,48 @@ def _qform(header: Any, path: Path, *, needed: bool) -> Float64Array | None:
         if float(header["pixdim"][0]) == 0:  # qfac 0 means 1 (NIfTI-1 standard)
             header["pixdim"][0] = 1.0
         header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
-        return _usable(header.get_qform(), "qform", path)
+        return usable_affine(header.get_qform(), "qform", path)
     except Exception as error:
         if not needed:
             return None
         raise GeometryError("the qform is not a usable affine", where=path, todo="the header is damaged") from error
 
 
-def _usable(affine: Any, name: str, path: Path) -> Float64Array:
+def check_sizes(shape: tuple[int, ...], path: Path, max_voxels: int) -> None:
+    """Refuse 2-D images and more voxels than the cap.
+
+    Raises
+    ------
+    UnsuitableImageError
+        If there are fewer than two voxels along an axis, or too many in all.
+    """
+    if min(shape) < 2:
+        raise UnsuitableImageError(f"a 2-D image ({shape})", where=path, todo="give a 3-D scan")
+    if prod(shape) > max_voxels:
+        what = f"{prod(shape)} voxels, more than load.max_voxels ({max_voxels})"
+        raise UnsuitableImageError(what, where=path, todo="raise the cap")
+
+
+def usable_affine(affine: Any, name: str, path: Path) -> Float64Array:
+    """The affine where it is finite and not singular.
+
+    Raises
+    ------
+    GeometryError
+        If it is not.
+    """
     matrix = np.array(affine, dtype=np.float64)
-    columns = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
-    if not np.all(np.isfinite(matrix)) or columns.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / columns)) < 1e-3:
+    lengths = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
+    if not np.all(np.isfinite(matrix)) or lengths.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-3:
         raise GeometryError(f"the {name} is not finite or singular", where=path, todo="the header is damaged")
     return matrix
+
+
+def centred(spacing: Float64Array, shape: tuple[int, ...] | list[int]) -> Float64Array:
+    """Scaling only, about the middle of the grid: for files that state no orientation."""
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -(np.array(shape) - 1) / 2 * spacing
+    return affine
 
 
 def _scaled(affine: Float64Array, scale: float) -> Float64Array:

@@ -6,14 +6,13 @@ Layout: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat (284 byte
 from __future__ import annotations
 
 import struct
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from miliary_seg.domain.arrays import Float64Array
-from miliary_seg.errors import GeometryError, UnreadableFileError, UnsuitableImageError
-from miliary_seg.load.nifti.header import NiftiHeader
+from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
+from miliary_seg.load.nifti.header import NiftiHeader, centred, check_sizes, usable_affine
 
 MGH_SUFFIXES = (".mgh", ".mgz", ".mgh.gz")
 _VOXELS_AT = 284
@@ -55,43 +54,6 @@ def parse_mgh(start: bytes, path: Path, max_voxels: int) -> NiftiHeader:
         orientation_source=source,
         format="MGH",
     )
-
-
-def check_sizes(shape: tuple[int, ...], path: Path, max_voxels: int) -> None:
-    """Refuse 2-D images and more voxels than the cap.
-
-    Raises
-    ------
-    UnsuitableImageError
-        If there are fewer than two voxels along an axis, or too many in all.
-    """
-    if min(shape) < 2:
-        raise UnsuitableImageError(f"a 2-D image ({shape})", where=path, todo="give a 3-D scan")
-    if prod(shape) > max_voxels:
-        raise UnsuitableImageError(
-            f"{prod(shape)} voxels, more than load.max_voxels ({max_voxels})", where=path, todo="raise the cap"
-        )
-
-
-def usable_affine(matrix: Float64Array, name: str, path: Path) -> Float64Array:
-    """The affine where it is finite and not singular.
-
-    Raises
-    ------
-    GeometryError
-        If it is not.
-    """
-    lengths = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
-    if not np.all(np.isfinite(matrix)) or lengths.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-3:
-        raise GeometryError(f"the {name} is not finite or singular", where=path, todo="the header is damaged")
-    return matrix
-
-
-def centred(spacing: Float64Array, shape: tuple[int, ...] | list[int]) -> Float64Array:
-    """Scaling only, about the middle of the grid: for files that state no orientation."""
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = -(np.array(shape) - 1) / 2 * spacing
-    return affine
 
 
 def _affine(numbers: Float64Array, sizes: list[int], path: Path, *, stated: bool) -> tuple[Float64Array, str]:

@@ -13,10 +13,8 @@ import numpy as np
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.errors import GeometryError, MiliaryError, UnreadableFileError, UnsuitableImageError
-from miliary_seg.load.nifti.header import NiftiHeader
-from miliary_seg.load.nifti.mgh import centred, check_sizes, usable_affine
+from miliary_seg.load.nifti.header import NiftiHeader, centred, check_sizes, usable_affine
 
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
 NRRD_HEADER_BYTES = 1 << 16
 """The blank line after the header is looked for this far; Slicer's longest (many segments) have about 10 kB."""
 _TO_RAS = {

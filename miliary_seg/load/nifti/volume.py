@@ -273,8 +273,3 @@ def n_distinct_whole(voxels: NDArray[Any]) -> int | None:
         return None
     values = np.unique(voxels[np.isfinite(voxels)])
     return len(values) if len(values) <= _LABELS_AT_MOST and np.array_equal(values, np.rint(values)) else None
-
-
-def with_volume_count(shape: tuple[int, ...], n_volumes: int) -> tuple[int, ...]:
-    """Shape with the number of volumes as a fourth number where there are several."""
-    return (*shape, n_volumes) if n_volumes > 1 else shape

@@ -93,7 +93,7 @@ READING_LETTERS = {
     ("plane", "acquired"): "A",
     ("plane", "axial"): "X",
     ("slice", "native"): "N",
-    ("slice", "slab"): "S",
+    ("slice", "equivalent"): "S",
     ("non_contiguous", "pairwise"): "P",
     ("non_contiguous", "separate-runs"): "R",
     ("non_contiguous", "separation-mm"): "M",
@@ -108,9 +108,9 @@ def reading(result: InterpretationResult) -> Code:
 
     Examples
     --------
-    >>> choices = (("plane", "axial"), ("slice", "slab"), ("min_per_region", "3"))
-    >>> reading(InterpretationResult(name="axial/slab/3", choices=choices, verdict=Verdict.MET))
-    Code(value='READING_XS3', scheme='99MILIARY', meaning='Reading axial/slab/3')
+    >>> choices = (("plane", "axial"), ("slice", "equivalent"), ("min_per_region", "3"))
+    >>> reading(InterpretationResult(name="axial/equivalent/3", choices=choices, verdict=Verdict.MET))
+    Code(value='READING_XS3', scheme='99MILIARY', meaning='Reading axial/equivalent/3')
     """
     letters = "".join(READING_LETTERS.get(choice, choice[1]) for choice in result.choices)
     return _own(f"READING_{letters}"[:16], f"Reading {result.name}"[:64])

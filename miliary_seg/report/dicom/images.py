@@ -182,7 +182,7 @@ def write_series(
     folder = Path(folder)
     if folder.exists() and not force:
         raise OutputError("the folder exists already", where=folder, todo="choose another name, or --force")
-    columns, rows = (a for a in range(3) if a != volume.slice_axis)
+    columns, rows = volume.in_plane_axes
     if abs(float(volume.grid.directions[:, columns] @ volume.grid.directions[:, rows])) > 1e-4:
         raise GeometryError("rows and columns are not perpendicular: DICOM cannot hold such a slice", where=volume.id)
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -306,7 +306,7 @@ def _times(text: SeriesText) -> dict[str, str]:
 
 def plane_geometry(volume: Volume, index: int) -> dict[str, Any]:
     """Attributes that place one slice (LPS+ mm): rows run along the higher in-plane voxel axis."""
-    columns, rows = (a for a in range(3) if a != volume.slice_axis)
+    columns, rows = volume.in_plane_axes
     corner = np.zeros(3)
     corner[volume.slice_axis] = index
     directions = volume.grid.directions * RAS_TO_LPS[:, None]

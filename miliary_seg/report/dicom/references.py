@@ -93,7 +93,7 @@ class SourceImages:
     @property
     def plane_shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        columns, rows = (n for a, n in enumerate(self.volume.grid.shape) if a != self.volume.slice_axis)
+        columns, rows = (self.volume.grid.shape[a] for a in self.volume.in_plane_axes)
         return rows, columns
 
 
@@ -210,7 +210,7 @@ def slice_header(source: SourceImages, metadata: ObjectMetadata, index: int = 0)
     from pydicom.dataset import Dataset
 
     volume = source.volume
-    columns, rows = (a for a in range(3) if a != volume.slice_axis)
+    columns, rows = volume.in_plane_axes
     if abs(float(volume.grid.directions[:, columns] @ volume.grid.directions[:, rows])) > 1e-3:
         raise GeometryError("rows and columns are not perpendicular: DICOM cannot hold such a slice", where=volume.id)
     image = source.slices[index] or source.instances[0]

@@ -139,8 +139,7 @@ def structure_set(series: SeriesResult, source: SourceImages, metadata: ObjectMe
     dataset = _header(source, metadata)
     dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(source)]
     regions, contours, observations = [], [], []
-    places = {place.lesion_id: place.compartment for place in series.assignments}
-    cut = index_lesions(series)
+    places, cut = series.compartment_of, index_lesions(series)
     for number, lesion in enumerate(series.lesions, start=1):
         name = f"Lesion {lesion.id}"
         regions.append(
@@ -241,7 +240,7 @@ def _polygons(pixel: Int64Array, n_columns: int) -> list[Outline]:
 def _points(outline: Outline, index: int, source: SourceImages) -> Float64Array:
     """Corners in patient coordinates, LPS+ mm, shape (n, 3)."""
     volume = source.volume
-    columns, rows = (a for a in range(3) if a != volume.slice_axis)
+    columns, rows = volume.in_plane_axes
     ijk = np.full((len(outline), 3), float(index))
     ijk[:, rows], ijk[:, columns] = outline[:, 0], outline[:, 1]
     points: Float64Array = volume.grid.to_ras_mm(ijk) * RAS_TO_LPS

@@ -54,7 +54,7 @@ class VoxelIndex:
 def index_lesions(series: SeriesResult) -> VoxelIndex:
     """All lesion voxels, ordered by segment, slice and pixel; segment n is the n-th lesion of the series."""
     volume = series.volume
-    columns, rows = (a for a in range(3) if a != volume.slice_axis)
+    columns, rows = volume.in_plane_axes
     labels = series.detection.lesion_labels.labels
     ijk = np.unravel_index(np.flatnonzero(labels), labels.shape)  # five times quicker than nonzero in 3-D
     ids = np.array([lesion.id for lesion in series.lesions])
@@ -156,7 +156,7 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
         version = metadata.version if made_by.is_ours else "unknown"
         algorithm = AlgorithmIdentificationSequence(name=name, family=family, version=version, parameters=parameters)
     colours = {c: CIELabColor.from_string(colour) for c, colour in COMPARTMENT_COLOURS.items()}
-    places = {place.lesion_id: place.compartment for place in series.assignments}
+    places = series.compartment_of
     return [
         SegmentDescription(
             segment_number=number,

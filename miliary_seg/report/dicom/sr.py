@@ -69,13 +69,12 @@ def _lesion_groups(
     if not series.lesions:
         return []
     frames, _ = index_lesions(series).frames()
-    places = {place.lesion_id: place for place in series.assignments}
+    places = series.assignment_of
     groups = []
     for number, lesion in enumerate(series.lesions, start=1):
         images = [source.slices[int(k)] for k in np.sort(frames[frames[:, 0] == number, 1])]
         shown = [image for image in images if image] or list(source.instances)
-        segment = (segmentation, number) if segmentation else None
-        groups.append(lesion_group(lesion, places.get(lesion.id), segment, shown, metadata))
+        groups.append(lesion_group(lesion, places.get(lesion.id), segmentation, number, shown, metadata))
     return groups
 
 

@@ -26,7 +26,8 @@ Number = tuple[Code, float | int | None, Code]
 def lesion_group(
     lesion: Lesion,
     place: Assignment | None,
-    segment: tuple[Reference, int] | None,
+    segmentation: Reference | None,
+    number: int,
     images: Sequence[Reference],
     metadata: ObjectMetadata,
 ) -> bytes:
@@ -38,8 +39,10 @@ def lesion_group(
         The lesion.
     place
         Its side and level, where known.
-    segment
-        The segmentation and the number of the lesion's segment; None = no segmentation was written.
+    segmentation
+        The segmentation; None = none was written.
+    number
+        The lesion's segment in it.
     images
         The images on which the segment lies.
     metadata
@@ -60,7 +63,7 @@ def lesion_group(
             (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
         ]
     return _group(
-        "1411" if segment else "1501",
+        "1411" if segmentation else "1501",
         [
             *_tracking(f"Lesion {lesion.id}", metadata.uid(f"lesion {lesion.id}")),
             code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
@@ -68,16 +71,15 @@ def lesion_group(
             *_algorithm(metadata),
             *_numbers(numbers),
             code_item("CONTAINS", codes.COMPARTMENT, codes.COMPARTMENTS[compartment]),
-            *_shown_on(segment, images),
+            *_shown_on(segmentation, number, images),
         ],
     )
 
 
-def _shown_on(segment: tuple[Reference, int] | None, images: Sequence[Reference]) -> list[bytes]:
-    if segment is None:
+def _shown_on(segmentation: Reference | None, number: int, images: Sequence[Reference]) -> list[bytes]:
+    if segmentation is None:
         return [_image_item(codes.MEASUREMENT_SOURCE, reference(image)) for image in images]
-    seg, number = segment
-    named = reference(seg) + element(0x0062000B, "US", number.to_bytes(2, "little"))
+    named = reference(segmentation) + element(0x0062000B, "US", number.to_bytes(2, "little"))
     return [
         _image_item(codes.REFERENCED_SEGMENT, named),
         *(_image_item(codes.SEGMENTATION_SOURCE, reference(image)) for image in images),

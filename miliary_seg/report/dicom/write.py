@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.volume import Source
@@ -29,6 +29,14 @@ class DicomFiles:
     files: dict[str, str] = field(default_factory=dict)
     """Key of ``files`` in result.json -> name within the series' folder."""
     errors: list[MiliaryError] = field(default_factory=list)
+
+
+class _Ready(NamedTuple):
+    """What every object of a series is made from."""
+
+    series: SeriesResult
+    images: SourceImages
+    metadata: ObjectMetadata
 
 
 def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: datetime | None = None) -> DicomFiles:
@@ -54,13 +62,13 @@ def write_dicom(series: SeriesResult, folder: Path, result: CaseResult, date: da
     if not (objects or drawn):
         return written
 
-    def prepared() -> tuple[SeriesResult, SourceImages, ObjectMetadata]:
+    def prepared() -> _Ready:
         moment = date or epoch()
         placed = series if from_dicom else _with_images(series, folder, result, moment)
         identified = from_dicom and bool(chosen.get("identified"))
         fresh = bool(chosen.get("new_frame_of_reference"))
         images = source_images(placed.volume, new_frame_of_reference=fresh)
-        return placed, images, stamp(result, placed.volume, moment, identified=identified)
+        return _Ready(placed, images, stamp(result, placed.volume, moment, identified=identified))
 
     ready = _tried(prepared, "DICOM objects", series.id, written)
     if ready is None:
@@ -93,13 +101,11 @@ def epoch() -> datetime | None:
         raise OutputError("SOURCE_DATE_EPOCH is not a number of seconds", todo="unset it, or: date +%s") from error
 
 
-def _segmentation_and_report(
-    ready: tuple[SeriesResult, SourceImages, ObjectMetadata], folder: Path, kind: Any, written: DicomFiles
-) -> None:
+def _segmentation_and_report(ready: _Ready, folder: Path, kind: Any, written: DicomFiles) -> None:
     from miliary_seg.report.dicom.seg import segmentation
     from miliary_seg.report.dicom.sr import measurements
 
-    if ready[0].lesions:
+    if ready.series.lesions:
         _write("segmentation", folder / file_names.SEGMENTATION, lambda: segmentation(*ready, kind), written)
     there = kind if "segmentation" in written.files else None
     _write("measurements", folder / file_names.MEASUREMENTS, lambda: measurements(*ready, there), written)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miliary_seg.domain.arrays import BoolArray, Int32Array, Int64Array
+from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.report.html.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png_data_uri, sheet
 from miliary_seg.report.html.views import (
@@ -166,8 +167,7 @@ class SliceRenderer:
         return strokes
 
     def _slices_with_brain(self) -> list[int]:
-        others = tuple(a for a in range(3) if a != self.series.volume.slice_axis)
-        found = np.flatnonzero(self.mask.any(axis=others))
+        found = np.flatnonzero(self.mask.any(axis=self.series.volume.in_plane_axes))
         return [int(k) for k in found] or list(range(self.series.volume.n_slices))
 
 
@@ -176,7 +176,7 @@ def planes_through(mask: BoolArray, axis: int, n: int) -> list[int]:
 
     The planes through the middle of the brain, where midline and tentorium are, are always among them.
     """
-    inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+    inside = np.flatnonzero(mask.any(axis=other_axes(axis)))
     first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, mask.shape[axis] - 1)
     steps = (np.arange(n) + 0.5) / n if n > 1 else np.array([0.5])
     return sorted({round(first + step * (last - first)) for step in steps.tolist()})
@@ -213,7 +213,7 @@ def _picture(image: Image.Image, alt: str, index: int = -1, n_lesions: int = 0) 
 
 
 def _lesion_colours(series: SeriesResult) -> dict[int, tuple[str, frozenset[int]]]:
-    places = {a.lesion_id: a.compartment for a in series.assignments}
+    places = series.compartment_of
     return {
         lesion.id: (COMPARTMENT_COLOURS[places.get(lesion.id)], frozenset(lesion.slices)) for lesion in series.lesions
     }

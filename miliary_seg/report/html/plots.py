@@ -196,13 +196,13 @@ def _projection(series: SeriesResult, axis: int) -> Projection:
         "M" + " L".join(f"{(c + 0.5) * view.column_mm:.1f},{(r + 0.5) * view.row_mm:.1f}" for r, c in line[::2]) + " Z"
         for line in contours(box.cut(shadow))
     ]
-    places = {a.lesion_id: a for a in series.assignments}
+    places = series.compartment_of
     dots = []
     for lesion in series.lesions:
         row, column = lesion.centroid_ijk[view.row_axis], lesion.centroid_ijk[view.column_axis]
         row = rows - 1 - row if view.flip_rows else row
         column = columns - 1 - column if view.flip_columns else column
-        place = places[lesion.id].compartment
+        place = places[lesion.id]
         dots.append(
             Dot(
                 x=round((column - box.left + 0.5) * view.column_mm, 2),

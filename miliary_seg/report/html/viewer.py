@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from miliary_seg.domain.arrays import Float64Array, UInt8Array
 from miliary_seg.domain.compartment import Compartment
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Volume
 from miliary_seg.report.html.pictures import shown_slices
@@ -215,7 +215,7 @@ def _crop(series: SeriesResult, max_voxels: int) -> _Crop:
     grid, mask = series.volume.grid, series.location.brain_mask
     low, high = [], []
     for axis, spacing in enumerate(grid.spacing_mm):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        inside = np.flatnonzero(mask.any(axis=other_axes(axis)))
         first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, mask.shape[axis] - 1)
         margin = math.ceil(MARGIN_MM / spacing)
         low.append(max(0, first - margin))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, UInt8Array
 from miliary_seg.domain.compartment import Compartment
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.volume import Volume
 
 COMPARTMENT_COLOURS: dict[Compartment | None, str] = {
@@ -80,7 +80,7 @@ class View:
         """
         world = grid.world_axes
         # columns run along left-right where the plane holds it, else along anterior-posterior
-        column, row = sorted((a for a in range(3) if a != axis), key=lambda a: world[a])
+        column, row = sorted(other_axes(axis), key=lambda a: world[a])
         letters = (*_ENDS[world[column]], *_ENDS[world[row]]) if orientation_known else ("", "", "", "")
         return cls(
             axis=axis,

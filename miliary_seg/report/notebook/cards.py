@@ -16,9 +16,8 @@ from miliary_seg.report.json_document import DISCLAIMER, slice_counts
 from miliary_seg.report.sanitise import lesions, sanitise
 
 VERDICT_COLOURS = {Verdict.MET: "#D55E00", Verdict.NOT_MET: "#0072B2", Verdict.INDETERMINATE: "#999999"}
-"""Bars beside the verdict, which is always in words too; from Okabe and Ito (``report.palette``)."""
+"""Bars beside the verdict, which is always in words too; from Okabe and Ito (``report.figures``)."""
 
-CELL = "text-align:left;padding-right:.9em"
 THUMBNAIL_HEIGHT_PX = 150
 MAX_REMARKS = 8
 """Remarks listed on a card; the result holds all."""

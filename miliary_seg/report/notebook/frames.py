@@ -9,8 +9,11 @@ from typing import Any
 
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report import tables
+from miliary_seg.report.lesion_records import lesion_rows
 from miliary_seg.report.notebook import library
 from miliary_seg.report.tables import Table
+
+__all__ = ["candidates", "lesion_rows", "lesions", "slices"]
 
 
 def lesions(series: SeriesResult) -> Any:

@@ -12,14 +12,14 @@ import numpy as np
 from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.errors import UsageError
+from miliary_seg.report.figures import COLOURS
 from miliary_seg.report.html.pictures import Picture, SliceRenderer, shown_slices
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS, View, grey_window, to_grey
 from miliary_seg.report.json_document import slice_counts
 from miliary_seg.report.notebook import library
 
 PANEL_INCHES = 4.0
-COUNT_COLOUR, EVIDENCE_COLOUR, SLAB_COLOUR = "#56B4E9", "#0072B2", "#999999"
-"""From Okabe and Ito (``report.palette``)."""
+COUNT_COLOUR, EVIDENCE_COLOUR, SLAB_COLOUR = COLOURS[5], COLOURS[0], "#999999"
 
 
 def counts(series: SeriesResult, ax: Any = None) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, nbinom
 
 from miliary_seg.decide import decide
-from miliary_seg.decide.probability import N_SAMPLES, count_error, reached, scenarios_of
+from miliary_seg.decide.probability import N_SAMPLES, reached, scenarios_of
 from miliary_seg.domain.compartment import Registration
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
@@ -94,39 +94,6 @@ def test_no_probability_without_sides(build: Any) -> None:
     decision = decide(*build.crowd({2: 20, 5: 20}), build.facts(10, registration=fit), DecideSettings())
     assert decision.probability is None
     assert decision.count_distribution == ((20, 1.0),)
-
-
-@pytest.mark.parametrize(
-    ("sensitivity", "false", "spread", "below", "above"),
-    [
-        (None, None, 0.0, 1.0, 1.0),
-        (None, None, 4.0, 3.92, 3.92),
-        (1.0, 0.0, 9.0, 1.0, 1.0),  # measured: the spread of the probabilities is not counted again
-        (0.5, 0.0, 0.0, 10 + 1.96 * 5**0.5, 1.96 * 5**0.5),
-        (0.9, 4.0, 0.0, 1.96 * 5.8**0.5, 4 + 1.96 * 5.8**0.5),
-    ],
-)
-def test_the_error_of_a_count(
-    build: Any, sensitivity: float | None, false: float | None, spread: float, below: float, above: float
-) -> None:
-    facts = build.facts(3, lesion_sensitivity=sensitivity, false_positives_per_slice=false)
-    error = count_error(20, facts, spread)
-    assert (error.below, error.above) == (pytest.approx(below), pytest.approx(above))
-    assert error.holds(0)
-    assert error.holds(int(above))
-    assert not error.holds(int(above) + 1)
-    assert not error.holds(-int(below) - 1)
-
-
-def test_slabs_show_more_false_lesions_than_slices(build: Any) -> None:
-    """1 mm slices, lesions on three of them: a 5 mm slab shows one from seven starts, so 7/3 as many false ones."""
-    facts = build.facts(30, lesion_sensitivity=1.0, false_positives_per_slice=0.9)
-    assert count_error(20, facts, 0.0, 7 / 3).above == pytest.approx(2.1 + 1.96 * 2.1**0.5)
-    lesions = [build.lesion(n, range(5, 8) if n % 2 else range(18, 21)) for n in range(1, 49)]
-    places = [build.place(n, *build.corners[n % 4]) for n in range(1, 49)]
-    for thick, borderline in (("native", False), ("slab", True)):  # 24 found: beyond 2.8, within 4.9
-        settings = DecideSettings(region_error_quantile=0, slice=thick)
-        assert decide(lesions, places, facts, settings).borderline is borderline
 
 
 def test_a_count_reached_by_improbable_lesions_is_borderline_whatever_the_detector(build: Any) -> None:

@@ -129,11 +129,11 @@ def test_what_the_trees_rule_out_is_not_looked_at(scene):
     n = 3
     features = {name: np.full(n, 0.5) for name in FEATURES}
     before = np.array([LEAST[False], 0.5, 1.0])
-    after = rescore(work, places_at(np.full((n, 3), 20.0)), features, before, thick=False)
+    after = rescore(work, places_at(np.full((n, 3), 20.0)), features, before)
     assert after[0] == before[0]
     assert (after[1:] != before[1:]).all()
     assert ((after > 0) & (after < 1)).all()
-    none = rescore(work, places_at(np.zeros((0, 3))), {k: v[:0] for k, v in features.items()}, before[:0], False)
+    none = rescore(work, places_at(np.zeros((0, 3))), {k: v[:0] for k, v in features.items()}, before[:0])
     assert none.shape == (0,)
 
 

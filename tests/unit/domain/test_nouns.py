@@ -166,6 +166,10 @@ def test_lesion_rows_join_measurements_and_places_by_id() -> None:
         "level_confidence": 1.0,
         "slices": [2, 3],
         "flags": ["rim"],
+        "compartment": "left_infratentorial",
+        "midline_distance_mm": -3.0,
+        "tentorium_distance_mm": 8.0,
+        "candidate_id": None,
     }
 
 

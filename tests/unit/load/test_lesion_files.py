@@ -30,7 +30,7 @@ from miliary_seg.load.inventory import CaseInfo, SeriesInfo
 from miliary_seg.load.lesions import read_lesions, resolve
 from miliary_seg.load.lesions.instances import split_touching
 from miliary_seg.load.lesions.structure_set import rasterise
-from miliary_seg.settings import LesionSettings
+from miliary_seg.settings import LesionsSettings
 
 ROWS, COLUMNS, N = 44, 40, 14
 ROW, COLUMN, NORMAL = (np.array(v) for v in ((0.96, 0.28, 0.0), (-0.28, 0.96, 0.0), (0.0, 0.0, 1.0)))
@@ -158,12 +158,12 @@ def test_a_segment_for_each_lesion_keeps_touching_ones_apart(images: Path, scan:
     labels[11, 20:24, 23] = labels[11, 21, 24]  # now the two neighbours touch
     segmentation(images, labels=labels).save_as(tmp_path / "lesions.dcm")
     assert len(read_lesions(tmp_path / "lesions.dcm", scan)) == n
-    merged = read_lesions(tmp_path / "lesions.dcm", scan, LesionSettings(labels="mask"))
+    merged = read_lesions(tmp_path / "lesions.dcm", scan, LesionsSettings(labels="mask"))
     assert len(merged) == n - 1
-    chosen = read_lesions(tmp_path / "lesions.dcm", scan, LesionSettings(labels="1,Lesion 3"))
+    chosen = read_lesions(tmp_path / "lesions.dcm", scan, LesionsSettings(labels="1,Lesion 3"))
     assert len(chosen) == 2
     with pytest.raises(InputError, match="there are 1 Lesion 1"):
-        read_lesions(tmp_path / "lesions.dcm", scan, LesionSettings(labels="99"))
+        read_lesions(tmp_path / "lesions.dcm", scan, LesionsSettings(labels="99"))
 
 
 def test_a_segmentation_of_another_frame_is_refused(images: Path, scan: Volume, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_organs_and_margins_are_left_out(scan: Volume, tmp_path: Path) -> None:
     assert [note.code for note in given.caveats] == ["given_regions_left_out"]
     assert len(given) == 1
     with pytest.raises(InputError, match="no region fits"):
-        read_lesions(path, scan, LesionSettings(labels="met*"))
+        read_lesions(path, scan, LesionsSettings(labels="met*"))
 
 
 def test_a_pixel_counts_by_its_centre_and_lines_count_in() -> None:
@@ -327,7 +327,7 @@ def test_nrrd_with_segments_and_mgh(scan: Volume, tmp_path: Path) -> None:
     path = tmp_path / "a.seg.nrrd"
     path.write_bytes(header.encode() + labels.tobytes(order="F"))
     agree(read_lesions(path, scan), scan, centres_ras(mask()))
-    assert len(read_lesions(path, scan, LesionSettings(labels="met*"))) == 2
+    assert len(read_lesions(path, scan, LesionsSettings(labels="met*"))) == 2
     path.write_bytes(header.replace("Segment1_Name", "Segment1_Layer:=1\nSegment1_Name").encode() + labels.tobytes())
     with pytest.raises(UnsuitableImageError, match="layers"):
         read_lesions(path, scan)
@@ -360,7 +360,7 @@ def test_probabilities_become_chances_and_an_empty_map_is_an_answer(scan: Volume
     given = read_lesions(write_map(tmp_path / "p.nii.gz", chances, scan.grid.affine), scan)
     assert len(given) == 7
     assert sorted(np.round(given.probabilities, 4)) == [0.6] * 6 + [0.9]
-    assert len(read_lesions(tmp_path / "p.nii.gz", scan, LesionSettings(threshold=0.7))) == 1
+    assert len(read_lesions(tmp_path / "p.nii.gz", scan, LesionsSettings(threshold=0.7))) == 1
     empty = read_lesions(write_map(tmp_path / "e.nii.gz", on_scan(scan) * 0, scan.grid.affine), scan)
     assert len(empty) == 0
     assert [note.code for note in empty.caveats] == ["given_empty"]

@@ -184,7 +184,7 @@ def test_a_lesion_is_the_group_that_highdicom_makes(case):
             sr.QualitativeEvaluation(concept(codes.COMPARTMENT), concept(codes.COMPARTMENTS[place.compartment]))
         ],
     )
-    assert lesion_group(lesion, place, segment, [image], marks) == encoded(theirs[0])
+    assert lesion_group(lesion, place, *segment, [image], marks) == encoded(theirs[0])
 
 
 def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):

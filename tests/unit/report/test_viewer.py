@@ -112,7 +112,7 @@ def test_planes_through_a_mask():
 
 
 def test_vendored_files_are_those_that_the_script_made():
-    folder = files("miliary_seg.report") / "vendor"
+    folder = files("miliary_seg.report.html") / "vendor"
     recorded = [line.split() for line in (folder / "CHECKSUMS").read_text("utf-8").splitlines()]
     assert {name for _, name in recorded} == {"LICENSES.txt", "niivue.js"}
     for digest, name in recorded:

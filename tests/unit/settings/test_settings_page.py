@@ -1,37 +1,31 @@
-"""docs/settings.md has one row a setting: its default and the sentence that stands under the field in the code."""
+"""docs/settings.md has one row a setting: its default and the sentence that describes it in the code."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-from dataclasses import fields
 from pathlib import Path
 
-from miliary_seg import settings
-from miliary_seg.settings import Settings
+from jsonschema import Draft202012Validator
+
+from miliary_seg.settings import Settings, schema
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 
 
 def field_docs() -> dict[str, str]:
-    """Dotted key -> the sentence under the field in ``settings.py``."""
-    sentences: dict[str, dict[str, str]] = {}
-    for cls in ast.parse(inspect.getsource(settings)).body:
-        if isinstance(cls, ast.ClassDef):
-            sentences[cls.name] = {
-                a.target.id: b.value.value
-                for a, b in zip(cls.body, cls.body[1:], strict=False)
-                if isinstance(a, ast.AnnAssign)
-                and isinstance(a.target, ast.Name)
-                and isinstance(b, ast.Expr)
-                and isinstance(b.value, ast.Constant)
-                and isinstance(b.value.value, str)
-            }
-    docs = {}
-    for section in fields(Settings):
-        cls_name = type(getattr(Settings(), section.name)).__name__
-        docs.update({f"{section.name}.{name}": text for name, text in sentences[cls_name].items()})
-    return docs
+    """Dotted key -> its sentence."""
+    sections = {name: schema()["$defs"][f"{name.title()}Settings"]["properties"] for name in Settings().as_dict()}
+    return {f"{name}.{key}": about["description"] for name, part in sections.items() for key, about in part.items()}
+
+
+def test_the_schema_knows_every_default_and_refuses_what_the_program_refuses() -> None:
+    judge = Draft202012Validator(schema())
+    Draft202012Validator.check_schema(schema())
+    assert judge.is_valid(Settings().as_dict())
+    for wrong in ({"decide": {"slab_mm": 0}}, {"decide": {"slab": 5}}, {"detect": {"sensitivity": "low"}}, {"x": {}}):
+        assert not judge.is_valid(wrong)
+    for name, section in Settings().as_dict().items():
+        about = schema()["$defs"][f"{name.title()}Settings"]["properties"]
+        assert {key: part["default"] for key, part in about.items()} == section
 
 
 def test_every_setting_is_documented() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,14 +37,6 @@ class Calibration:
     expected_error: float
     brier: float
     n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        bins = [
-            {"low": b.low, "high": b.high, "mean_predicted": b.mean_predicted, "observed": b.observed.as_dict()}
-            for b in self.bins
-        ]
-        return {"n": self.n, "expected_error": self.expected_error, "brier": self.brier, "bins": bins}
 
 
 def calibration(predicted: ArrayLike, happened: ArrayLike, edges: Sequence[float] = EDGES) -> Calibration | None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import Float64Array, Int64Array
-from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.volume import LabelMap
 from miliary_seg.errors import UsageError
 
@@ -116,7 +116,7 @@ def slices_by_geometry(centres_ras_mm: Float64Array, diameters_mm: Float64Array,
     Slices are taken to touch (thickness = spacing). A lesion without a diameter shows on the nearest slice alone, one
     beyond the ends of the stack on none.
     """
-    first, second = (grid.directions[:, a] for a in range(3) if a != slice_axis)
+    first, second = (grid.directions[:, a] for a in other_axes(slice_axis))
     across = np.cross(first, second)
     across /= np.linalg.norm(across)
     thickness = abs(float(across @ grid.affine[:3, slice_axis]))

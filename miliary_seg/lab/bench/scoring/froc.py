@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from miliary_seg.domain.arrays import BoolArray, Float64Array, Int64Array
+from miliary_seg.domain.one_to_one import one_to_one
 from miliary_seg.lab.bench.scoring.findings import Findings
 from miliary_seg.lab.bench.scoring.intervals import Estimate, head_weights, percentiles, safe_ratio
-from miliary_seg.lab.bench.scoring.matching import MatchRule, assigned, distance_edges
+from miliary_seg.lab.bench.scoring.matching import MatchRule, distance_edges
 
 MAX_POINTS = 120
 """Points of a drawn curve; thresholds between them are left out."""
@@ -54,7 +55,7 @@ def marks_of(candidates: Findings, reference: Findings, rule: MatchRule) -> Mark
     edges = distance_edges(candidates, reference, rule)
     rank = np.empty(len(candidates))
     rank[np.argsort(candidates.scores, kind="stable")] = np.arange(1, len(candidates) + 1)
-    rows, columns = assigned(edges.predicted, edges.reference, rank[edges.predicted], 0.0)
+    rows, columns = one_to_one(edges.predicted, edges.reference, rank[edges.predicted], 0.0)
     near = np.zeros(len(candidates), dtype=bool)
     near[edges.predicted] = True
     return Marks(

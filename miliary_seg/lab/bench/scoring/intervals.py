@@ -7,8 +7,8 @@ proportion of scans has the intervals of Wilson (1927) and Clopper and Pearson (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,10 +35,6 @@ class Estimate:
     """What it is over: lesions, slices or scans."""
     method: str = ""
     """``wilson``, ``exact`` (Clopper-Pearson) or ``bootstrap over heads``."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def proportion(successes: int, n: int, method: Literal["wilson", "exact"] = "wilson") -> Estimate:

@@ -3,8 +3,7 @@
 Pairs are *admissible* where the two lesions share a voxel (``overlap``) or their centres lie close enough
 (``distance``; a centre within the lesion's voxels always does). Among all one-to-one assignments of admissible pairs
 the one with most pairs is taken, and among those the one of least total cost (1 - intersection over union, or distance
-over reach): the assignment problem, solved exactly by ``scipy.optimize.linear_sum_assignment`` on each connected part
-of the graph of admissible pairs.
+over reach): ``domain.one_to_one``.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from miliary_seg.domain.arrays import Float64Array, Int64Array
+from miliary_seg.domain.one_to_one import one_to_one
 from miliary_seg.errors import GeometryError, UsageError
 from miliary_seg.lab.bench.scoring.findings import Findings
 
@@ -92,7 +89,7 @@ def match(predicted: Findings, reference: Findings, rule: MatchRule) -> Matching
     """
     by_overlap = rule.resolved(predicted, reference) == "overlap"
     edges = overlap_edges(predicted, reference) if by_overlap else distance_edges(predicted, reference, rule)
-    rows, columns = assigned(edges.predicted, edges.reference, 2.0 - edges.cost, _room(edges, reference))
+    rows, columns = one_to_one(edges.predicted, edges.reference, 2.0 - edges.cost, _room(edges, reference))
     order = np.argsort(columns, kind="stable")
     return Matching(predicted=rows[order], reference=columns[order], edges=edges)
 
@@ -141,42 +138,6 @@ def reach_mm(reference: Findings, rule: MatchRule) -> Float64Array:
     """How far a predicted centre may lie from each reference centre."""
     reach: Float64Array = np.fmax(rule.tolerance_mm, reference.diameters_mm / 2)
     return reach
-
-
-def assigned(rows: Int64Array, columns: Int64Array, worth: Float64Array, room: float) -> tuple[Int64Array, Int64Array]:
-    """One-to-one pairs, as many as possible, and of these the set of greatest total worth.
-
-    Parameters
-    ----------
-    rows, columns
-        Admissible pairs.
-    worth
-        Worth of each pair, above 0.
-    room
-        Added to the worth of every pair, so large that one more pair outweighs any difference of worth.
-
-    Returns
-    -------
-    tuple
-        Rows and columns of the chosen pairs.
-    """
-    if not rows.size:
-        return rows.astype(np.int64), columns.astype(np.int64)
-    row_ids, row_at = np.unique(rows, return_inverse=True)
-    column_ids, column_at = np.unique(columns, return_inverse=True)
-    n = len(row_ids) + len(column_ids)
-    graph = coo_array((np.ones(rows.size), (row_at, column_at + len(row_ids))), shape=(n, n))
-    part = connected_components(graph, directed=False)[1][row_at]
-    chosen: list[tuple[Int64Array, Int64Array]] = []
-    for edges in np.split(np.argsort(part, kind="stable"), np.cumsum(np.bincount(part))[:-1]):
-        r_ids, r = np.unique(rows[edges], return_inverse=True)
-        c_ids, c = np.unique(columns[edges], return_inverse=True)
-        table = np.zeros((r_ids.size, c_ids.size))
-        table[r, c] = worth[edges] + room
-        i, j = linear_sum_assignment(table, maximize=True)
-        kept = table[i, j] > 0
-        chosen.append((r_ids[i[kept]], c_ids[j[kept]]))
-    return np.concatenate([i for i, _ in chosen]), np.concatenate([j for _, j in chosen])
 
 
 def _room(edges: Edges, reference: Findings) -> float:

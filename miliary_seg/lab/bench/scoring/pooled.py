@@ -51,24 +51,6 @@ class Pooled:
     """False marks a scan -> sensitivity."""
     verdicts: VerdictTable | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as in bench.json."""
-        return {
-            "n_scans": self.n_scans,
-            "n_heads": self.n_heads,
-            "n_reference": self.n_reference,
-            "n_predicted": self.n_predicted,
-            "figures": {name: value.as_dict() for name, value in self.figures.items()},
-            "by_diameter": [_row(row) for row in self.by_diameter],
-            "by_contrast": [_row(row) for row in self.by_contrast],
-            "by_diameter_and_contrast": [_row(row) for row in self.by_both],
-            "froc": None if self.froc is None else _curve(self.froc),
-            "sensitivity_at_false_per_scan": [
-                {"false_per_scan": rate, "sensitivity": found.as_dict()} for rate, found in self.froc_points.items()
-            ],
-            "verdicts": None if self.verdicts is None else self.verdicts.as_dict(),
-        }
-
 
 def pooled(scores: Sequence[CaseScore]) -> Pooled:
     """Put scans together."""
@@ -170,30 +152,3 @@ def _both(scores: Sequence[CaseScore]) -> tuple[BinRow, ...]:
 def _sensitivity(scores: Sequence[CaseScore], chosen: Sequence[BoolArray]) -> Estimate:
     found = [int((s.hit & mine).sum()) for s, mine in zip(scores, chosen, strict=True)]
     return ratio_over_heads([s.head for s in scores], found, [int(mine.sum()) for mine in chosen])
-
-
-def _row(row: BinRow) -> dict[str, Any]:
-    return {
-        "diameter_mm": _ends(row.diameter_mm),
-        "contrast": _ends(row.contrast),
-        "sensitivity": row.sensitivity.as_dict(),
-    }
-
-
-def _ends(ends: tuple[float, float] | None) -> list[float | None] | None:
-    return None if ends is None else [end if np.isfinite(end) else None for end in ends]
-
-
-def _curve(curve: Froc) -> list[dict[str, float | None]]:
-    columns = {
-        "threshold": curve.thresholds,
-        "sensitivity": curve.sensitivity,
-        "low": curve.low,
-        "high": curve.high,
-        "false_per_scan": curve.per_scan,
-        "false_per_slice": curve.per_slice,
-    }
-    return [
-        {name: float(values[n]) if np.isfinite(values[n]) else None for name, values in columns.items()}
-        for n in range(len(curve.thresholds))
-    ]

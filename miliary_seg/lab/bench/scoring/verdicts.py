@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.lab.bench.scoring.intervals import Estimate, proportion
+
+ORDER = (Verdict.MET, Verdict.INDETERMINATE, Verdict.NOT_MET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,21 +33,8 @@ class VerdictTable:
         }
         return {name: (proportion(k, n), proportion(k, n, "exact")) for name, (k, n) in parts.items()}
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        names = ("MET", "INDETERMINATE", "NOT_MET")
-        return {
-            "truth_met": dict(zip(names, self.met, strict=True)),
-            "truth_not_met": dict(zip(names, self.not_met, strict=True)),
-            "figures": {
-                name: {"wilson": wilson.as_dict(), "exact": exact.as_dict()}
-                for name, (wilson, exact) in self.figures().items()
-            },
-        }
-
 
 def verdict_table(pairs: Sequence[tuple[Verdict, bool]]) -> VerdictTable:
     """Count (answer, whether the truth meets the criteria) pairs."""
-    order = (Verdict.MET, Verdict.INDETERMINATE, Verdict.NOT_MET)
-    met, not_met = ([sum(v is w and t is truth for v, t in pairs) for w in order] for truth in (True, False))
+    met, not_met = ([sum(v is w and t is truth for v, t in pairs) for w in ORDER] for truth in (True, False))
     return VerdictTable(met=(met[0], met[1], met[2]), not_met=(not_met[0], not_met[1], not_met[2]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.domain.grid import Grid
@@ -24,7 +25,7 @@ from miliary_seg.errors import (
 )
 from miliary_seg.lab.bench.agreement import ScorePlan, score
 from miliary_seg.lab.bench.centres import read_centres
-from miliary_seg.lab.bench.document import agreement_document
+from miliary_seg.lab.bench.document import agreement_document, schema, validate
 from miliary_seg.lab.bench.pairs import Source, find_sources, pair_by_name, pair_by_table
 from miliary_seg.lab.bench.sides import ReadOptions, instances, read_side
 from miliary_seg.lab.bench.write import markdown, write_agreement
@@ -279,6 +280,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     page = write_agreement(found, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "bench.json").read_text("utf-8"))
     assert document == agreement_document(found)
+    Draft202012Validator(schema()).validate(document)
     assert document["pooled"]["figures"]["sensitivity"]["value"] == pytest.approx(2 / 3, abs=1e-6)
     lesions = (tmp_path / "out" / "bench_lesions.csv").read_text("utf-8").splitlines()
     assert [line.split(",")[1] for line in lesions[1:]] == ["found", "missed", "found", "false"]
@@ -295,8 +297,28 @@ def test_what_is_written(tmp_path: Path) -> None:
         write_agreement(found, tmp_path / "x.nii.gz")
 
 
+def test_broken_documents_are_refused(tmp_path: Path) -> None:
+    mask(tmp_path / "a" / "p.nii.gz")
+    document = agreement_document(score(ScorePlan(predictions=tmp_path / "a", references=tmp_path / "a")))
+    validate(document)
+    for change, place in (({"kind": "other"}, "kind"), ({"left_out": [1]}, "left_out/0"), ({"x": 1}, "x")):
+        with pytest.raises(OutputError, match=f"bench.json would break its schema at .*{place}"):
+            validate(document | change)
+
+
+def test_the_schema_describes_every_key() -> None:
+    Draft202012Validator.check_schema(schema())
+    silent = [
+        f"{name}.{key}"
+        for name, part in schema()["$defs"].items()
+        for key, about in part.get("properties", {}).items()
+        if "description" not in about and "$ref" not in about
+    ]
+    assert silent == []
+
+
 def test_tables_stand_alone_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miliary_seg.lab.bench.charts.find_spec", lambda name: None)
+    monkeypatch.setattr("miliary_seg.report.figures.find_spec", lambda name: None)
     found = score(ScorePlan(predictions=mask(tmp_path / "x.nii.gz"), references=tmp_path / "x.nii.gz"))
     page = write_agreement(found, tmp_path / "out").read_text("utf-8")
     assert "pip install miliary-seg[figures]" in page

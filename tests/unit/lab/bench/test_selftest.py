@@ -9,9 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import NoImageError, UnsuitableImageError, UsageError
+from miliary_seg.lab.bench.document import schema
 from miliary_seg.lab.bench.hosts import given_hosts, head_of, painted
 from miliary_seg.lab.bench.scenes import FAMILIES, BenchPlan, Host, Scene, drawn_hosts, scenes_of, spec_of
 from miliary_seg.lab.bench.scoring import CaseInput, Findings, MatchRule, score_case
@@ -201,6 +203,7 @@ def test_what_is_written_of_the_phantoms(handmade_test: SelfTest, tmp_path: Path
     page, sections, document = write_selftest(handmade_test, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "bench.json").read_text("utf-8")) == document
     assert document["kind"] == "phantoms"
+    Draft202012Validator(schema()).validate(document)
     assert document["plan"]["hosts"] == ["drawn-0", "drawn-1", "drawn-2"]
     assert len(document["cases"]) == len(handmade_test.scores)
     titles = [section.title for section in sections]

@@ -1,0 +1,111 @@
+"""How many lesions an image truly shows: from every candidate, accepted or not, and from what the detector misses.
+
+The probabilities of all candidates on an image add up to the lesions that the detector can account for. What it cannot
+account for - lesions without a candidate, probabilities that are too low or too high on this scan - was measured on
+scans with known lesions of persons who were not in the fit: the true count of the second-best image given that sum is
+negative binomial, with a mean and a shape that depend on the thickness of the slices. How it was fitted, and how often
+its interval holds the truth: docs/measurements/decision.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.stats import nbinom
+
+from miliary_seg.domain.arrays import Float64Array
+from miliary_seg.domain.decision import CountDistribution
+
+NEGLIGIBLE = 1e-9
+"""Probability of all counts beyond the last that is kept."""
+MOST = 2000
+"""No image of a head shows more lesions."""
+WIDEST_SHAPE = 1.0
+"""Of the negative binomial where nothing was measured: the standard deviation is as large as the mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountModel:
+    """True count of the second-best image, given the sum of the candidates' probabilities there."""
+
+    up_to_mm: float
+    """Slice thickness up to which this holds."""
+    scale: float
+    power: float
+    size_power: float
+    shape: float
+    """Variance = mean + mean ** 2 / shape."""
+
+    def mean(self, expected: float, size_mm: float) -> float:
+        """Mean true count = scale x (sum + 0.5) ** power x (size / 4 mm) ** size_power.
+
+        Where the candidates are small, more are missed; where they are large, slices beside them are counted too.
+        """
+        size = min(max(size_mm, SIZES_MM[0]), SIZES_MM[1]) / TYPICAL_MM
+        return float(self.scale * (max(expected, 0.0) + NOTHING) ** self.power * size**self.size_power)
+
+
+NOTHING = 0.5
+"""Added to the sum, so that a scan without any candidate is not sure to hold nothing."""
+TYPICAL_MM = 4.0
+SIZES_MM = (2.0, 8.0)
+"""Mean diameters of candidates that were seen; beyond them the nearer end is taken."""
+MODELS = (
+    CountModel(up_to_mm=2.25, scale=0.9, power=1.02, size_power=0.0, shape=12.0),
+    CountModel(up_to_mm=4.0, scale=1.05, power=0.95, size_power=-0.25, shape=12.0),
+    CountModel(up_to_mm=5.75, scale=1.5, power=0.85, size_power=-2.5, shape=8.0),
+    CountModel(up_to_mm=7.0, scale=1.5, power=0.85, size_power=-3.0, shape=5.0),
+)
+"""Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""
+UNMEASURED = CountModel(up_to_mm=np.inf, scale=3.0, power=0.8, size_power=0.0, shape=WIDEST_SHAPE)
+"""Thicker slices than any that were measured: the widest interval."""
+
+
+def model_for(thickness_mm: float) -> CountModel:
+    """The model that was measured on slices of this thickness, or the widest one."""
+    return next((model for model in MODELS if thickness_mm <= model.up_to_mm), UNMEASURED)
+
+
+def true_count(expected: float, size_mm: float, thickness_mm: float) -> CountDistribution:
+    """Distribution of the true count of the second-best image.
+
+    Parameters
+    ----------
+    expected
+        Sum of the probabilities of all candidates that show on the second-best image.
+    size_mm
+        Geometric mean of the diameters of all candidates of the scan, weighted by their probabilities.
+    thickness_mm
+        Of the acquired slices, on which the candidates were found.
+
+    Returns
+    -------
+    CountDistribution
+        (count, probability) pairs from 0 on; they add up to 1.
+
+    Examples
+    --------
+    >>> few = true_count(1.0, 4.0, 1.0)
+    >>> at_least(few, 20) < 0.01 < at_least(true_count(19.0, 4.0, 1.0), 20)
+    True
+    """
+    model = model_for(thickness_mm)
+    pmf = _pmf(round(model.mean(expected, size_mm), 3), model.shape)
+    return tuple((n, float(p)) for n, p in enumerate(pmf) if p > 0)
+
+
+def at_least(distribution: CountDistribution, threshold: int) -> float:
+    """Probability that the true count reaches a threshold."""
+    return min(1.0, float(sum(p for n, p in distribution if n >= threshold)))
+
+
+@cache
+def _pmf(mean: float, shape: float) -> Float64Array:
+    """Negative binomial up to the count beyond which next to nothing lies; what does is added to the last."""
+    law = nbinom(shape, shape / (shape + mean))
+    most = min(int(law.isf(NEGLIGIBLE)) + 1, MOST)
+    pmf: Float64Array = law.pmf(np.arange(most + 1))
+    pmf[-1] += law.sf(most)
+    return pmf

@@ -1,0 +1,171 @@
+"""The local level of white matter, against which the field states enhancement, from the scan's own grey values.
+
+The level that is most common deep in the brain is a first guess; three classes (white, grey, fluid) are found around
+what is typical of the sequence; white matter is then averaged about every place, so that the shading of the coil
+is in the level. Works on blocks of about 2 mm: a level needs no fine voxels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from miliary_seg.detect.work_grid import block_mean
+from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, Int32Array
+from miliary_seg.domain.sequence import Modality, Sequence
+from miliary_seg.domain.volume import Volume
+
+TYPICAL = {
+    Sequence.T1: (800.0, 560.0, 200.0),
+    Sequence.T1C: (800.0, 580.0, 200.0),
+    Sequence.T2: (300.0, 430.0, 950.0),
+    Sequence.FLAIR: (420.0, 540.0, 110.0),
+    Sequence.DWI: (400.0, 460.0, 90.0),
+    Sequence.ADC: (700.0, 800.0, 2800.0),
+    Sequence.SWI: (450.0, 500.0, 600.0),
+    Sequence.T2STAR: (450.0, 500.0, 650.0),
+    Sequence.PD: (650.0, 760.0, 700.0),
+    Sequence.CT: (29.0, 37.0, 6.0),
+    Sequence.CTC: (30.0, 40.0, 6.0),
+}
+"""Signal of white matter, grey matter and fluid: typical of clinical protocols (arbitrary unit), HU on CT; the order
+and the ratios are what counts, the same as the phantoms are drawn with (docs/phantoms.md). Unknown counts as T1."""
+BLOCK_MM = 2.0
+DEEP_MM = (10.0, 22.0)
+"""Depths in the brain at which most tissue is white matter: centrum semiovale and corona radiata."""
+LOCAL_MM = 10.0
+"""Standard deviation of the window in which white matter is local: wider than a gyrus, narrower than coil shading."""
+PRIOR_SHARE = 0.02
+"""Weight of the level of the whole brain where there is no white matter near: as if 2 % of the window were such."""
+ROUNDS = 8
+"""Of the search for the three class means; it settles in three to five."""
+LARGEST_SHIFT = 0.35
+"""Most that a class mean moves from what is typical of a sequence, over its distance to the neighbouring class."""
+LESION_QUANTILE = 0.9
+"""Of a lesion's voxels: the maximum would add the noise of a few voxels to every lesion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WhiteLevel:
+    """Level of white matter on a lattice of blocks, in the scan's intensity (HU on CT)."""
+
+    level: Float32Array
+    steps: tuple[int, int, int]
+    """Voxels of the scan between points of the lattice."""
+
+    def at(self, ijk: Float64Array) -> Float64Array:
+        """Level at voxel indices, shape (n, 3) to (n,)."""
+        steps = np.array(self.steps)
+        index = (np.asarray(ijk, dtype=np.float64) - (steps - 1) / 2) / steps
+        return np.asarray(ndi.map_coordinates(self.level, index.T, order=1, mode="nearest"), dtype=np.float64)
+
+
+def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
+    """The local level of white matter of a scan; None where the mask holds too little to tell.
+
+    Parameters
+    ----------
+    volume
+        The scan; its sequence says whether white matter is the brightest, middle or darkest tissue.
+    mask
+        Brain, on the scan's grid.
+    """
+    i, j, k = (max(1, round(BLOCK_MM / s)) for s in volume.grid.spacing_mm)
+    steps = (i, j, k)
+    finite = np.where(mask & np.isfinite(volume.voxels), volume.voxels, 0).astype(np.float32)
+    share = block_mean(mask.astype(np.float32), steps)
+    brain = share > 0.5
+    if brain.sum() < MIN_BLOCKS:
+        return None
+    values = (block_mean(finite, steps) / np.maximum(share, 1e-6)).astype(np.float32)
+    spacing = np.array(volume.grid.spacing_mm) * steps
+    white = _white_matter(values, brain, spacing, volume)
+    weight = ndi.gaussian_filter(white.astype(np.float32), LOCAL_MM / spacing, mode="constant")
+    total = ndi.gaussian_filter(np.where(white, values, 0).astype(np.float32), LOCAL_MM / spacing, mode="constant")
+    middle = float(np.median(values[white]))
+    return WhiteLevel(level=(total + PRIOR_SHARE * middle) / (weight + PRIOR_SHARE), steps=steps)
+
+
+MIN_BLOCKS = 200
+"""Blocks of brain, about 2 mL: less has no white matter to speak of."""
+
+
+def _white_matter(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:
+    """Blocks of white matter, without their rim of partial volume where enough is left, and without outliers."""
+    depth = ndi.distance_transform_edt(np.pad(brain, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    deep = values[brain & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]
+    common = _most_common(deep if deep.size >= MIN_BLOCKS else values[brain])
+    typical = np.array(TYPICAL.get(volume.sequence.sequence, TYPICAL[Sequence.T1]))
+    start = typical + common - typical[0] if volume.modality is Modality.CT else typical / typical[0] * common
+    white = _nearest_class(values, brain, start) == 0
+    inner = ndi.binary_erosion(white)
+    chosen: BoolArray = inner if inner.sum() > 0.05 * white.sum() else white
+    if not chosen.any():
+        return brain
+    middle = np.median(values[chosen])
+    spread = 1.4826 * np.median(np.abs(values[chosen] - middle))
+    kept: BoolArray = chosen & (np.abs(values - middle) <= 4 * max(float(spread), 1e-6))
+    return kept
+
+
+def _most_common(values: Float32Array) -> float:
+    """Peak of a smoothed histogram."""
+    low, high = np.percentile(values, (1, 99))
+    if high <= low:
+        return float(low)
+    counts, edges = np.histogram(values, bins=128, range=(low, high))
+    peak = int(np.argmax(ndi.gaussian_filter1d(counts.astype(np.float64), 3)))
+    return float((edges[peak] + edges[peak + 1]) / 2)
+
+
+def _nearest_class(values: Float32Array, brain: BoolArray, start: Float64Array) -> Int32Array:
+    """0 white, 1 grey, 2 fluid, by the nearest of three means found by k-means from ``start``; -1 outside."""
+    inside = values[brain]
+    spread = np.array([np.abs(start[c] - np.delete(start, c)).min() for c in range(3)])
+    means = start.copy()
+    for _ in range(ROUNDS):
+        nearest = np.argmin(np.abs(inside[:, None] - means), axis=1)
+        for c in range(3):
+            if (nearest == c).sum() > 20:
+                reach = LARGEST_SHIFT * spread[c]
+                means[c] = np.clip(np.median(inside[nearest == c]), start[c] - reach, start[c] + reach)
+    classes = np.full(values.shape, -1, dtype=np.int32)
+    classes[brain] = np.argmin(np.abs(inside[:, None] - means), axis=1)
+    return classes
+
+
+def enhancement(volume: Volume, labels: Int32Array, white: WhiteLevel | None, bright: BoolArray) -> list[float | None]:
+    """How far each labelled lesion stands out from the local white matter.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    labels
+        Lesions 1 to n on its grid.
+    white
+        Of ``white_level``; None = not known.
+    bright
+        Whether each lesion is brighter than its surroundings, shape (n,).
+
+    Returns
+    -------
+    list
+        Fraction of the level of white matter (CT in HU: difference in HU), signed; None where that is not known.
+    """
+    boxes = ndi.find_objects(labels, max_label=len(bright))
+    in_hu = volume.modality is Modality.CT
+    found: list[float | None] = []
+    for number, box in enumerate(boxes, start=1):
+        if box is None or white is None:
+            found.append(None)
+            continue
+        inside = labels[box] == number
+        centre = np.argwhere(inside).mean(axis=0) + [s.start for s in box]
+        level = float(white.at(centre[None])[0])
+        quantile = LESION_QUANTILE if bright[number - 1] else 1 - LESION_QUANTILE
+        difference = float(np.quantile(volume.voxels[box][inside], quantile)) - level
+        found.append(difference if in_hu else difference / level if level > 0 else None)
+    return found

@@ -1,0 +1,248 @@
+"""Keys of ``result.json`` for slices, lesions and their pattern (how to add one: ``miliary_seg.schema``)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
+from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.pattern import Distribution, Pattern
+from miliary_seg.domain.result import SeriesResult
+from miliary_seg.domain.sequence import Polarity
+from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
+
+CompartmentName = Literal["left_supratentorial", "right_supratentorial", "left_infratentorial", "right_infratentorial"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcquiredSlice:
+    """One slice of a series, with the count that a reader would come to."""
+
+    series: SeriesResult
+    index: int
+    position_mm: float
+    centre_ras_mm: tuple[float, ...]
+    n_lesions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedLesion:
+    """One lesion and where it lies."""
+
+    lesion: Lesion
+    place: Assignment
+
+
+class SliceRecord(Record):
+    """One acquired slice."""
+
+    index: Count = key("Along the slice axis, from 0.")
+    position_mm: float = key("Position along the normal of the slices.", unit="mm")
+    centre_ras_mm: Point = key("Centre of the slice in the patient: right, anterior, superior.", unit="mm")
+    sop_instance_uid: str | None = key(
+        "DICOM SOPInstanceUID of the image; null where there is none.",
+        source=lambda s: _item(s.series.volume.source.sop_instance_uids, s.index),
+    )
+    n_lesions: Count = key("Lesions that a reader would count on this slice.", unit="lesions")
+    n_lesions_slab: Count | None = key(
+        "Lesions that a thick slab beginning at this slice would have shown (settings.decide.slab_mm); null where "
+        "it was not computed.",
+        unit="lesions",
+        source=lambda s: _item(s.series.decision.slab_counts, s.index),
+    )
+    reaches_threshold: bool = key(
+        "Whether n_lesions is at least the threshold.", source=lambda s: s.n_lesions >= s.series.decision.threshold
+    )
+    is_evidence: bool = key(
+        "Whether the answer rests on this slice.",
+        source=lambda s: any(s.index == e.index for e in s.series.decision.evidence_slices),
+    )
+
+
+def _of_diameters(measure: Callable[[list[float]], Any]) -> Callable[[SeriesResult], Any]:
+    """A figure of the ascending diameters in mm; left out where there are no lesions."""
+
+    def figure(series: SeriesResult) -> Any:
+        diameters = sorted(lesion.equivalent_diameter_mm for lesion in series.lesions)
+        return measure(diameters) if diameters else UNSET
+
+    return figure
+
+
+class LesionSizesRecord(Record):
+    """How large the lesions are: described, never used for the answer."""
+
+    n: Count = key("Lesions.", source=lambda s: len(s.lesions))
+    smallest_mm: float | UnsetType = key(
+        "Smallest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[0])
+    )
+    quartile_1_mm: float | UnsetType = key(
+        "First quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 25))
+    )
+    median_mm: float | UnsetType = key("Median equivalent diameter.", unit="mm", source=_of_diameters(median))
+    quartile_3_mm: float | UnsetType = key(
+        "Third quartile.", unit="mm", source=_of_diameters(lambda d: np.percentile(d, 75))
+    )
+    largest_mm: float | UnsetType = key(
+        "Largest equivalent diameter.", unit="mm", source=_of_diameters(lambda d: d[-1])
+    )
+    largest_over_median: float | UnsetType | None = key(
+        "Largest over median diameter: a dominant lesion has a high value.",
+        source=_of_diameters(lambda d: d[-1] / median(d) if median(d) > 0 else None),
+    )
+    n_below_3_mm: Count | UnsetType = key(
+        "Lesions below 3 mm, the size called miliary by Bot 2020.",
+        source=_of_diameters(lambda d: sum(x < 3.0 for x in d)),
+    )
+    total_volume_mm3: float | UnsetType = key(
+        "Sum of the volumes.",
+        unit="mm³",
+        source=lambda s: sum(lesion.volume_mm3 for lesion in s.lesions) if s.lesions else UNSET,
+    )
+
+
+class RandomnessRecord(Record):
+    """One statistic of the lesions' places against the same statistic of random places in the brain mask."""
+
+    observed: float = key("Of the lesions.")
+    expected: float = key("Mean over the simulations.")
+    ratio: float = key("Observed over expected.")
+    ratio_low: float = key("Lower end of the band that holds 95 % of the simulations.")
+    ratio_high: float = key("Upper end of that band.")
+    p_value: Share = key("Two-sided Monte Carlo p-value.")
+
+
+class NearestNeighbourRecord(RandomnessRecord):
+    """The same in mm."""
+
+    observed: float = key("Of the lesions.", unit="mm")
+    expected: float = key("Mean over the simulations.", unit="mm")
+
+
+class HomogeneityRecord(Record):
+    """Lesion centres against complete spatial randomness inside the brain mask; null with fewer than 10 lesions."""
+
+    distribution: Distribution = key("What the two statistics show together; random = no departure shown.")
+    nearest_neighbour: NearestNeighbourRecord = key(
+        "Mean distance to the nearest other lesion; the ratio is the Clark-Evans index, below 1 = clustered."
+    )
+    neighbours_within_radius: RandomnessRecord = key(
+        "Mean number of other lesions within radius_mm; the ratio is Ripley's K over its expectation, above 1 = "
+        "clustered.",
+        source="neighbours_within",
+    )
+    radius_mm: float = key("Radius in which neighbours are counted.", unit="mm")
+    n_simulations: Positive = key("Random lesion sets compared with.")
+
+
+class PatternRecord(Record):
+    """How miliary the lesion set looks: descriptors of docs/pattern.md, never used for the answer."""
+
+    n_lesions: Count = key("Lesions.")
+    below_3_mm_fraction: float | None = key("Part of the lesions below 3 mm, the size called miliary by Bot 2020.")
+    diameter_cv: float | None = key("Uniformity: standard deviation over mean of the equivalent diameters.")
+    diameter_iqr_over_median: float | None = key(
+        "Uniformity: interquartile range over median of the equivalent diameters."
+    )
+    largest_over_median: float | None = key("Dominance: largest over median diameter.")
+    homogeneity: HomogeneityRecord | None = key(
+        "Lesion centres against complete spatial randomness inside the brain mask; null with fewer than 10 lesions."
+    )
+
+
+class LesionRecord(Record):
+    """One accepted lesion."""
+
+    id: Positive = key("1, 2, 3 ...: its label in lesions.nii.gz.", source="lesion.id")
+    centroid_ras_mm: Point = key(
+        "Centroid in the patient: right, anterior, superior.", unit="mm", source="lesion.centroid_ras_mm"
+    )
+    centroid_ijk: Point = key(
+        "Centroid on the input's grid, from 0, fractional.", unit="voxel", source="lesion.centroid_ijk"
+    )
+    equivalent_diameter_mm: Size = key(
+        "Diameter of the sphere of the same volume.", unit="mm", source="lesion.equivalent_diameter_mm"
+    )
+    volume_mm3: Size = key("Volume of the delineated voxels.", unit="mm³", source="lesion.volume_mm3")
+    max_diameter_mm: Size | None = key("Longest extent within any slice.", unit="mm", source="lesion.max_diameter_mm")
+    contrast: float = key(
+        "Local contrast over the standard deviation of the scan's noise.", unit="noise SD", source="lesion.contrast"
+    )
+    enhancement: float | None = key(
+        "Signal above the local white matter, as a fraction of it (CT: in HU); null where it was not measured.",
+        source="lesion.enhancement",
+    )
+    probability: Share = key("Estimated probability that a reader would call it a lesion.", source="lesion.probability")
+    polarity: Polarity = key("Bright or dark against its surroundings.", source="lesion.polarity")
+    side: Side | None = key("Side of the patient; null where unknown.", source="place.side")
+    level: Level | None = key("Above or below the tentorium; null where unknown.", source="place.level")
+    boundary_distance_mm: float | None = key(
+        "Distance to the nearer of midline and tentorium; null where unknown.",
+        unit="mm",
+        source="place.boundary_distance_mm",
+    )
+    side_confidence: Share | None = key("How likely the side is right, 0.5 to 1.", source="place.side_confidence")
+    level_confidence: Share | None = key("How likely the level is right, 0.5 to 1.", source="place.level_confidence")
+    slices: list[Count] = key("Indices of the slices on which it is counted, ascending.", source="lesion.slices")
+    flags: list[str] = key("Codes of what to be careful about.", source="lesion.flags")
+    compartment: CompartmentName | None = key(
+        "Side and level together; null where either is unknown.", source=lambda row: _name(row.place.compartment)
+    )
+    midline_distance_mm: float | None = key(
+        "Signed distance to the midline: negative on the left; null where unknown.",
+        unit="mm",
+        source="place.midline_distance_mm",
+    )
+    tentorium_distance_mm: float | None = key(
+        "Signed distance to the tentorium: negative above; null where unknown.",
+        unit="mm",
+        source="place.tentorium_distance_mm",
+    )
+    candidate_id: int | None = key("Its row in candidates.csv.", source="lesion.candidate_id")
+
+
+def slice_rows(series: SeriesResult) -> list[Json]:
+    """One mapping a slice: place, count, the count that a thick slab starting here would have shown."""
+    centres = series.volume.slice_centres_ras_mm
+    rows = zip((centres @ series.volume.slice_normal).tolist(), centres.tolist(), slice_counts(series), strict=True)
+    return [
+        fill(SliceRecord, AcquiredSlice(series=series, index=k, position_mm=at, centre_ras_mm=centre, n_lesions=n))
+        for k, (at, centre, n) in enumerate(rows)
+    ]
+
+
+def slice_counts(series: SeriesResult) -> tuple[int, ...]:
+    """Lesions per slice as the decision counted them; counted here where the decision does not say."""
+    if len(series.decision.slice_counts) == series.volume.n_slices:
+        return series.decision.slice_counts
+    indices = np.array([k for lesion in series.lesions for k in lesion.slices], dtype=np.int64)
+    return tuple(int(n) for n in np.bincount(indices, minlength=series.volume.n_slices))
+
+
+def lesion_rows(series: SeriesResult) -> list[Json]:
+    """One mapping a lesion: measurements and assignment together."""
+    places = series.assignment_of
+    return [fill(LesionRecord, PlacedLesion(lesion=one, place=places[one.id])) for one in series.lesions]
+
+
+def lesion_sizes(series: SeriesResult) -> Json:
+    """How large the lesions are: described, never used for the answer (R14)."""
+    return fill(LesionSizesRecord, series)
+
+
+def pattern_document(pattern: Pattern) -> Json:
+    """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer (R22)."""
+    return fill(PatternRecord, pattern)
+
+
+def _name(compartment: Compartment | None) -> str | None:
+    return None if compartment is None else compartment.name.lower()
+
+
+def _item(values: tuple[Any, ...], index: int) -> Any:
+    """One value a slice; None where there are none."""
+    return values[index] if index < len(values) else None
