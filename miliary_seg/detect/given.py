@@ -181,7 +181,7 @@ class _Facts:
         ijk = (float(centre[0]), float(centre[1]), float(centre[2]))
         ras = tuple(self.volume.grid.to_ras_mm(centre).tolist())
         polarity = Polarity.DARK if contrast < 0 else Polarity.BRIGHT
-        over_noise = abs(contrast) / self.noise if self.noise > 0 else 0.0
+        over_noise = float(abs(contrast) / self.noise) if self.noise > 0 else 0.0
         candidate = Candidate(
             id=number,
             centroid_ijk=ijk,
