@@ -46,6 +46,9 @@ class CountEvidence:
     limits: tuple[float, float] = (0.05, 0.8)
     """Most that P(threshold reached) may be for a negative, least that it must be for a positive."""
 
+    measured: bool = True
+    """Whether it was measured what the detector misses on such slices of such a sequence."""
+
     @property
     def chance(self) -> float:
         """P(threshold reached)."""
@@ -57,7 +60,9 @@ class CountEvidence:
     def doubt(self) -> Reason:
         """What is marked, and between which numbers the true count lies."""
         low, _, high = count_interval(self.distribution) or (self.deciding,) * 3
-        return reason("count_limited_by_detection", f"marked {self.deciding}, true count likely {low} to {high}")
+        unknown = "" if self.measured else "; what is missed on such scans was not measured"
+        said = f"marked {self.deciding}, true count likely {low} to {high}{unknown}"
+        return reason("count_limited_by_detection", said)
 
 
 def count_criterion(

@@ -24,7 +24,7 @@ from miliary_seg.decide.slice_counts import (
     second_best_by_phase,
     slab_stack,
 )
-from miliary_seg.decide.true_count import SIZES_MM, TYPICAL_MM, at_least, true_count
+from miliary_seg.decide.true_count import SIZES_MM, TYPICAL_MM, UNMEASURED, at_least, model_for, true_count
 from miliary_seg.domain.arrays import Float64Array, Int64Array
 from miliary_seg.domain.compartment import Assignment
 from miliary_seg.domain.decision import CountDistribution, CriterionResult, EvidenceSlice, ScanFacts, Verdict
@@ -139,6 +139,7 @@ class Evidence:
             images=IMAGE_NAMES[reading.plane, reading.slice],
             distribution=self.count_distribution(reading),
             limits=(self.settings.max_not_met_probability, self.settings.min_met_probability),
+            measured=model_for(self.facts.thickness_mm, self.facts.sequence.sequence) is not UNMEASURED,
         )
 
     def deciding_images(self, reading: Interpretation) -> tuple[int, ...]:
@@ -208,7 +209,9 @@ class Evidence:
             deciding = self._deciding_in_worlds(reading)
             return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
         expected = self.expected_count(reading)
-        return () if expected is None else true_count(expected, self.size_mm, self.facts.thickness_mm)
+        if expected is None:
+            return ()
+        return true_count(expected, self.size_mm, self.facts.thickness_mm, self.facts.sequence.sequence)
 
     def expected_count(self, reading: Interpretation) -> float | None:
         """Sum of the probabilities of all candidates on the second-best image; None where that is not known."""

@@ -17,13 +17,14 @@ from scipy.stats import nbinom
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.decision import CountDistribution
+from miliary_seg.domain.sequence import MEASURED, Sequence
 
 NEGLIGIBLE = 1e-9
 """Probability of all counts beyond the last that is kept."""
 MOST = 2000
 """No image of a head shows more lesions."""
-WIDEST_SHAPE = 1.0
-"""Of the negative binomial where nothing was measured: the standard deviation is as large as the mean."""
+WIDEST_SHAPE = 1.2
+"""Of the negative binomial where nothing was measured: the standard deviation is about as large as the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +54,26 @@ TYPICAL_MM = 4.0
 SIZES_MM = (2.0, 8.0)
 """Mean diameters of candidates that were seen; beyond them the nearer end is taken."""
 MODELS = (
-    CountModel(up_to_mm=2.25, scale=0.9, power=1.02, size_power=0.0, shape=12.0),
-    CountModel(up_to_mm=4.0, scale=1.05, power=0.95, size_power=-0.25, shape=12.0),
-    CountModel(up_to_mm=5.75, scale=1.5, power=0.85, size_power=-2.5, shape=8.0),
-    CountModel(up_to_mm=7.0, scale=1.5, power=0.85, size_power=-3.0, shape=5.0),
+    CountModel(up_to_mm=2.25, scale=0.618, power=1.084, size_power=-0.842, shape=30.0),
+    CountModel(up_to_mm=4.0, scale=0.706, power=1.177, size_power=-2.044, shape=30.0),
+    CountModel(up_to_mm=5.75, scale=1.782, power=1.037, size_power=-2.839, shape=15.0),
+    CountModel(up_to_mm=7.0, scale=1.745, power=1.121, size_power=-3.968, shape=12.0),
 )
 """Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""
-UNMEASURED = CountModel(up_to_mm=np.inf, scale=3.0, power=0.8, size_power=0.0, shape=WIDEST_SHAPE)
-"""Thicker slices than any that were measured: the widest interval."""
+UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, shape=WIDEST_SHAPE)
+"""Thicker slices or another sequence than any that were measured: the widest interval."""
 
 
-def model_for(thickness_mm: float) -> CountModel:
-    """The model that was measured on slices of this thickness, or the widest one."""
+def model_for(thickness_mm: float, sequence: Sequence) -> CountModel:
+    """The model that was measured on slices of this thickness of this sequence, or the widest one."""
+    if sequence not in MEASURED:
+        return UNMEASURED
     return next((model for model in MODELS if thickness_mm <= model.up_to_mm), UNMEASURED)
 
 
-def true_count(expected: float, size_mm: float, thickness_mm: float) -> CountDistribution:
+def true_count(
+    expected: float, size_mm: float, thickness_mm: float, sequence: Sequence = Sequence.T1C
+) -> CountDistribution:
     """Distribution of the true count of the second-best image.
 
     Parameters
@@ -79,6 +84,8 @@ def true_count(expected: float, size_mm: float, thickness_mm: float) -> CountDis
         Geometric mean of the diameters of all candidates of the scan, weighted by their probabilities.
     thickness_mm
         Of the acquired slices, on which the candidates were found.
+    sequence
+        What the scan shows.
 
     Returns
     -------
@@ -91,7 +98,7 @@ def true_count(expected: float, size_mm: float, thickness_mm: float) -> CountDis
     >>> at_least(few, 20) < 0.01 < at_least(true_count(19.0, 4.0, 1.0), 20)
     True
     """
-    model = model_for(thickness_mm)
+    model = model_for(thickness_mm, sequence)
     pmf = _pmf(round(model.mean(expected, size_mm), 3), model.shape)
     return tuple((n, float(p)) for n, p in enumerate(pmf) if p > 0)
 

@@ -6,27 +6,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
 from miliary_seg.detect.classifier import operating_point, probability, rescore
 from miliary_seg.detect.context import add_outlierness, add_ranks, edge_distance_mm
-from miliary_seg.detect.delineate import Seeds, Size, label_lesions, measure_labels, true_radius_mm
+from miliary_seg.detect.delineate import Seeds, Size, join_pieces, label_lesions, measure_labels, true_radius_mm
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, clear_of_noise, measure_features
 from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
+from miliary_seg.detect.recall import found_diameter_mm
 from miliary_seg.detect.refine import radius_mm
-from miliary_seg.detect.rejection import RULES, broken_rules, same_object
+from miliary_seg.detect.rejection import CALCIFIED_HU, RULES, broken_rules, same_object
 from miliary_seg.detect.white_matter import enhancement, white_level
 from miliary_seg.detect.work_grid import THICK_MM, work_grid
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Detection, OperatingPoint
-from miliary_seg.domain.sequence import Polarity, Sequence
+from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError
 from miliary_seg.settings import DetectSettings
@@ -178,6 +180,7 @@ def _judge(
     """Accept, reject with a rule, delineate and measure."""
     candidates = _candidates(volume, work, found)
     rules = broken_rules(found.radius_mm, found.features, found.probability, point.probability_threshold)
+    rules[(rules == "") & calcified(volume, candidates)] = "calcified"
     likely, owner = _objects(found, work, np.flatnonzero(rules == ""))
     rules[likely[owner != likely]] = "overlap"
     chance = np.zeros(len(found))
@@ -208,10 +211,25 @@ def _judge(
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
-        detectable_diameter_mm=smallest,
+        half_found_diameter_mm=found_diameter_mm(0.5, volume.thickness_mm, volume.sequence.sequence),
+        detectable_diameter_mm=_larger(smallest, found_diameter_mm(0.9, volume.thickness_mm, volume.sequence.sequence)),
         doubts=(*work.doubts, *noise_doubts(smallest)),
         artefact_doubts=artefact_doubts(lesions),
     )
+
+
+def calcified(volume: Volume, candidates: list[Candidate]) -> BoolArray:
+    """Whether each candidate is too dense for a lesion; never outside of CT in HU."""
+    if not (volume.modality is Modality.CT and volume.in_hounsfield and candidates):
+        return np.zeros(len(candidates), dtype=np.bool_)
+    centres = np.array([candidate.centroid_ijk for candidate in candidates]).T
+    dense: BoolArray = ndi.map_coordinates(volume.voxels, centres, order=1, mode="nearest") > CALCIFIED_HU
+    return dense
+
+
+def _larger(by_noise: float | None, by_recall: float | None) -> float | None:
+    """Smallest lesion that is found reliably; None where noise hides every size or recall was not measured."""
+    return None if by_noise is None or by_recall is None else max(by_noise, by_recall)
 
 
 def _delineate(
@@ -223,7 +241,9 @@ def _delineate(
         radius_mm=found.radius_mm[accepted],
         sign=found.sign[accepted],
     )
-    label_lesions(work.grid.cropped(volume.voxels), work.grid.input_spacing_mm, seeds, work.grid.cropped(labels))
+    values, cropped = work.grid.cropped(volume.voxels), work.grid.cropped(labels)
+    label_lesions(values, work.grid.input_spacing_mm, seeds, cropped)
+    join_pieces(values, cropped, found.features["contrast"][accepted] * work.unit, seeds.sign)
     return labels, measure_labels(labels, volume, len(accepted))
 
 

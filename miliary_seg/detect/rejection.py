@@ -114,10 +114,17 @@ RULES = {
     "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
     "probability": "probability below the threshold of the operating point",
     "ordinary": "large, and no brighter (darker) than the brain around it often is",
+    "calcified": "denser than 100 HU at its centre: calcification, bone or a vessel full of contrast medium",
     "overlap": "the same object as a candidate that answers more strongly",
     "outside_brain": "a lesion that was given, but lies outside of the brain",
 }
 """Why a candidate is no lesion, by code."""
+
+
+CALCIFIED_HU = 100.0
+"""Denser than clotted blood (up to 90 HU) and than enhancing metastases: physiological calcification of plexus, pineal,
+falx or basal ganglia, bone at the rim, or a vessel full of contrast medium (Kiroglu 2010, Diagn Interv Radiol
+16:263-269, on calcifications)."""
 
 
 def broken_rules(

@@ -68,8 +68,11 @@ class Detection:
     noise_sigma: float
     """Robust standard deviation of the noise inside the brain, in the scan's intensity unit."""
     operating_point: OperatingPoint
+    half_found_diameter_mm: float | None = None
+    """Diameter from which on half of the lesions at 50 % above local white matter are found on slices as thick as
+    these; None where that was not measured (``detect/recall.py``)."""
     detectable_diameter_mm: float | None = None
-    """Smallest diameter that this scan's noise, spacing and contrast allow to be found reliably."""
+    """The same for nine in ten, or what the noise of this scan allows where that is larger."""
     doubts: tuple[Reason, ...] = ()
     """Doubts about the image (noise, saturation, motion): they make a negative answer indeterminate."""
     artefact_doubts: tuple[Reason, ...] = ()

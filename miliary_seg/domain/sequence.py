@@ -47,3 +47,8 @@ class SequenceEvidence:
     """``user``, ``high`` (standard attributes), ``medium`` (free text or parameters), ``low`` or ``none``."""
     evidence: tuple[str, ...] = ()
     """One sentence per observation, without free text that could identify a patient."""
+
+
+MEASURED = frozenset({Sequence.T1C, Sequence.T1, Sequence.FLAIR})
+"""Sequences on which it was measured what the detector misses (docs/measurements/decision.md): T1 without contrast
+medium stands for an enhanced one without bright vessels."""

@@ -97,7 +97,7 @@ class SliceAnswerRecord(Record):
     )
     probability: Share | None = key("Probability that the criteria are met on such slices; null where not known.")
     expected: float | None = key(
-        "Sum of the probabilities of all candidates, accepted or not, on the second-best image; null for given lesions.",
+        "Sum of the probabilities of all candidates, accepted or not, on the second-best image; null for given ones.",
         unit="lesions",
     )
     size_mm: float | None = key("Mean diameter of these candidates, weighted by their probabilities.", unit="mm")

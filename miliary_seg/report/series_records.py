@@ -168,9 +168,13 @@ class DetectionRecord(Record):
     operating_point: OperatingPointRecord = key(
         "How sensitive the detector was set, with what was measured there (docs/detection.md)."
     )
+    half_found_diameter_mm: Size | None = key(
+        "Diameter from which on half of the lesions at 50 % above local white matter are found on slices as thick as "
+        "these; null where that was not measured.",
+        unit="mm",
+    )
     detectable_diameter_mm: Size | None = key(
-        "Smallest diameter that this scan's noise, spacing and contrast allow to be found reliably; null where "
-        "unknown.",
+        "The same for nine in ten, or what the noise of this scan allows where that is larger; null where unknown.",
         unit="mm",
     )
     n_candidates: Count = key(

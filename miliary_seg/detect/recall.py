@@ -1,0 +1,83 @@
+"""What share of lesions is found, by diameter, enhancement and slice thickness: measured, and told for this scan.
+
+Lesions that replace their tissue (1.5-8 mm, 20-150 % above local white matter, a quarter without a sharp edge, rings
+from 4 mm on, in the places of metastases) were put into the heads of fourteen persons, thin and re-imaged at 3 and 5
+mm, or acquired at 6.5 mm, and looked for at the balanced point: 114 000 lesions. The share found follows a logistic
+curve in the logarithms of diameter and enhancement; the table, by place too, is in docs/measurements/decision.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log
+
+from miliary_seg.domain.sequence import MEASURED, Sequence
+
+POPULATION = "implanted lesions of 1.5-8 mm, 20-150 % above local white matter, on T1 after contrast and FLAIR"
+TYPICAL_ENHANCEMENT = 0.5
+"""Of the lesion that diameters are told for: half above local white matter, as small enhancing metastases are."""
+REFERENCE_MM = 3.0
+SMALLEST_MM, LARGEST_MM = 1.5, 8.0
+"""Diameters of the lesions that were looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallCurve:
+    """Log odds of being found = level + size x ln(diameter / 3 mm) + contrast x ln(enhancement / 0.5)."""
+
+    up_to_mm: float
+    """Slice thickness up to which this was measured."""
+    level: float
+    size: float
+    contrast: float
+
+    def share_found(self, diameter_mm: float, enhancement: float) -> float:
+        """Share of such lesions that is found, 0 to 1."""
+        odds = self.level + self.size * log(diameter_mm / REFERENCE_MM)
+        return 1 / (1 + exp(-odds - self.contrast * log(enhancement / TYPICAL_ENHANCEMENT)))
+
+    def diameter_mm(self, share: float, enhancement: float) -> float:
+        """Diameter from which on this share of lesions is found."""
+        odds = log(share / (1 - share)) - self.level - self.contrast * log(enhancement / TYPICAL_ENHANCEMENT)
+        return REFERENCE_MM * exp(odds / self.size)
+
+
+CURVES = (
+    RecallCurve(up_to_mm=2.25, level=1.51, size=3.59, contrast=1.75),
+    RecallCurve(up_to_mm=4.0, level=0.16, size=4.39, contrast=1.63),
+    RecallCurve(up_to_mm=5.75, level=-0.96, size=5.14, contrast=2.28),
+    RecallCurve(up_to_mm=7.0, level=-1.73, size=3.94, contrast=1.21),
+)
+"""Fitted on the runs of ``bench decision`` (docs/measurements/decision.md)."""
+
+
+def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
+    """The curve that was measured on such slices; None where none was: another sequence, or thicker slices.
+
+    Examples
+    --------
+    >>> thin, thick = recall_curve(1.0, Sequence.T1C), recall_curve(5.0, Sequence.T1C)
+    >>> round(thin.share_found(3.0, 0.5), 2), round(thick.share_found(3.0, 0.5), 2)
+    (0.82, 0.28)
+    """
+    if sequence not in MEASURED:
+        return None
+    return next((curve for curve in CURVES if thickness_mm <= curve.up_to_mm), None)
+
+
+def found_diameter_mm(share: float, thickness_mm: float, sequence: Sequence) -> float | None:
+    """Diameter from which on a share of typical lesions is found on such slices; None where that was not measured.
+
+    Parameters
+    ----------
+    share
+        For instance 0.5 or 0.9.
+    thickness_mm
+        Of the slices as acquired, not of an interpolated grid.
+    sequence
+        What the scan shows.
+    """
+    curve = recall_curve(thickness_mm, sequence)
+    if curve is None:
+        return None
+    return round(max(curve.diameter_mm(share, TYPICAL_ENHANCEMENT), SMALLEST_MM), 1)
