@@ -232,6 +232,7 @@ def _lesions(
                 slices=size.slices,
                 max_diameter_mm=size.max_diameter_mm,
                 candidate_id=None if old is None else old.candidate_id,
+                enhancement=None if old is None else old.enhancement,
             )
         )
     return tuple(found)

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 
 from miliary_seg.detect.delineate import Size, measure_labels
 from miliary_seg.detect.normalise import prepare
-from miliary_seg.detect.pipeline import lesion_polarity
+from miliary_seg.detect.pipeline import lesion_polarity, with_enhancement
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.rejection import RULES
 from miliary_seg.detect.work_grid import work_grid
@@ -96,7 +96,7 @@ def given_detection(
     lesions, rejections = _accepted(measured.candidates, measured.lesions, outside)
     noise = noise_doubts(measured.smallest_mm) if measured.usable else ()
     mirrored = _mirrored(volume, labels, measured)
-    return Detection(
+    detection = Detection(
         candidates=measured.candidates,
         rejections=rejections,
         lesions=lesions,
@@ -110,6 +110,7 @@ def given_detection(
         source=given.source,
         caveats=(*given.caveats, *_remarks(lesions, outside, measured, rates)),
     )
+    return with_enhancement(detection, volume, mask) if measured.usable else detection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -184,6 +184,7 @@ def _lesion(row: Json) -> Lesion:
         max_diameter_mm=row["max_diameter_mm"],
         candidate_id=row["candidate_id"],
         flags=tuple(row["flags"]),
+        enhancement=row.get("enhancement"),
     )
 
 
