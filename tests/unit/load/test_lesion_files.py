@@ -521,3 +521,24 @@ def test_patterns(tmp_path: Path) -> None:
         resolve(f"{tmp_path}/{{case}}.mgz", found)
     with pytest.raises(InputError, match="name no subject"):
         resolve("{subject}.nii", case("a", tmp_path, "T1w"))
+
+
+def test_derivatives_of_a_bids_dataset(tmp_path: Path) -> None:
+    found = case("sub-01_ses-2", tmp_path, "T1w")
+    for name in (
+        "derivatives/nnunet/sub-01/ses-2/anat/sub-01_ses-2_space-T1w_label-lesion_mask.nii.gz",
+        "derivatives/nnunet/sub-01/ses-2/anat/sub-01_ses-2_desc-brain_mask.nii.gz",
+        "derivatives/nnunet/sub-01/ses-3/anat/sub-01_ses-3_label-lesion_mask.nii.gz",
+        "derivatives/miliary-seg/sub-01/ses-2/anat/sub-01_ses-2_space-T1w_desc-lesions_dseg.nii.gz",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    description = json.dumps({"GeneratedBy": [{"Name": "miliary-seg"}]})
+    (tmp_path / "derivatives/miliary-seg/dataset_description.json").write_text(description)
+    (mask_of_two,) = resolve(f"bids:{tmp_path}", found).values()
+    assert mask_of_two.name == "sub-01_ses-2_space-T1w_label-lesion_mask.nii.gz"
+    (mask_of_two.parent / "sub-01_ses-2_space-T1w_desc-lesions_dseg.nii.gz").touch()
+    with pytest.raises(AmbiguousInputError, match="2 lesion masks"):
+        resolve(f"bids:{tmp_path}", found)
+    with pytest.raises(InputError, match="no lesion mask of sub-09"):
+        resolve(f"bids:{tmp_path}", case("sub-09", tmp_path, "T1w"))
