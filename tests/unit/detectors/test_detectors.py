@@ -77,8 +77,8 @@ def test_a_plug_in_of_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> N
     assert "Roe" not in str(caught.value)
     with pytest.raises(InputError, match="returned list"):
         found("wrong", ms.Settings())
-    with pytest.raises(SettingsError, match="no detector 'brigth'; did you mean 'bright'"):
-        detector("brigth")
+    with pytest.raises(SettingsError, match="no detector 'brigh'; did you mean 'bright'"):
+        detector("brigh")
 
 
 PROGRAM = """
