@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from miliary_seg.domain.appearance import Appearance, by_pair, contradiction, gained, weigh
 from miliary_seg.domain.arrays import BoolArray
+from miliary_seg.domain.comparison import Comparison, matched
+from miliary_seg.domain.compartment import Assignment
+from miliary_seg.domain.decision import Decision
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
@@ -23,6 +26,9 @@ from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainE
 from miliary_seg.settings import Settings
 from miliary_seg.software import software
 
+if TYPE_CHECKING:
+    from miliary_seg.detectors import Detector
+
 T = TypeVar("T")
 
 GIVEN_MASK = Reason(
@@ -31,7 +37,11 @@ GIVEN_MASK = Reason(
 
 
 def analyze(
-    study: Study | Volume | str | Path, settings: Settings | None = None, *, mask: BoolArray | None = None
+    study: Study | Volume | str | Path,
+    settings: Settings | None = None,
+    *,
+    mask: BoolArray | None = None,
+    lesions: Any = None,
 ) -> CaseResult:
     """Analyse every volume of a study and decide.
 
@@ -43,6 +53,9 @@ def analyze(
         Defaults to ``Settings()``.
     mask
         A brain mask on the grid of the study's only volume, shape (i, j, k); None = found by registration.
+    lesions
+        Lesions that somebody else found: a file (``miliary_seg.load.lesions.read_lesions``), labels on a scan's grid,
+        or a mapping from series id to one of them. Then only the series that have some are analysed. None = detect.
 
     Returns
     -------
@@ -51,6 +64,8 @@ def analyze(
 
     Raises
     ------
+    MiliaryError
+        If lesions are given that cannot be read, or do not lie in the scan.
     NoImageError
         If the study holds no volume.
     NoBrainError
@@ -61,16 +76,25 @@ def analyze(
         If something else is given.
     """
     from miliary_seg.decide import decide_study
+    from miliary_seg.detectors import lesions_by_series
 
     settings = _settings(settings)
     study = _study(study, settings)
+    given = None if lesions is None else lesions_by_series(lesions, study)
     clock = _Clock()
     results, caveats, not_analysed = [], list(study.caveats), list(study.unreadable_series)
     failures: list[MiliaryError] = []
     pair = _Pair()
     for volume in study.volumes:
+        if given is not None and volume.id not in given:
+            text = f"Lesions were given, but none for series {volume.id}: it is not analysed."
+            caveats.append(Reason(code="series_without_given_lesions", text=text))
+            continue
+        detectors = _detectors(settings, None if given is None else given[volume.id])
+        others = tuple(other for other in study.volumes if other is not volume)
+        scan = _Scan(volume=volume, others=others, mask=_checked(mask, study), settings=settings, clock=clock)
         try:
-            results.append(pair.compared(_analyze_volume(volume, settings, _checked(mask, study), clock), settings))
+            results.append(pair.compared(_analyze_volume(scan, detectors), settings))
         except (InputError, GeometryError) as error:
             failures.append(type(error)(error.what, where=error.where or volume.id, todo=error.todo))
             not_analysed.append(volume.id)
@@ -120,36 +144,57 @@ def look_at(volume: Volume, settings: Settings | None = None) -> tuple[SequenceE
     return weigh(volume.sequence, seen), seen
 
 
-def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, clock: _Clock) -> SeriesResult:
-    from miliary_seg.decide import decide
-    from miliary_seg.detect import find
-    from miliary_seg.locate import assign, locate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scan:
+    """One volume of a study, and what is the same for all of them."""
 
-    location = clock.timed("locate", lambda: locate(volume, settings.locate, mask=mask))
+    volume: Volume
+    others: tuple[Volume, ...]
+    mask: BoolArray | None
+    settings: Settings
+    clock: _Clock
+
+
+def _detectors(settings: Settings, given: Detector | None) -> list[tuple[str, Detector]]:
+    """The detector that decides, then those that are compared with it."""
+    from miliary_seg.detectors import detector
+
+    names = settings.detector.names
+    chosen = [] if names == "auto" else [name.strip() for name in names.split(",") if name.strip()]
+    if given is None:
+        return [(name, detector(name)) for name in chosen or ["miliary-seg"]]
+    return [("given", given), *((name, detector(name)) for name in chosen)]
+
+
+def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> SeriesResult:
+    from miliary_seg.locate import locate
+
+    volume, settings, clock = scan.volume, scan.settings, scan.clock
+    location = clock.timed("locate", lambda: locate(volume, settings.locate, mask=scan.mask))
     if not location.registration.brain_found:
         why = "; ".join(reason.text for reason in location.registration.reasons)
         todo = (
             "if it is something else say so with --sequence; else --series for another one, or --mask for your own mask"
         )
         raise NoBrainError(f"no brain found, read as {_read_as(volume)} ({why})", where=volume.id, todo=todo)
-    volume = _weighed(volume, location)
-    detection = clock.timed("detect", lambda: find(volume, location.brain_mask, settings.detect))
-    assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
-    facts = scan_facts(volume, location, detection)
-    decision = clock.timed("decide", lambda: decide(detection.lesions, assignments, facts, settings.decide))
+    scan = replace(scan, volume=_weighed(volume, location))
+    volume = scan.volume
+    (detection, assignments, decision), *more = [_decided(scan, location, one) for one in detectors]
     return SeriesResult(
         volume=volume,
         location=location,
         detection=detection,
         assignments=assignments,
         decision=decision,
-        pattern=clock.timed("decide", lambda: _pattern(detection, location)),
+        pattern=clock.timed("decide", lambda: describe(detection, location)),
+        comparisons=tuple(compared((detection, decision), (theirs, answer)) for theirs, _, answer in more),
         caveats=(
             *volume.caveats,
-            *(() if mask is None else (GIVEN_MASK,)),
+            *(() if scan.mask is None else (GIVEN_MASK,)),
             *location.registration.reasons,
+            *detection.caveats,
             *detection.doubts,
-            *detection.artefact_doubts,
+            *(doubt for doubt in detection.artefact_doubts if doubt not in detection.doubts),
         ),
     )
 
@@ -171,7 +216,42 @@ def _weighed(volume: Volume, location: Location) -> Volume:
     return replace(volume, sequence=sequence, caveats=(*volume.caveats, *caveats))
 
 
-def _pattern(detection: Detection, location: Location) -> Pattern:
+def _decided(
+    scan: _Scan, location: Location, one: tuple[str, Detector]
+) -> tuple[Detection, tuple[Assignment, ...], Decision]:
+    """Lesions by one detector, their places, and the answer."""
+    from miliary_seg.decide import decide
+    from miliary_seg.detectors import run_detector
+    from miliary_seg.locate import assign
+
+    volume, settings, clock, (name, detector) = scan.volume, scan.settings, scan.clock, one
+    brain = location.brain_mask
+    detection = clock.timed("detect", lambda: run_detector(detector, name, volume, brain, settings, others=scan.others))
+    assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
+    facts = scan_facts(volume, location, detection)
+    decision = clock.timed("decide", lambda: decide(detection.lesions, assignments, facts, settings.decide))
+    return detection, assignments, decision
+
+
+def compared(first: tuple[Detection, Decision], second: tuple[Detection, Decision]) -> Comparison:
+    """What a second detector found and would answer, beside the first."""
+    ours, theirs = first[0], second[0]
+    both = matched(ours.lesion_labels, theirs.lesion_labels)
+    taken = ({a for a, _ in both}, {b for _, b in both})
+    return Comparison(
+        first=ours.source,
+        second=theirs.source,
+        both=both,
+        only_first=tuple(lesion.id for lesion in ours.lesions if lesion.id not in taken[0]),
+        only_second=tuple(lesion.id for lesion in theirs.lesions if lesion.id not in taken[1]),
+        lesions=theirs.lesions,
+        decision=second[1],
+        first_verdict=first[1].verdict,
+    )
+
+
+def describe(detection: Detection, location: Location) -> Pattern:
+    """Uniformity, dominance and homogeneity of the lesions."""
     from miliary_seg.decide import describe_pattern, points_needed
     from miliary_seg.locate import sample_points
 

@@ -84,6 +84,56 @@ class DetectSettings(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings(_Section):
+    """Who looks for lesions: ours, or a plug-in (docs/howto/own-lesions.md)."""
+
+    names: Annotated[
+        str,
+        key("By commas: the first decides (given lesions before it), others are compared; ``auto`` = ours."),
+    ] = "auto"
+    command: Annotated[
+        str, key("Of the detector ``command``: a program as a template with ``{input}`` and ``{output}``.")
+    ] = ""
+    timeout_s: Annotated[
+        float, Meta(ge=0.1, le=1_000_000), key("Of ``command``: seconds after which the program is stopped.")
+    ] = 3600.0
+    channels: Annotated[
+        str,
+        key("Of ``command``: sequences in its order, registered to the scan (``scan,flair``); empty = the scan."),
+    ] = ""
+    model: Annotated[
+        str, key("Of the detector ``onnx``: a network (``.onnx``) with a TOML file of the same name beside it.")
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionsSettings(_Section):
+    """How lesions are read that others found: files (``--lesions``), and masks of plug-ins."""
+
+    labels: Annotated[
+        str,
+        key("``auto``, ``instances`` (a value a lesion), ``mask`` (its pieces), or values, names (``1,3``, ``GTV*``)."),
+    ] = "auto"
+    split: Annotated[bool, key("Split touching lesions at their necks.")] = False
+    frame: Annotated[
+        Literal["stated", "ras", "lps"],
+        key("Frame of centres in a table that does not say it; ``stated`` = the table must."),
+    ] = "stated"
+    diameter_mm: Annotated[float, Meta(ge=0.1, le=150), key("Diameter of centres that state none.")] = 3.0
+    threshold: Annotated[float, Meta(gt=0, le=1), key("Voxels from this probability on are lesion.")] = 0.5
+    sensitivity: Annotated[
+        float,
+        Meta(ge=-1, le=1),
+        key("Share of true lesions that whoever found these finds, as you state it; 0 and below = not known."),
+    ] = -1.0
+    false_positives: Annotated[
+        float,
+        Meta(ge=-1, le=10_000),
+        key("Mean number of false lesions a scan of whoever found these, as you state it; below 0 = not known."),
+    ] = -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocateSettings(_Section):
     """How the atlas is fitted."""
 
@@ -194,6 +244,9 @@ class ReportSettings(_Section):
         key("Where DICOM images state no FrameOfReferenceUID (some de-identified ones), make one instead of refusing."),
     ] = False
     rtstruct: Annotated[bool, key("Write the outlines of the lesions as an RT Structure Set.")] = False
+    editable: Annotated[
+        bool, key("Write the lesions for editors: ``lesions.seg.nrrd`` for 3D Slicer, label colours for ITK-SNAP.")
+    ] = False
     viewer: Annotated[
         bool,
         key(
@@ -208,6 +261,8 @@ class Settings:
 
     load: LoadSettings = field(default_factory=LoadSettings)
     detect: DetectSettings = field(default_factory=DetectSettings)
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    lesions: LesionsSettings = field(default_factory=LesionsSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
     decide: DecideSettings = field(default_factory=DecideSettings)
     report: ReportSettings = field(default_factory=ReportSettings)

@@ -74,6 +74,22 @@ def score(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
 
 @bench.command()
+def readers(
+    first: Annotated[Path, typer.Argument(help="Output folder of a run: the first reader, or both.")],
+    second: Annotated[Path | None, typer.Argument(help="Output folder of another run over the same scans.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two detectors, or a reader and the program, over a cohort: verdicts (Cohen's kappa), lesions, counts."""
+    from miliary_seg.lab.bench.readers import read_twice, readers_document, readers_sections
+
+    found = read_twice(first, second)
+    if as_json:
+        typer.echo(json.dumps(readers_document(found), indent=2))
+    else:
+        show(readers_sections(found))
+
+
+@bench.command()
 def phantoms(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     output: Output,
     hosts: Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from miliary_seg import __version__
+from miliary_seg.cli.lesions import Detectors, LesionLabels, lesion_options, lesion_pattern
 from miliary_seg.cli.options import Changes, Config, Force, resolved
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     run_id: Runs = None,
     modalities: Modalities = None,
     nprocs: Processes = 1,
+    lesions: Annotated[
+        str,
+        typer.Option(
+            "--lesions", metavar="PATTERN", help="Lesions that others found: auto = from the derivatives, or a pattern."
+        ),
+    ] = "",
+    lesion_labels: LesionLabels = "",
+    detector: Detectors = None,
     work_dir: Annotated[Path | None, typer.Option("--work-dir", "-w", help="Folder for temporary files.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that one session may take.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be analysed; write nothing.")] = False,
@@ -85,6 +94,7 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     from miliary_seg.bids import Choice, Dataset
     from miliary_seg.bids.participant import find_cases, plan_lines, require_apart
     from miliary_seg.cohort import BatchOptions, RunPlan
+    from miliary_seg.load.lesions.patterns import BIDS
 
     dataset = Dataset.open(bids_dir)
     require_apart(bids_dir, output_dir)
@@ -94,7 +104,9 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         runs=tuple(run_id or ()),
         modalities=tuple(modalities or ()),
     )
-    plan = RunPlan(output=output_dir, settings=resolved(config, changes), force=force)
+    options = lesion_options(lesion_labels, split=False, frame="", rates=(None, None), detectors=detector)
+    pattern = f"{BIDS}{bids_dir.absolute()}" if lesions == "auto" else lesion_pattern(lesions)
+    plan = RunPlan(output=output_dir, settings=resolved(config, changes, options), force=force, lesions=pattern)
     if dry_run:
         for line in plan_lines(dataset.sessions(choice), verbose=verbose > 0):
             typer.echo(line)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from miliary_seg import __version__
-from miliary_seg.cli import INTERRUPTED, bench, bids, cohort, demo, inspect, phantom, run, settings
+from miliary_seg.cli import INTERRUPTED, bench, bids, cohort, decide, demo, inspect, phantom, run, settings
 from miliary_seg.cli.options import HELP, print_error, say
 from miliary_seg.cli.space_separated import SpaceSeparated
 from miliary_seg.errors import MiliaryError, OutputError
@@ -68,6 +68,7 @@ def _options(
 
 
 app.command(short_help="Analyse every study and write its results.", context_settings=HELP)(run.run)
+app.command(short_help="Decide again with corrected lesions.", context_settings=HELP)(decide.decide)
 app.command(short_help="Show what is there and what would be used.", context_settings=HELP)(inspect.inspect)
 app.command(short_help="Make a head with known lesions.", context_settings=HELP)(phantom.phantom)
 app.command(short_help="Analyse the sample scans.", context_settings=HELP)(demo.demo)

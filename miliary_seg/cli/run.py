@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from miliary_seg.cli.lesions import (
+    Detectors,
+    FalsePositives,
+    LesionFrame,
+    LesionLabels,
+    Lesions,
+    LesionSensitivity,
+    Split,
+    lesion_options,
+    lesion_pattern,
+    require_lesions_for_each,
+)
 from miliary_seg.cli.options import (
     AsJson,
     Changes,
@@ -46,10 +58,18 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         bool, typer.Option("--resample", help="Resample uneven slices instead of refusing them.")
     ] = False,
     mask: Annotated[Path | None, typer.Option(help="Your own brain mask (NIfTI on the scan's grid).")] = None,
+    lesions: Lesions = "",
+    lesion_labels: LesionLabels = "",
+    split: Split = False,
+    lesion_frame: LesionFrame = "",
+    lesion_sensitivity: LesionSensitivity = None,
+    false_positives: FalsePositives = None,
+    detector: Detectors = None,
     sensitivity: Annotated[str, typer.Option(help="Operating point: high, balanced or specific.")] = "",
     dicom: Annotated[bool, typer.Option("--dicom", help="Write SEG and SR for input other than DICOM too.")] = False,
     seg: Annotated[str, typer.Option(help="DICOM segmentation: binary or labelmap.")] = "",
     rtstruct: Annotated[bool, typer.Option("--rtstruct", help="Write an RT Structure Set of the lesions.")] = False,
+    editable: Annotated[bool, typer.Option("--editable", help="Write lesions for 3D Slicer and ITK-SNAP.")] = False,
     identified: Annotated[
         bool, typer.Option("--identified", help="Keep names, dates and paths that identify the patient.")
     ] = False,
@@ -73,11 +93,18 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
     options = {"load.sequence": sequence.lower(), "load.series": series, "detect.sensitivity": sensitivity.lower()}
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
-    options |= {name: "true" for name, on in (("load.resample", resample), ("load.all_series", all_series)) if on}
+    flags = (
+        ("load.resample", resample),
+        ("load.all_series", all_series),
+        ("report.rtstruct", rtstruct),
+        ("report.identified", identified),
+        ("report.editable", editable),
+    )
+    options |= {name: "true" for name, on in flags if on}
     options |= {"report.seg": seg.lower()} | ({"report.dicom": "always"} if dicom else {})
-    options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
+    options |= lesion_options(lesion_labels, split, lesion_frame, (lesion_sensitivity, false_positives), detector)
     settings = resolved(config, changes, options)
-    plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
+    plan = RunPlan(output=output, settings=settings, force=force, mask=mask, lesions=lesion_pattern(lesions))
     batch = BatchOptions(jobs=jobs, timeout_s=timeout, scheduler=scheduler)
     if dry_run:
         from miliary_seg.cli.dry_run import show_plan
@@ -107,6 +134,7 @@ def run_inputs(
         require_same_settings(plan.output, plan.settings, force=plan.force)
         found = found_cases(inputs, plan.settings, quiet=printer.is_quiet)
         cases = named(list(found.cases), name)
+        require_lesions_for_each(plan.lesions, len(cases))
         printer.of_cases(case.id for case in cases)
         for problem in found.problems:
             printer.add(CaseOutcome(case=problem.path.name, error=problem.error))

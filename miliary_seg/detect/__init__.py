@@ -5,15 +5,26 @@ In the order of the work: ``work_grid`` brings the scan into one frame, ``normal
 ``refine`` places, ``features`` and ``context`` measure each (``feature_table`` says what the figures mean),
 ``classifier`` turns the figures and a picture (``patches``) into a probability that ``prevalence`` adjusts to the scan,
 ``rejection`` says why a candidate is no lesion, ``delineate`` finds the voxels, size and slices of what is accepted.
-``pipeline.find`` does all of it. ``quality`` says what this scan lets one detect; ``local_contrast`` measures any
-place, detected or not. docs/detection.md has the figures.
+``pipeline.find`` does all of it, ``given`` measures lesions that others found in the same way. ``quality`` says what
+this scan lets one detect; ``local_contrast`` measures any place, detected or not. docs/detection.md has the figures.
 """
 
 from __future__ import annotations
 
 from miliary_seg.detect.feature_table import FEATURES, Feature
+from miliary_seg.detect.given import StatedRates, given_detection
 from miliary_seg.detect.local_contrast import brain_spread, signal_at
 from miliary_seg.detect.pipeline import find
 from miliary_seg.detect.scale_space import ScaleSpace, scale_space
 
-__all__ = ["FEATURES", "Feature", "ScaleSpace", "brain_spread", "find", "scale_space", "signal_at"]
+__all__ = [
+    "FEATURES",
+    "Feature",
+    "ScaleSpace",
+    "StatedRates",
+    "brain_spread",
+    "find",
+    "given_detection",
+    "scale_space",
+    "signal_at",
+]

@@ -93,10 +93,10 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     n_certain, n_slices = _n_certain(found, work, point.evidence_probability), mask.any(axis=volume.in_plane_axes).sum()
     point = adjust_operating_point(point, work.thick, n_certain, int(n_slices), volume.slice_spacing_mm)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
-    return _with_enhancement(_judge(volume, work, found, polarity, point), volume, mask)
+    return with_enhancement(_judge(volume, work, found, polarity, point), volume, mask)
 
 
-def _with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
+def with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
     """Say of every lesion how far it stands out from the local white matter."""
     if not detection.lesions:
         return detection

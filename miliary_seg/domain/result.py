@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.appearance import Appearance
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.comparison import Comparison
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration, TemplateMap
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.lesion_source import OURS, LesionSource
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
@@ -83,6 +85,10 @@ class Detection:
     """Doubts about the image (noise, saturation, motion): they make a negative answer indeterminate."""
     artefact_doubts: tuple[Reason, ...] = ()
     """Artefact patterns (vessels, skull base, sulci, ringing) that carry the count: they make a positive one so."""
+    source: LesionSource = OURS
+    """Who found the lesions."""
+    caveats: tuple[Reason, ...] = ()
+    """What was done with lesions that others found, on the way to the scan's grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,8 @@ class SeriesResult:
     caveats: tuple[Reason, ...] = ()
     pattern: Pattern | None = None
     """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Other detectors on the same scan, against the one whose lesions these are."""
 
     @property
     def id(self) -> str:

@@ -35,7 +35,7 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         false_positives_per_slice=point.measured_false_positives_per_slice,
         evidence_probability=point.evidence_probability,
         evidence_false_positives_per_slice=point.evidence_false_positives_per_slice,
-        doubtful=doubtful(volume, detection),
+        doubtful=doubtful(volume, detection) if detection.source.is_ours else None,
     )
 
 

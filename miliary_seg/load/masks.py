@@ -60,8 +60,10 @@ def read_label_map(path: str | Path) -> LabelFile:
         raise UnsuitableImageError(what, where=path, todo="threshold probabilities first")
     if values.size and (values.min() < 0 or values.max() > LARGEST_LABEL):
         raise UnsuitableImageError("not a label map: values below 0 or far too large", where=path)
+    labels = values.astype(np.int32)
+    labels.setflags(write=False)  # a label map copies what could change
     return LabelFile(
-        labels=LabelMap(labels=values.astype(np.int32), grid=Grid(shape=header.shape, affine=header.affine)),
+        labels=LabelMap(labels=labels, grid=Grid(shape=header.shape, affine=header.affine)),
         slice_axis=slice_axis_of(header)[0],
         orientation_known=header.orientation_source != "none",
     )

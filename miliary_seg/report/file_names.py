@@ -13,12 +13,17 @@ INDEX = "index.html"
 THUMBNAIL = "thumbnail.png"
 LESION_MAP = "lesions.nii.gz"
 COMPARTMENT_MAP = "compartments.nii.gz"
+LOCATION = "location.npz"
+LABEL_COLOURS = "lesions.itksnap.txt"
+SLICER_SEGMENTATION = "lesions.seg.nrrd"
 LESIONS = "lesions.csv"
 SLICES = "slices.csv"
 CANDIDATES = "candidates.csv"
 SEGMENTATION = "lesions.seg.dcm"
 MEASUREMENTS = "measurements.sr.dcm"
 STRUCTURE_SET = "lesions.rtstruct.dcm"
+CORRECTED = "corrected"
+"""Folder of a reader's corrections (``miliary-seg decide``): it outlives a new run of the case."""
 IMAGES = "images"
 """Folder of DICOM images, written where the input was none and DICOM objects are asked for."""
 
@@ -34,7 +39,7 @@ def series_folders(result: CaseResult) -> dict[str, str]:
     Two ids that differ only in case would fall together on some file systems: they get a number.
     """
     folders: dict[str, str] = {}
-    taken = {RESULT, REPORT}
+    taken = {RESULT, REPORT, CORRECTED}
     for series in result.series:
         base = name = safe_name(series.id)
         number = 2
@@ -57,4 +62,13 @@ def series_files(folder: str, *, compartments: bool) -> dict[str, str]:
         "lesions": f"{folder}/{LESIONS}",
         "slices": f"{folder}/{SLICES}",
         "candidates": f"{folder}/{CANDIDATES}",
+        "location": f"{folder}/{LOCATION}",
+    }
+
+
+def editable_files(folder: str) -> dict[str, str]:
+    """Kind of file -> path, of what is written for editors."""
+    return {
+        "label_colours": f"{folder}/{LABEL_COLOURS}",
+        "slicer_segmentation": f"{folder}/{SLICER_SEGMENTATION}",
     }

@@ -12,6 +12,12 @@ from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import Volume
 from miliary_seg.report.burden import lesion_sizes, region_counts
+from miliary_seg.report.comparison_records import (
+    ComparisonRecord,
+    LesionSourceRecord,
+    WrittenComparison,
+    WrittenSource,
+)
 from miliary_seg.report.decision_records import DecisionRecord, ReasonRecord
 from miliary_seg.report.file_names import series_files
 from miliary_seg.report.lesion_records import (
@@ -137,7 +143,7 @@ class RegistrationRecord(Record):
 class OperatingPointRecord(Record):
     """How sensitive the detector was set, with what was measured there (docs/detection.md)."""
 
-    name: str = key("high, balanced or specific.")
+    name: str = key("high, balanced or specific; given or stated where others found the lesions.")
     probability_threshold: Share = key("Candidates at or above it become lesions.")
     measured_recall: Share | None = key("Measured share of visible lesions found.", unit="fraction")
     measured_false_positives_per_slice: Size | None = key(
@@ -154,8 +160,9 @@ class OperatingPointRecord(Record):
 
 
 class DetectionRecord(Record):
-    """How the detector was set and what it met."""
+    """Who found the lesions, how the detector was set and what it met."""
 
+    source: LesionSourceRecord = key(source=lambda d: WrittenSource(source=d.source))
     polarity: Polarity = key("Which way lesions were looked for.")
     noise_sigma: float | None = key(
         "Robust standard deviation of the noise inside the brain.", unit="intensity of the scan"
@@ -197,6 +204,13 @@ class FilesRecord(Record):
     lesions: str = key("Table of lesions.")
     slices: str = key("Table of slices.")
     candidates: str = key("Table of all candidates.")
+    location: str | UnsetType = key(
+        "Brain mask and distances to midline and tentorium, for miliary-seg decide (numpy archive)."
+    )
+    label_colours: str | UnsetType = key("Label descriptions for ITK-SNAP, where files for editors were asked for.")
+    slicer_segmentation: str | UnsetType = key(
+        "Lesions as segments of 3D Slicer, where files for editors were asked for."
+    )
     segmentation: str | UnsetType = key("DICOM SEG of the lesions, where one was made.")
     measurements: str | UnsetType = key("DICOM SR of the measurements, where one was made.")
     structure_set: str | UnsetType = key("DICOM RT Structure Set of the lesions, where one was asked for.")
@@ -238,6 +252,10 @@ class SeriesRecord(Record):
     pattern: PatternRecord = key(source=lambda row: row.series.pattern or Pattern(n_lesions=len(row.series.lesions)))
     lesions: list[LesionRecord] = key("Every accepted lesion.", source=lambda row: lesion_rows(row.series))
     caveats: list[ReasonRecord] = key("What to be careful about in this series.", source="series.caveats")
+    comparisons: list[ComparisonRecord] = key(
+        "Other detectors, or a reader, on the same scan.",
+        source=lambda row: [WrittenComparison(series=row.series, other=other) for other in row.series.comparisons],
+    )
     files: FilesRecord = key(
         source=lambda row: series_files(row.folder, compartments=row.series.location.registration.sides_usable)
     )
@@ -245,7 +263,11 @@ class SeriesRecord(Record):
 
 def series_document(series: SeriesResult, folder: str, *, identified: bool) -> Json:
     """One series of the document (numbers not yet rounded)."""
-    return fill(SeriesRecord, WrittenSeries(series=series, folder=folder, identified=identified))
+    document = fill(SeriesRecord, WrittenSeries(series=series, folder=folder, identified=identified))
+    if identified:
+        source = WrittenSource(source=series.detection.source, identified=True)
+        document["detection"]["source"] = fill(LesionSourceRecord, source)
+    return document
 
 
 def geometry_document(volume: Volume) -> Json:

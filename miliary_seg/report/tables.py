@@ -170,6 +170,7 @@ CASES = (
     _column("ripley_k_ratio", "", "Neighbours within 20 mm over their expectation; above 1 = clustered."),
     _column("ripley_k_p_value", "", "Two-sided Monte Carlo p-value of it."),
     _column("detectable_diameter_mm", "mm", "Smallest diameter that this scan allows to be found reliably."),
+    _column("lesion_source", "", "Who found the lesions: miliary-seg, another detector, or given with a format."),
     _column("n_candidates", "", "Candidates before rejection."),
     _column("noise_sigma", "intensity", "Standard deviation of the noise inside the brain, unit of the scan."),
     *(
@@ -346,6 +347,7 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
         "median_diameter_mm": sizes.get("median_mm"),
         "largest_diameter_mm": sizes.get("largest_mm"),
         "detectable_diameter_mm": detection.detectable_diameter_mm,
+        "lesion_source": detection.source.name if not detection.source.format else f"given ({detection.source.format})",
         "n_candidates": len(detection.candidates),
         "noise_sigma": detection.noise_sigma,
         "registration_trusted": series.location.registration.trusted,

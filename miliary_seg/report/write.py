@@ -11,10 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from miliary_seg.domain.result import CaseResult, SeriesResult
+from miliary_seg.domain.stored_location import pack
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
 from miliary_seg.report.atomic_folder import make_folder, temp_name
+from miliary_seg.report.correction_files import is_editable, itksnap_labels, write_slicer_segmentation
 from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.json_document import case_document, is_identified, validate
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
@@ -150,6 +154,8 @@ def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> lis
         objects.append(write_dicom(series, folder / names[series.id], result, date))
     document = case_document(result)
     for row, series, found in zip(document["series"], result.series, objects, strict=True):
+        if is_editable(result):
+            row["files"] |= file_names.editable_files(names[series.id])
         row["files"] |= {kind: f"{names[series.id]}/{name}" for kind, name in found.files.items()}
         row["caveats"] += [{"code": "dicom_not_written", "text": f"{error.what}."} for error in found.errors]
     validate(document)
@@ -164,6 +170,11 @@ def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> Non
     write_label_map(series.detection.lesion_labels, folder / file_names.LESION_MAP, orientation_known=known)
     if series.location.registration.sides_usable:
         write_label_map(series.location.compartments, folder / file_names.COMPARTMENT_MAP)
+    kept: dict[str, Any] = pack(series.location)
+    np.savez_compressed(folder / file_names.LOCATION, **kept)
+    if is_editable(result):
+        (folder / file_names.LABEL_COLOURS).write_text(itksnap_labels(series), "ascii", newline="\n")
+        write_slicer_segmentation(series, folder / file_names.SLICER_SEGMENTATION)
     tables = {
         file_names.LESIONS: lesions_table(series),
         file_names.SLICES: slices_table(series, identified=is_identified(result)),
@@ -188,6 +199,8 @@ def _install(draft: Path, target: Path) -> None:
         return
     old = target.with_name(temp_name(target.name, "old"))
     target.rename(old)
+    if (old / file_names.CORRECTED).is_dir() and not (draft / file_names.CORRECTED).exists():
+        shutil.copytree(old / file_names.CORRECTED, draft / file_names.CORRECTED)  # a reader's work is never lost
     try:
         draft.rename(target)
     except BaseException:

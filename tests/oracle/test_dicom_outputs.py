@@ -28,6 +28,7 @@ from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.result import CaseResult, Detection, Location, OperatingPoint, SeriesResult
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import LabelMap, Volume
+from miliary_seg.load.lesions import read_lesions
 from miliary_seg.report.dicom.write import write_dicom
 from miliary_seg.settings import Settings
 
@@ -388,3 +389,46 @@ def test_tid1500reader_reads_the_measurements(kind: str, tmp_path: Path) -> None
     decision = groups[0]
     said = {q["conceptCode"]["CodeValue"]: q["conceptValue"]["CodeValue"] for q in decision["qualitativeEvaluations"]}
     assert said == {"DECISION": "NOT_MET", "READING_A": "MET"}
+
+
+@pytest.mark.parametrize("seg", ["binary", "labelmap"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_written_comes_back_as_given_lesions(kind: str, seg: str, tmp_path: Path) -> None:
+    folder = written(KINDS[kind], tmp_path, "report.rtstruct=true", f"report.seg={seg}")
+    volume = ms.load_study(tmp_path / "scan").volumes[0]
+    labels = in_loader_order(KINDS[kind], labelled())
+    for name in ("lesions.seg.dcm", "lesions.rtstruct.dcm"):
+        given = read_lesions(folder / name, volume)
+        assert np.array_equal(given.labels.labels, labels), name
+        assert given.source.algorithm_type == "AUTOMATIC"
+
+
+def test_a_segmentation_by_dcmqi_is_read(tmp_path: Path) -> None:
+    images = KINDS["oblique"]
+    write_images(images, tmp_path / "scan")
+    volume = ms.load_study(tmp_path / "scan").volumes[0]
+    stored = np.moveaxis(labelled(), -1, 0).transpose(0, 2, 1)  # slice, row, column
+    image = sitk.GetImageFromArray(stored)
+    image.SetOrigin(images.origin)
+    image.SetSpacing((SPACING[1], SPACING[0], THICKNESS))
+    image.SetDirection(np.stack([images.row, images.column, np.array(images.step) / THICKNESS], axis=1).ravel())
+    sitk.WriteImage(image, str(tmp_path / "labels.nrrd"))
+    code = {"CodeValue": "52988006", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Lesion"}
+    segments = [
+        {
+            "labelID": n,
+            "SegmentDescription": f"lesion {n}",
+            "SegmentAlgorithmType": "MANUAL",
+            "SegmentedPropertyCategoryCodeSequence": code,
+            "SegmentedPropertyTypeCodeSequence": code,
+        }
+        for n in range(1, int(labelled().max()) + 1)
+    ]
+    metadata = {"ContentCreatorName": "Doe^Reader", "SeriesNumber": "9", "InstanceNumber": "1"}
+    (tmp_path / "meta.json").write_text(json.dumps({**metadata, "segmentAttributes": [segments]}))
+    call = [judge("itkimage2segimage"), "--inputImageList", tmp_path / "labels.nrrd", "--inputMetadata"]
+    call += [tmp_path / "meta.json", "--inputDICOMDirectory", tmp_path / "scan", "--outputDICOM", tmp_path / "seg.dcm"]
+    subprocess.run([*map(str, call)], capture_output=True, check=True)
+    given = read_lesions(tmp_path / "seg.dcm", volume)
+    assert np.array_equal(given.labels.labels, in_loader_order(images, labelled()))
+    assert given.source.algorithm_type == "MANUAL"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from miliary_seg.domain.result import CaseResult
     from miliary_seg.domain.volume import Study
     from miliary_seg.load import CaseInfo
+    from miliary_seg.load.lesions import LesionFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +116,23 @@ def analyzed(case: CaseInfo, plan: RunPlan) -> tuple[CaseResult, dict[str, float
     start = perf_counter()
     study = load_case(case, plan.settings)
     loaded = perf_counter()
-    result = analyze(study, plan.settings, mask=_mask(plan, study))
+    result = analyze(study, plan.settings, mask=_mask(plan, study), lesions=lesion_files(case, plan))
     return result, {"load": loaded - start, **result.timings_s}
+
+
+def lesion_files(case: CaseInfo, plan: RunPlan) -> LesionFiles | None:
+    """Files of given lesions by series; None where lesions are detected.
+
+    Raises
+    ------
+    MiliaryError
+        If the pattern of the plan names no file, or several, for this case.
+    """
+    if not plan.lesions:
+        return None
+    from miliary_seg.load.lesions import resolve
+
+    return resolve(plan.lesions, case)
 
 
 def versions() -> tuple[tuple[str, str], ...]:

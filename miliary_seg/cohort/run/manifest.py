@@ -119,7 +119,7 @@ class Origin:
     settings_digest: str
     """Of the settings that must be equal throughout a cohort."""
     choices_digest: str
-    """Of the other settings (``load``, ``report``) and the given mask."""
+    """Of the other settings (``load``, ``report``), and of the given mask and lesions."""
     input_digest: str
     """Of the content of every file of the case that is used, and of what its headers said."""
     software: str
@@ -219,16 +219,27 @@ def origin_of(case: CaseInfo, plan: RunPlan, software: Mapping[str, str]) -> Ori
     OSError
         If a file cannot be read.
     """
-    mask = _file_digest(plan.mask) if plan.mask is not None else ""
+    given = [_file_digest(plan.mask) if plan.mask is not None else ""]
+    if plan.lesions:
+        from miliary_seg.load.lesions import resolve
+
+        given += [f"{series} {content_digest(path)}" for series, path in sorted(resolve(plan.lesions, case).items())]
     return Origin(
         settings_digest=plan.settings.digest,
-        choices_digest=digest_of([plan.settings.choices, mask]),
+        choices_digest=digest_of([plan.settings.choices, *given]),
         input_digest=_input_digest(case),
         software=f"{software['name']} {software['version']}",
         versions_digest=digest_of(sorted([name, version] for name, version in software.items())),
         place=place_of(case.path.absolute()),
         study=study_of(case),
     )
+
+
+def content_digest(path: Path) -> str:
+    """Of a file, or of every file directly in a folder."""
+    if path.is_dir():
+        return digest_of([_file_digest(file) for file in sorted(path.iterdir()) if file.is_file()])
+    return _file_digest(path)
 
 
 def place_of(path: Path | str) -> str:

@@ -35,6 +35,8 @@ class RunPlan:
     """Replace what is there, also where it is finished."""
     mask: Path | None = None
     """A brain mask (NIfTI) for a run of one case."""
+    lesions: str = ""
+    """A file of lesions that others found, or a pattern of one for every case; empty = detect."""
     software: tuple[tuple[str, str], ...] = ()
     """Versions that every worker must run; empty = not asked."""
 

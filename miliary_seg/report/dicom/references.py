@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from miliary_seg.domain.lesion_source import OURS
 from miliary_seg.domain.result import CaseResult
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
@@ -119,6 +120,8 @@ class ObjectMetadata:
     deidentification: str | None = None
     """How the patient's identity was removed; '' = it was not (``report.identified``), None = nothing is known of a
     patient, so nothing can be said of it."""
+    lesions_from: str = ""
+    """Who found the lesions, where it was not our own detector."""
 
     def uid(self, role: str) -> str:
         """A UID that follows from what went in: equal input gives equal UIDs."""
@@ -198,6 +201,7 @@ def stamp(
     OutputError
         If the patient is asked for and the first file is not there, or is another image now.
     """
+    made_by = next((s.detection.source for s in result.series if s.volume.id == volume.id), OURS)
     identity, method = _patient(result, volume, identified=identified, converted=converted)
     parts = (
         volume.source.series_instance_uid,
@@ -206,6 +210,7 @@ def stamp(
         result.settings_digest,
         repr(sorted(result.software.items())),
         repr((identified, date)),
+        *(() if made_by.is_ours else (made_by.name, made_by.format, made_by.sha256)),
     )
     return ObjectMetadata(
         seed=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
@@ -214,6 +219,7 @@ def stamp(
         settings_digest=result.settings_digest,
         identity=identity,
         deidentification=method,
+        lesions_from="" if made_by.is_ours else sanitise(made_by.text)[:200],
     )
 
 

@@ -148,7 +148,7 @@ def structure_set(series: SeriesResult, source: SourceImages, metadata: ObjectMe
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=source.frame_of_reference_uid,
                 ROIName=lesion_name(lesion, place)[:64],
-                ROIGenerationAlgorithm="AUTOMATIC",
+                ROIGenerationAlgorithm=series.detection.source.algorithm_type,
             )
         )
         colour = list(ImageColor.getrgb(COMPARTMENT_COLOURS[None if place is None else place.compartment])[:3])

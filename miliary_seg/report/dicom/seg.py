@@ -29,6 +29,7 @@ from miliary_seg.report.dicom.references import (
     slice_header,
 )
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS
+from miliary_seg.report.sanitise import sanitise
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -129,7 +130,7 @@ def _template(
         software_versions=metadata.version,
         device_serial_number=metadata.settings_digest[:16],
         content_label="LESIONS",
-        content_description="Lesions found automatically",
+        content_description="Lesions found automatically" if is_ours(series) else "Lesions that were given",
         content_creator_name="miliary-seg^",
         series_description="miliary-seg lesions (research use only)",
         omit_empty_frames=kind == "binary",
@@ -155,9 +156,13 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
     category, kind, family = (
         CodedConcept(*code) for code in (codes.ABNORMAL_STRUCTURE, codes.BRAIN_LESION, codes.ARTIFICIAL_INTELLIGENCE)
     )
-    algorithm = AlgorithmIdentificationSequence(
-        name="miliary-seg", family=family, version=metadata.version, parameters={"settings": metadata.settings_digest}
-    )
+    made_by = series.detection.source
+    algorithm = None
+    if made_by.algorithm_type != "MANUAL":
+        name = "miliary-seg" if made_by.is_ours else sanitise(made_by.name)[:64]
+        parameters = {"settings": metadata.settings_digest}
+        version = metadata.version if made_by.is_ours else "unknown"
+        algorithm = AlgorithmIdentificationSequence(name=name, family=family, version=version, parameters=parameters)
     colours = {c: CIELabColor.from_string(colour) for c, colour in COMPARTMENT_COLOURS.items()}
     places = series.assignment_of
     described = [
@@ -166,7 +171,7 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
             segment_label=lesion_name(lesion, places.get(lesion.id))[:64],
             segmented_property_category=category,
             segmented_property_type=kind,
-            algorithm_type="AUTOMATIC",
+            algorithm_type=made_by.algorithm_type or "SEMIAUTOMATIC",  # one of three is asked for
             algorithm_identification=algorithm,
             tracking_uid=metadata.uid(f"lesion {lesion.id}"),
             tracking_id=f"Lesion {lesion.id}",
@@ -184,6 +189,11 @@ def _descriptions(series: SeriesResult, metadata: ObjectMetadata) -> list[Segmen
 
 def _compartment(place: Assignment | None) -> Compartment | None:
     return None if place is None else place.compartment
+
+
+def is_ours(series: SeriesResult) -> bool:
+    """Whether our own detector found the lesions."""
+    return series.detection.source.is_ours
 
 
 def _instance(image: Reference) -> Dataset:

@@ -176,10 +176,11 @@ def _site(place: Assignment | None) -> bytes:
 
 
 def _algorithm(metadata: ObjectMetadata) -> tuple[bytes, ...]:
+    given = f"; lesions from {metadata.lesions_from}" if metadata.lesions_from else ""
     return (
         text_item("HAS CONCEPT MOD", codes.ALGORITHM_NAME, "miliary-seg"),
         text_item("HAS CONCEPT MOD", codes.ALGORITHM_VERSION, metadata.version),
-        text_item("HAS CONCEPT MOD", codes.ALGORITHM_PARAMETERS, f"settings {metadata.settings_digest}"),
+        text_item("HAS CONCEPT MOD", codes.ALGORITHM_PARAMETERS, f"settings {metadata.settings_digest}{given}"),
     )
 
 

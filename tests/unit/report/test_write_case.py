@@ -22,6 +22,7 @@ FILES = {
     "t1c-1/lesions.csv",
     "t1c-1/slices.csv",
     "t1c-1/candidates.csv",
+    "t1c-1/location.npz",
     "t1c-1/lesions.seg.dcm",
     "t1c-1/measurements.sr.dcm",
 }

@@ -146,6 +146,7 @@ def test_every_other_setting_changes_the_digest() -> None:
         "acquired": "axial",
         "both": "equivalent",
         "pairwise": "separate-runs",
+        "stated": "ras",
     }
     for key, value in Settings().flat().items():
         if key.split(".")[0] in {"load", "report"}:
