@@ -66,7 +66,7 @@ class Evidence:
     chances: Float64Array
     """Probability of each of these candidates, shape (candidates,)."""
     size_mm: float
-    """Geometric mean of their diameters, weighted by probability."""
+    """Geometric mean of the diameters of the marked lesions."""
     _made: dict[tuple[object, ...], Any] = field(default_factory=dict)
     """Intermediate results that several readings share."""
 
@@ -101,7 +101,7 @@ class Evidence:
             stacks=stacks,
             expected=None if everything is None else _stacks(everything, facts, settings),
             chances=chances_of(everything or ()),
-            size_mm=_mean_size_mm(everything or ()),
+            size_mm=_mean_size_mm(lesions),
         )
 
     def criteria(self, reading: Interpretation) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
@@ -255,12 +255,12 @@ class Evidence:
         return made
 
 
-def _mean_size_mm(candidates: Sequence[Lesion]) -> float:
-    weights = np.array([candidate.probability for candidate in candidates])
-    if not weights.sum() > 0:
+def _mean_size_mm(lesions: Sequence[Lesion]) -> float:
+    """Geometric mean diameter; what is typical where there is no lesion."""
+    if not lesions:
         return TYPICAL_MM
-    logs = np.log([max(candidate.equivalent_diameter_mm, SIZES_MM[0] / 2) for candidate in candidates])
-    return float(np.exp(np.average(logs, weights=weights)))
+    diameters = [max(lesion.equivalent_diameter_mm, SIZES_MM[0] / 2) for lesion in lesions]
+    return float(np.exp(np.mean(np.log(diameters))))
 
 
 def _stacks(

@@ -42,7 +42,7 @@ class CountModel:
     def mean(self, expected: float, size_mm: float) -> float:
         """Mean true count = scale x (sum + 0.5) ** power x (size / 4 mm) ** size_power.
 
-        Where the candidates are small, more are missed; where they are large, slices beside them are counted too.
+        Where the marked lesions are small, more are missed; where they are large, slices beside them count too.
         """
         size = min(max(size_mm, SIZES_MM[0]), SIZES_MM[1]) / TYPICAL_MM
         return float(self.scale * (max(expected, 0.0) + NOTHING) ** self.power * size**self.size_power)
@@ -52,12 +52,12 @@ NOTHING = 0.5
 """Added to the sum, so that a scan without any candidate is not sure to hold nothing."""
 TYPICAL_MM = 4.0
 SIZES_MM = (2.0, 8.0)
-"""Mean diameters of candidates that were seen; beyond them the nearer end is taken."""
+"""Mean diameters of marked lesions that were seen; beyond them the nearer end is taken."""
 MODELS = (
-    CountModel(up_to_mm=2.25, scale=0.618, power=1.084, size_power=-0.842, shape=30.0),
-    CountModel(up_to_mm=4.0, scale=0.706, power=1.177, size_power=-2.044, shape=30.0),
-    CountModel(up_to_mm=5.75, scale=1.782, power=1.037, size_power=-2.839, shape=15.0),
-    CountModel(up_to_mm=7.0, scale=1.745, power=1.121, size_power=-3.968, shape=12.0),
+    CountModel(up_to_mm=2.25, scale=0.785, power=1.051, size_power=-0.458, shape=30.0),
+    CountModel(up_to_mm=4.0, scale=1.068, power=1.095, size_power=-1.284, shape=30.0),
+    CountModel(up_to_mm=5.75, scale=2.138, power=1.054, size_power=-2.003, shape=15.0),
+    CountModel(up_to_mm=7.0, scale=3.094, power=1.203, size_power=-3.250, shape=12.0),
 )
 """Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""
 UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, shape=WIDEST_SHAPE)
@@ -81,7 +81,7 @@ def true_count(
     expected
         Sum of the probabilities of all candidates that show on the second-best image.
     size_mm
-        Geometric mean of the diameters of all candidates of the scan, weighted by their probabilities.
+        Geometric mean of the diameters of the marked lesions of the scan.
     thickness_mm
         Of the acquired slices, on which the candidates were found.
     sequence

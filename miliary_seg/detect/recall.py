@@ -2,7 +2,7 @@
 
 Lesions that replace their tissue (1.5-8 mm, 20-150 % above local white matter, a quarter without a sharp edge, rings
 from 4 mm on, in the places of metastases) were put into the heads of fourteen persons, thin and re-imaged at 3 and 5
-mm, or acquired at 6.5 mm, and looked for at the balanced point: 114 000 lesions. The share found follows a logistic
+mm, or acquired at 6.5 mm, and looked for at the balanced point: 104 000 lesions. The share found follows a logistic
 curve in the logarithms of diameter and enhancement; the table, by place too, is in docs/measurements/decision.md.
 """
 
@@ -43,10 +43,10 @@ class RecallCurve:
 
 
 CURVES = (
-    RecallCurve(up_to_mm=2.25, level=1.51, size=3.59, contrast=1.75),
-    RecallCurve(up_to_mm=4.0, level=0.16, size=4.39, contrast=1.63),
-    RecallCurve(up_to_mm=5.75, level=-0.96, size=5.14, contrast=2.28),
-    RecallCurve(up_to_mm=7.0, level=-1.73, size=3.94, contrast=1.21),
+    RecallCurve(up_to_mm=2.25, level=1.45, size=3.61, contrast=1.73),
+    RecallCurve(up_to_mm=4.0, level=0.04, size=4.23, contrast=1.79),
+    RecallCurve(up_to_mm=5.75, level=-1.05, size=4.70, contrast=2.01),
+    RecallCurve(up_to_mm=7.0, level=-1.81, size=3.90, contrast=1.20),
 )
 """Fitted on the runs of ``bench decision`` (docs/measurements/decision.md)."""
 
@@ -58,7 +58,7 @@ def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
     --------
     >>> thin, thick = recall_curve(1.0, Sequence.T1C), recall_curve(5.0, Sequence.T1C)
     >>> round(thin.share_found(3.0, 0.5), 2), round(thick.share_found(3.0, 0.5), 2)
-    (0.82, 0.28)
+    (0.81, 0.26)
     """
     if sequence not in MEASURED:
         return None

@@ -184,7 +184,7 @@ class SliceAnswer:
     """Sum of the probabilities of all candidates, accepted or not, on the second-best image; None where the detector
     was not measured."""
     size_mm: float | None = None
-    """Mean diameter of these candidates over the scan, weighted by their probabilities."""
+    """Geometric mean diameter of the marked lesions of the scan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

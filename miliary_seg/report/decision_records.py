@@ -100,7 +100,7 @@ class SliceAnswerRecord(Record):
         "Sum of the probabilities of all candidates, accepted or not, on the second-best image; null for given ones.",
         unit="lesions",
     )
-    size_mm: float | None = key("Mean diameter of these candidates, weighted by their probabilities.", unit="mm")
+    size_mm: float | None = key("Geometric mean diameter of the marked lesions of the scan.", unit="mm")
 
 
 class DecisionRecord(Record):

@@ -86,7 +86,7 @@ class DecisionRun:
     probability: float | None
     expected: float | None
     size_mm: float | None
-    """What the count model reads: sum of the candidates' probabilities, and their mean diameter."""
+    """What the count model reads: sum of the candidates' probabilities, and the mean diameter of the marked lesions."""
     slab_marked: int | None
     slab_low: int | None
     slab_high: int | None
