@@ -67,6 +67,8 @@ class WorkerLostError(MiliaryError):
     """The process that ran a case ended before the case did."""
 
     code = "worker_lost"
+    of_memory = False
+    """Whether it was killed, most often for want of memory."""
 
 
 class UsageError(MiliaryError):

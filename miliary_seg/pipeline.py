@@ -16,8 +16,9 @@ from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import Study, Volume
-from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError
+from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError, UsageError
 from miliary_seg.settings import Settings
 from miliary_seg.software import software
 
@@ -28,13 +29,15 @@ GIVEN_MASK = Reason(
 )
 
 
-def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray | None = None) -> CaseResult:
+def analyze(
+    study: Study | Volume | str | Path, settings: Settings | None = None, *, mask: BoolArray | None = None
+) -> CaseResult:
     """Analyse every volume of a study and decide.
 
     Parameters
     ----------
     study
-        What ``load_study`` returned, or volumes put together by hand.
+        What ``load_study`` returned, one volume, or the path of a scan (then ``settings.load`` counts too).
     settings
         Defaults to ``Settings()``.
     mask
@@ -52,11 +55,14 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
     NoBrainError
         If no volume shows a brain.
     InputError
-        If a mask is given for several volumes, or does not fit the volume.
+        If a mask is given for several volumes, or does not fit the volume; or what ``load_study`` raises for a path.
+    UsageError
+        If something else is given.
     """
     from miliary_seg.decide import decide_study
 
-    settings = settings or Settings()
+    settings = _settings(settings)
+    study = _study(study, settings)
     clock = _Clock()
     results, caveats, not_analysed = [], list(study.caveats), list(study.unreadable_series)
     failures: list[MiliaryError] = []
@@ -64,7 +70,7 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
         try:
             results.append(_analyze_volume(volume, settings, _checked(mask, study), clock))
         except (InputError, GeometryError) as error:
-            failures.append(error)
+            failures.append(type(error)(error.what, where=error.where or volume.id, todo=error.todo))
             not_analysed.append(volume.id)
             caveats.append(Reason(code=f"series_skipped_{error.code}", text=f"series {volume.id}: {error.what}"))
     if not results:
@@ -82,6 +88,28 @@ def analyze(study: Study, settings: Settings | None = None, *, mask: BoolArray |
     )
 
 
+def _settings(settings: object) -> Settings:
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        what = f"settings must be Settings, not {type(settings).__name__}"
+        raise UsageError(what, todo='Settings().updated({"decide.slab_mm": 4})')
+    return settings
+
+
+def _study(given: object, settings: Settings) -> Study:
+    if isinstance(given, Study):
+        return given
+    if isinstance(given, Volume):
+        return Study(case=given.id, volumes=(given,))
+    if isinstance(given, str | Path):
+        from miliary_seg.load import load_study
+
+        return load_study(given, settings=settings)
+    what = f"analyze takes a Study, a Volume or a path, not {type(given).__name__}"
+    raise UsageError(what, todo="Volume.from_array(voxels, affine) makes a Volume of an array")
+
+
 def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, clock: _Clock) -> SeriesResult:
     from miliary_seg.decide import decide
     from miliary_seg.detect import find
@@ -90,7 +118,10 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
     location = clock.timed("locate", lambda: locate(volume, settings.locate, mask=mask))
     if not location.registration.brain_found:
         why = "; ".join(reason.text for reason in location.registration.reasons)
-        raise NoBrainError(f"no brain found ({why})", where=volume.id, todo="give a brain scan, or another --series")
+        todo = (
+            "if it is something else say so with --sequence; else --series for another one, or --mask for your own mask"
+        )
+        raise NoBrainError(f"no brain found, read as {_read_as(volume)} ({why})", where=volume.id, todo=todo)
     detection = clock.timed("detect", lambda: find(volume, location.brain_mask, settings.detect))
     assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
     facts = scan_facts(volume, location, detection)
@@ -112,6 +143,14 @@ def _analyze_volume(volume: Volume, settings: Settings, mask: BoolArray | None, 
     )
 
 
+def _read_as(volume: Volume) -> str:
+    """How a scan was read, in words, and whether anybody said so."""
+    kind = volume.sequence.sequence
+    name = str(volume.modality) if kind is Sequence.UNKNOWN else str(kind).upper()
+    assumed = any(caveat.code == "modality_assumed" for caveat in volume.caveats)
+    return f"{name}{', which nothing in the file says' if assumed else ''}"
+
+
 def _pattern(detection: Detection, location: Location) -> Pattern:
     from miliary_seg.decide import describe_pattern, points_needed
     from miliary_seg.locate import sample_points
@@ -124,6 +163,7 @@ def _pattern(detection: Detection, location: Location) -> Pattern:
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:
     if mask is None:
         return None
+    mask = np.asarray(mask)
     if len(study.volumes) != 1 or mask.shape != study.volumes[0].grid.shape:
         shapes = ", ".join(str(volume.grid.shape) for volume in study.volumes)
         raise InputError(f"a mask of shape {mask.shape} does not fit", where=shapes, todo="one volume, one mask")

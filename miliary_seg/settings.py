@@ -13,7 +13,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -209,6 +209,18 @@ class Settings:
     decide: DecideSettings = field(default_factory=DecideSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
 
+    def __post_init__(self) -> None:
+        """Sections may be given as mappings: ``Settings(locate={"deform": False})``."""
+        for section in fields(self):
+            value = getattr(self, section.name)
+            kind: Any = section.default_factory
+            if isinstance(value, Mapping):
+                known = Settings().updated({f"{section.name}.{key}": item for key, item in value.items()})
+                object.__setattr__(self, section.name, getattr(known, section.name))
+            elif type(value) is not kind:
+                what = f"{section.name} must be its settings or a mapping of them, not {type(value).__name__}"
+                raise SettingsError(what, todo=f'Settings({section.name}={{"KEY": VALUE}})')
+
     @classmethod
     def from_toml(cls, path: str | Path) -> Settings:
         """Read settings from a TOML file; keys that it leaves out keep their defaults.
@@ -238,7 +250,21 @@ class Settings:
             if not sign:
                 raise SettingsError(f"expected key=value, got {option!r}", todo="see `miliary-seg settings`")
             pairs[key.strip()] = text.strip()
-        return self.updated(pairs)
+        tree = self
+        for key, text in pairs.items():
+            tree = tree._with_text(key, text)
+        return tree
+
+    def _with_text(self, key: str, text: str) -> Settings:
+        """A value as a person writes it: ``T1C`` is ``t1c``."""
+        try:
+            return self.updated({key: text})
+        except SettingsError:
+            if text == text.lower():
+                raise
+            with suppress(SettingsError):
+                return self.updated({key: text.lower()})
+            raise
 
     def updated(self, values: Mapping[str, Any]) -> Settings:
         """Copy with dotted keys replaced.

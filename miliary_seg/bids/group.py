@@ -13,7 +13,7 @@ from miliary_seg import __version__
 from miliary_seg.bids.derivatives import dictionary, tsv
 from miliary_seg.bids.pages import Finished, table_of_sessions
 from miliary_seg.cohort import incidence, patients_of
-from miliary_seg.cohort.tables import finished_cases
+from miliary_seg.cohort.tables import survey_of
 from miliary_seg.errors import NoImageError, OutputError
 from miliary_seg.report.tables import CASES, Column, Table, write_cases_table
 from miliary_seg.report.volume_files import write_bytes
@@ -46,21 +46,23 @@ def write_group(output: Path) -> Path:
     OutputError
         If sessions were analysed with different settings (R20), or a file cannot be written.
     """
-    finished = finished_cases(output) if output.is_dir() else iter(())
-    sessions = [(folder, mark) for folder, mark in finished if mark.case.startswith("sub-")]
-    if not sessions:
+    survey = survey_of(output) if output.is_dir() else None
+    sessions = [(folder, mark) for folder, mark in survey.finished if mark.case.startswith("sub-")] if survey else []
+    if survey is None or not sessions:
         raise NoImageError("no session is finished here", where=output, todo="run the participant level first")
     _require_one_method(sessions, output)
     rows: list[dict[str, Any]] = [{**row, **_who(str(row["case"]))} for _, mark in sessions for row in mark.rows]
     table = Table(columns=(*_WHO, *CASES), rows=list(rows))
-    found = incidence(patients_of([{key: _cell(value) for key, value in row.items()} for row in rows]))
+    failed = sorted(case for case in survey.without_answer if case.startswith("sub-"))
+    patients = patients_of([{key: _cell(value) for key, value in row.items()} for row in rows], failed=failed)
     summary = {
         "software": {"name": "miliary-seg", "version": __version__},
         "settings_digest": sessions[0][1].origin.settings_digest,
-        "n_participants": len({row["participant_id"] for row in rows}),
+        "n_participants": len(patients),
         "n_sessions": len(sessions),
         "sessions_by_verdict": dict(sorted(Counter(mark.verdict for _, mark in sessions).items())),
-        "incidence_of_participants": asdict(found),
+        "sessions_without_answer": failed,
+        "incidence_of_participants": asdict(incidence(patients)),
     }
     write_bytes(output / TABLE, tsv(table).encode(), force=True)
     _write_json(output / TABLE.replace(".tsv", ".json"), dictionary(table.columns))

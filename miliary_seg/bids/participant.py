@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -72,8 +72,8 @@ def find_cases(dataset: Dataset, choice: Choice, settings: Settings) -> FoundSes
     for session in sessions:
         if session.images:
             found = find_session(session.images, session.images[0].parent.parent, settings)
-            cases += found.cases
-            problems += found.problems
+            cases += [replace(case, below=dataset.path) for case in found.cases]
+            problems += [replace(problem, below=dataset.path) for problem in found.problems]
     return FoundSessions(sessions=sessions, cases=tuple(cases), problems=tuple(problems))
 
 

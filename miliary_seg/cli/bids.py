@@ -53,14 +53,17 @@ Modalities = Annotated[
     typer.Option("--modalities", "-m", metavar="SUFFIX", help="Only T1w, T2w, FLAIR, PDw, T2starw, swi or ct."),
 ]
 Processes = Annotated[
-    int, typer.Option("--nprocs", "--n_procs", "--n-procs", "--n_cpus", "--n-cpus", min=1, help="Worker processes.")
+    int,
+    typer.Option("--nprocs", "-j", "--n_procs", "--n-procs", "--n_cpus", "--n-cpus", min=1, help="Worker processes."),
 ]
 
 
 def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     bids_dir: Annotated[Path, typer.Argument(help="The BIDS dataset.", show_default=False)],
     output_dir: Annotated[Path, typer.Argument(help="Folder of the derivative dataset.", show_default=False)],
-    levels: Annotated[list[Level], typer.Argument(help="participant, group, or both.", show_default=False)],
+    levels: Annotated[
+        list[Level], typer.Argument(help="participant, group, or both.", show_default=False, case_sensitive=False)
+    ],
     participant_label: Labels = None,
     session_id: Sessions = None,
     run_id: Runs = None,
@@ -100,7 +103,9 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     if Level.PARTICIPANT in levels:
         found = find_cases(dataset, choice, plan.settings)
         _say_skipped(found, verbose)
-        _participants(dataset, plan, BatchOptions(jobs=nprocs, timeout_s=timeout), found, then=_group(levels, plan))
+        searched = (dataset.path,) if choice == Choice() else ()
+        batch = BatchOptions(jobs=nprocs, timeout_s=timeout, inputs=searched)
+        _participants(dataset, plan, batch, found, then=_group(levels, plan))
     elif Level.GROUP in levels:
         _say_group(output_dir)
 
@@ -117,24 +122,25 @@ def _participants(
     from miliary_seg.bids.description import write_description
     from miliary_seg.bids.pages import write_participant_pages
     from miliary_seg.bids.participant import WriteDerivatives
-    from miliary_seg.cli.outcomes import OutcomePrinter, watched
+    from miliary_seg.cli.outcomes import OutcomePrinter, interruptible, watched
     from miliary_seg.cohort import CaseOutcome, require_writable, run_cases
     from miliary_seg.cohort.run.manifest import require_same_settings
 
     require_writable(plan.output)
     require_same_settings(plan.output, plan.settings, force=plan.force)
-    printer = OutcomePrinter(as_json=False, page=_page)
+    printer = OutcomePrinter(page=_page)
     for problem in found.problems:
         printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
     work = WriteDerivatives(dataset=dataset.path)
-    try:
-        if found.cases:
-            watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), printer)
-    finally:
-        if plan.output.is_dir():
-            write_description(dataset, plan.output, plan.settings)
-            write_participant_pages(plan.output, {session.participant for session in found.sessions})
-    if then is not None and printer.counts["done"] + printer.counts["kept"]:
+    with interruptible(printer):
+        try:
+            if found.cases or found.problems:
+                watched(run_cases(found.cases, plan, batch, work, problems=found.problems), len(found.cases), printer)
+        finally:
+            if plan.output.is_dir():
+                write_description(dataset, plan.output, plan.settings)
+                write_participant_pages(plan.output, {session.participant for session in found.sessions})
+    if then is not None and printer.counts.total() > printer.counts["failed"]:
         _say_group(then)
     printer.end()
 

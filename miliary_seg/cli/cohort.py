@@ -27,7 +27,7 @@ def tables(
     if not collected.n_cases:
         raise NoImageError("no finished case is here", where=run, todo="give the --output of miliary-seg run")
     typer.echo(f"{collected.n_cases} cases  {run / 'index.html'}")
-    OutcomePrinter(as_json=False).print_collected(collected)
+    OutcomePrinter().print_collected(collected)
 
 
 @app.command()
@@ -65,7 +65,7 @@ def summary(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         time=time,
         event=event,
         by=by,
-        among=among,
+        among=among.lower(),
         competing=competing,
         time_unit=time_unit,
         seed=seed,
@@ -129,8 +129,9 @@ def timeline(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
 
 
 def _yes_or_no(participants: Path | None, column: str) -> dict[str, bool]:
-    from miliary_seg.cohort import read_participants, yes_or_no
+    from miliary_seg.cohort import read_participants
+    from miliary_seg.cohort.statistics.proportions import truth
 
     if participants is None:
         raise UsageError("--earlier-metastases needs --participants", todo="give participants.tsv")
-    return {name: yes_or_no(value, column) for name, value in read_participants(participants).text(column).items()}
+    return read_participants(participants).parsed(column, truth)

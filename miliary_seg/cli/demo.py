@@ -20,6 +20,7 @@ def demo(
     force: Force = False,
 ) -> None:
     """Analyse the sample scans and say where the reports are."""
+    from miliary_seg.cli.outcomes import OutcomePrinter
     from miliary_seg.cohort import BatchOptions, RunPlan
     from miliary_seg.settings import Settings
 
@@ -28,4 +29,5 @@ def demo(
         todo = "run it from a checkout, or give --sample-data"
         raise NoImageError("the sample scans are not here", where=folder, todo=todo)
     scans = sorted(p for p in folder.iterdir() if p.is_dir() or p.name.endswith(".nii.gz"))
-    run_inputs(scans, RunPlan(output=output, settings=Settings(), force=force), BatchOptions())
+    plan = RunPlan(output=output, settings=Settings(), force=force)
+    run_inputs(scans, plan, BatchOptions(), printer=OutcomePrinter())

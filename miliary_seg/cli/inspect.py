@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from miliary_seg.cli.options import AsJson, Changes, Config, Inputs, resolved
-
-if TYPE_CHECKING:
-    from rich.tree import Tree
+from miliary_seg.cli.tables import print_table
 
 
 def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_json: AsJson = False) -> None:
@@ -23,58 +21,54 @@ def inspect(inputs: Inputs, config: Config = None, changes: Changes = None, as_j
     if as_json:
         typer.echo(json.dumps(inventory, indent=2))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=240)
-    console.print(_tree(inventory))
-
-
-def _tree(inventory: dict[str, Any]) -> Tree:
-    from rich.text import Text
-    from rich.tree import Tree
-
     files = ", ".join(f"{count} {status}" for status, count in sorted(inventory["files"].items()))
-    root = Tree(Text(f"{len(inventory['cases'])} case(s); files: {files or 'none'}"))
+    typer.echo(f"{len(inventory['cases'])} case(s); files: {files or 'none'}")
     for case in inventory["cases"]:
-        branch = root.add(Text(str(case["id"]), style="bold"))
-        for series in case["series"]:
-            _add_series(branch, series)
-        for caveat in case["caveats"]:
-            branch.add(Text(f"caveat: {caveat['text']}", style="yellow"))
-    for problem in inventory["problems"]:
-        root.add(Text(f"problem: {problem['path']}: {problem['what']}; {problem['todo']}", style="red"))
-    _add_unused(root, inventory["not_used"])
-    return root
+        _print_case(case)
+    if inventory["problems"]:
+        typer.echo("\nproblems")
+        rows = [(p["path"], p["what"], p["todo"]) for p in inventory["problems"]]
+        print_table(("path", "what is wrong", "what to do"), rows)
+    _print_unused(inventory["not_used"])
 
 
-def _add_series(branch: Tree, series: dict[str, Any]) -> None:
-    from rich.text import Text
-
-    mark, style = ("use ", "green") if series["used"] else ("skip", "dim")
-    leaf = branch.add(Text(f"{mark} {series['id']}: {_geometry(series)}", style=style))
-    leaf.add(Text(f"why: {series['why']}" + (f"; {series['todo']}" if series["todo"] else "")))
-    for sentence in series["evidence"]:
-        leaf.add(Text(f"sequence: {sentence}"))
-    for warning in series["warnings"]:
-        leaf.add(Text(f"warning: {warning['text']}", style="yellow"))
+COLUMNS = ("use", "series", "kind", "plane", "voxels", "mm", "files", "path", "why")
 
 
-def _add_unused(root: Tree, entries: list[dict[str, Any]], most: int = 10) -> None:
+def _print_case(case: dict[str, Any]) -> None:
+    """One case: a line a series, and below what was seen and what is doubtful."""
+    typer.echo(f"\n{case['id']}  {case['path']}")
+    styles = ["" if series["used"] else "dim" for series in case["series"]]
+    print_table(COLUMNS, [_row(series) for series in case["series"]], styles)
+    for series in case["series"]:
+        for sentence in series["evidence"]:
+            typer.echo(f"  {series['id']}: sequence: {sentence}")
+        for warning in series["warnings"]:
+            typer.echo(f"  {series['id']}: warning: {warning['text']}")
+    for caveat in case["caveats"]:
+        typer.echo(f"  caveat: {caveat['text']}")
+
+
+def _row(series: dict[str, Any]) -> tuple[str, ...]:
+    kind = f"{series['modality'] or ''} {series['sequence']} ({series['confidence']})".strip()
+    return (
+        "yes" if series["used"] else "no",
+        series["id"],
+        kind,
+        " ".join(filter(None, (series["plane"], series["orientation"]))) or "-",
+        " x ".join(map(str, series["shape"])) or "-",
+        " x ".join(f"{mm:.2f}" for mm in series["spacing_mm"]) or "-",
+        f"{series['n_files']} {series['format']}",
+        series["path"],
+        series["why"] + (f"; {series['todo']}" if series["todo"] else ""),
+    )
+
+
+def _print_unused(entries: list[dict[str, Any]], most: int = 10) -> None:
     """Files that take no part, the first few by name (``--json`` lists all)."""
-    from rich.text import Text
-
     if entries:
-        branch = root.add(Text(f"{len(entries)} file(s) not used", style="dim"))
-        for entry in entries[:most]:
-            branch.add(Text(f"{entry['status']}: {entry['path']}: {entry['reason']}", style="dim"))
+        typer.echo(f"\n{len(entries)} file(s) not used")
+        rows = [(e["status"], e["path"], e["reason"]) for e in entries[:most]]
+        print_table(("file", "path", "why"), rows)
         if len(entries) > most:
-            branch.add(Text(f"... and {len(entries) - most} more (--json lists all)", style="dim"))
-
-
-def _geometry(series: dict[str, Any]) -> str:
-    shape = " x ".join(map(str, series["shape"]))
-    spacing = " x ".join(f"{mm:.2f}" for mm in series["spacing_mm"])
-    kind = f"{series['modality']} {series['sequence']} ({series['confidence']} confidence)"
-    files = f"{series['n_files']} {series['format']} file(s)"
-    return f"{kind}, {series['plane']}, {shape} voxels of {spacing} mm, {series['orientation']}, {files}"
+            typer.echo(f"  ... and {len(entries) - most} more (--json lists all)")

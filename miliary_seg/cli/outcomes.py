@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from miliary_seg.cli.options import print_error
+from miliary_seg.cli import INTERRUPTED
+from miliary_seg.cli.options import print_error, say
 
 if TYPE_CHECKING:
     from miliary_seg.cohort import CaseOutcome
     from miliary_seg.cohort.tables import Collected
 
+VERDICT_WIDTH = len("INDETERMINATE")
 MANY = 2
 """Fewer cases than this need no summary."""
 
@@ -28,22 +34,51 @@ class OutcomePrinter:
     ----------
     as_json
         Nothing but one JSON document on stdout, at the end.
+    quiet
+        Nothing but results and errors.
+    verbose
+        The reasons of each answer too.
     page
         Where the page of a finished case is.
     """
 
-    def __init__(self, *, as_json: bool, page: Callable[[CaseOutcome, Path], Path] | None = None) -> None:
-        self._as_json = as_json
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        page: Callable[[CaseOutcome, Path], Path] | None = None,
+    ) -> None:
+        self._as_json, self._quiet, self._verbose = as_json, quiet, verbose
+        self.width = 0
+        """Of the column of names; 0 = no columns."""
         self._page = page or (lambda _, folder: folder / "report.html")
         self._counts: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._folders: list[Path] = []
         self._failed: list[dict[str, str]] = []
         self._first_exit_code = 0
+        self.shown: Callable[[str], None] = _say_once
+        """What shows what the run waits for: the bar while there is one."""
+
+    def waiting(self, what: str) -> None:
+        """Show what the run waits for; an empty text when it waits no longer."""
+        self.shown(what)
+
+    def of_cases(self, names: Iterable[str]) -> None:
+        """Make room for the names of several cases: their lines become a table."""
+        widths = [len(name) + 1 for name in names]
+        self.width = max(widths) if len(widths) > 1 else 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing but results and errors is said."""
+        return self._quiet
 
     @property
     def counts(self) -> Counter[str]:
-        """Outcomes so far by status: done, kept, failed."""
+        """Outcomes so far by status: done, kept, partial, failed."""
         return self._counts
 
     def add(self, outcome: CaseOutcome) -> None:
@@ -60,9 +95,20 @@ class OutcomePrinter:
             if self._as_json:
                 self._folders.append(outcome.folder)
             else:
-                # to the streams as they are now: while the bar is shown they are the bar's, which prints above itself
-                sys.stdout.write(f"{outcome.case}: {outcome.verdict}  {self._page(outcome, outcome.folder)}\n")
-                sys.stderr.write(f"{outcome.case}: {_figures(outcome)}\n")
+                self._say_result(outcome, outcome.folder)
+
+    def _say_result(self, outcome: CaseOutcome, folder: Path) -> None:
+        """One line of the table of results; figures to stderr."""
+        case, verdict = f"{outcome.case}:".ljust(self.width), outcome.verdict.ljust(VERDICT_WIDTH if self.width else 0)
+        say(f"{case} {verdict}  {self._page(outcome, folder)}\n")
+        if not self._quiet:
+            say(f"{outcome.case}: {_figures(outcome)}\n", err=True)
+        if self._verbose:
+            for row in outcome.rows:
+                reasons = str(row.get("reasons") or "none").replace(";", ", ")
+                say(
+                    f"{outcome.case}: series {row.get('series')}: {row.get('n_lesions')} lesions, {reasons}\n", err=True
+                )
 
     def print_collected(self, collected: Collected) -> None:
         """Warn of what the tables leave out."""
@@ -77,6 +123,9 @@ class OutcomePrinter:
             if cases:
                 names = ", ".join(cases[:5]) + (", ..." if len(cases) > 5 else "")
                 typer.echo(f"miliary-seg: {len(cases)} case(s) {said}: {names}", err=True)
+        for cases in collected.same_scan[:5]:
+            others = ", ".join(cases[1:])
+            typer.echo(f"miliary-seg: {others}: the same scan as {cases[0]}, and counted once with it", err=True)
         if len(collected.versions) > 1:
             typer.echo(f"miliary-seg: the table mixes results of {', '.join(collected.versions)}", err=True)
 
@@ -88,11 +137,12 @@ class OutcomePrinter:
         good = self._counts["done"] + self._counts["kept"]
         if self._as_json:
             self._print_json()
-        elif self._counts.total() >= MANY:
+        elif self._counts.total() >= MANY and not self._quiet:
             verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(self._verdicts.items()))
-            statuses = ", ".join(f"{self._counts[status]} {status}" for status in ("done", "kept", "failed"))
+            partial = ("partial",) if self._counts["partial"] else ()
+            statuses = ", ".join(f"{self._counts[status]} {status}" for status in ("done", "kept", *partial, "failed"))
             typer.echo(f"miliary-seg: {self._counts.total()} cases: {statuses}; {verdicts or 'no verdict'}", err=True)
-        if self._counts["failed"]:
+        if self._counts["failed"] + self._counts["partial"]:
             raise typer.Exit(1 if good else self._first_exit_code)
 
     def _print_json(self) -> None:
@@ -104,7 +154,29 @@ class OutcomePrinter:
         typer.echo('\n],\n"failed": ' + json.dumps(self._failed, indent=1) + "\n}")
 
 
-def watched(outcomes: Iterable[CaseOutcome], total: int, printer: OutcomePrinter) -> None:
+@contextmanager
+def interruptible(printer: OutcomePrinter) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a run in order: workers are stopped, what is finished stays, and the way on is said."""
+    code = [INTERRUPTED]
+
+    def stop(number: int, _frame: object) -> None:
+        code[0] = 128 + number
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if in_main else None
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        n_done = printer.counts.total() - printer.counts["failed"]
+        say(f"miliary-seg: interrupted: {n_done} done, run again to go on\n", err=True)
+        raise typer.Exit(code[0]) from interrupt
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: OutcomePrinter) -> None:
     """Say outcomes behind a bar with done, failed and the time left (stderr, silent when not a terminal)."""
     from rich.console import Console
     from rich.progress import (
@@ -124,20 +196,31 @@ def watched(outcomes: Iterable[CaseOutcome], total: int, printer: OutcomePrinter
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("[yellow]{task.fields[waiting]}"),
     )
     bar = Progress(
         *columns,
         console=console,
-        disable=not console.is_terminal,
+        disable=printer.is_quiet or not console.is_terminal,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # results that go to a file must not go to the bar's console
         speed_estimate_period=3600,
     )
     with bar:
-        task = bar.add_task("cases", total=total, failed=printer.counts["failed"])
-        for outcome in outcomes:
-            printer.add(outcome)
-            bar.update(task, advance=1, failed=printer.counts["failed"])
+        task = bar.add_task("cases", total=total, failed=printer.counts["failed"], waiting="")
+        if console.is_terminal:
+            printer.shown = lambda what: bar.update(task, waiting=what)
+        with closing(outcomes):
+            for outcome in outcomes:
+                printer.add(outcome)
+                bar.update(task, advance=1, failed=printer.counts["failed"])
+
+
+@lru_cache(maxsize=8)
+def _say_once(what: str) -> None:
+    """Where no bar is shown: a line, and not the same again."""
+    if what:
+        typer.echo(f"miliary-seg: {what}", err=True)
 
 
 def _figures(outcome: CaseOutcome) -> str:

@@ -63,7 +63,9 @@ def phantom(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         "level": level,
     }
     _require_one(contrast or contrast_unit, enhancement)
-    spec = _changed(preset_named(preset), {k: v for k, v in wanted.items() if v is not None}, thickness_mm, host)
+    spec = _changed(
+        preset_named(preset.lower()), {k: v for k, v in wanted.items() if v is not None}, thickness_mm, host
+    )
     kind = _format(file_format)
     _require_empty(output, force)
     made = make_phantom(spec, host, seed)

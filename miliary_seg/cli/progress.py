@@ -10,14 +10,14 @@ SHOW_EVERY = 100
 
 
 @contextmanager
-def counting_files() -> Iterator[Callable[[int], None]]:
+def counting_files(*, quiet: bool = False) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of files seen; their total is not known before the last folder is listed."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed} files looked at"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("files", total=None)
 
         def seen(n_files: int) -> None:

@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from miliary_seg.cli.options import AsJson, Changes, Config, Force, Inputs, Output, resolved
+from miliary_seg.cli.options import (
+    AsJson,
+    Changes,
+    Config,
+    Force,
+    Inputs,
+    Jobs,
+    Output,
+    Quiet,
+    Verbose,
+    resolved,
+)
 from miliary_seg.errors import DiskFullError, UsageError
 
 if TYPE_CHECKING:
+    from miliary_seg.cli.outcomes import OutcomePrinter
     from miliary_seg.cohort import BatchOptions, RunPlan
     from miliary_seg.load import CaseInfo, CaseInventory
     from miliary_seg.settings import Settings
@@ -40,25 +52,37 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     ] = False,
     config: Config = None,
     changes: Changes = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    jobs: Jobs = 1,
     timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that one case may take.")] = None,
     scheduler: Annotated[str, typer.Option(help="Dask: tcp://HOST:PORT, or local. Needs miliary-seg[dask].")] = "",
     tables: Annotated[bool, typer.Option(help="Write cases.csv and index.html when all is done.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run, kept and refused; write nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Analyse every study found and write its results; what is finished already is kept."""
+    from miliary_seg.cli.outcomes import OutcomePrinter
     from miliary_seg.cohort import BatchOptions, RunPlan
 
-    options = {"load.sequence": sequence, "load.series": series, "detect.sensitivity": sensitivity}
+    options = {"load.sequence": sequence.lower(), "load.series": series, "detect.sensitivity": sensitivity.lower()}
     options |= {"load.volume": str(volume)} if volume >= 0 else {}
     options |= {"load.resample": "true"} if resample else {}
-    options |= {"report.seg": seg} | ({"report.dicom": "always"} if dicom else {})
+    options |= {"report.seg": seg.lower()} | ({"report.dicom": "always"} if dicom else {})
     options |= {name: "true" for name, on in (("report.rtstruct", rtstruct), ("report.identified", identified)) if on}
     settings = resolved(config, changes, options)
     plan = RunPlan(output=output, settings=settings, force=force, mask=mask)
     batch = BatchOptions(jobs=jobs, timeout_s=timeout, scheduler=scheduler)
-    run_inputs(inputs, plan, batch, name=case, as_json=as_json, tables=tables)
+    if dry_run:
+        from miliary_seg.cli.dry_run import show_plan
+
+        show_plan(inputs, plan, name=case, as_json=as_json)
+        return
+    printer = OutcomePrinter(as_json=as_json, quiet=quiet, verbose=verbose)
+    run_inputs(inputs, plan, batch, name=case, printer=printer, tables=tables)
 
 
 def run_inputs(
@@ -66,59 +90,62 @@ def run_inputs(
     plan: RunPlan,
     batch: BatchOptions,
     *,
+    printer: OutcomePrinter,
     name: str = "",
-    as_json: bool = False,
     tables: bool = True,
 ) -> None:
     """Find the cases, run them behind a progress bar, print how each ended, and end with the exit code."""
-    from miliary_seg.cli.outcomes import OutcomePrinter, watched
+    from miliary_seg.cli.outcomes import interruptible, watched
     from miliary_seg.cohort import CaseOutcome, require_writable, run_cases, write_tables
     from miliary_seg.cohort.run.manifest import require_same_settings
 
-    require_writable(plan.output)
-    require_same_settings(plan.output, plan.settings, force=plan.force)
-    found = _found(inputs, plan.settings)
-    cases = _named(list(found.cases), name)
-    printer = OutcomePrinter(as_json=as_json)
-    for problem in found.problems:
-        printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
-    records = len(cases) + len(found.problems) > 1 or _results_there(plan, cases)
-    try:
-        if cases:
-            outcomes = run_cases(cases, plan, replace(batch, records=records), problems=found.problems)
-            watched(outcomes, len(cases), printer)
-    finally:
-        with suppress(DiskFullError):  # then the run has said so already
-            if tables and plan.output.is_dir():
-                printer.print_collected(write_tables(plan.output, plan.settings))
+    with interruptible(printer):
+        require_writable(plan.output)
+        require_same_settings(plan.output, plan.settings, force=plan.force)
+        found = found_cases(inputs, plan.settings, quiet=printer.is_quiet)
+        cases = named(list(found.cases), name)
+        printer.of_cases(case.id for case in cases)
+        for problem in found.problems:
+            printer.add(CaseOutcome(case=problem.path.name, error=problem.error))
+        records = len(cases) + len(found.problems) > 1 or _is_used(plan.output)
+        try:
+            if cases or records:
+                batch = replace(batch, records=records, inputs=tuple(inputs), waiting=printer.waiting)
+                outcomes = run_cases(cases, plan, batch, problems=found.problems)
+                watched(outcomes, len(cases), printer)
+        finally:
+            with suppress(DiskFullError):  # then the run has said so already
+                if tables and plan.output.is_dir():
+                    printer.print_collected(write_tables(plan.output, plan.settings))
     printer.end()
 
 
-def _found(inputs: list[Path], settings: Settings) -> CaseInventory:
+def found_cases(inputs: list[Path], settings: Settings, *, quiet: bool = False) -> CaseInventory:
+    """The cases below some paths, behind a counter of files."""
     from miliary_seg.cli.progress import counting_files
     from miliary_seg.load import find_cases
 
-    with counting_files() as seen:
+    with counting_files(quiet=quiet) as seen:
         return find_cases(inputs, settings, progress=seen)
 
 
-def _results_there(plan: RunPlan, cases: list[CaseInfo]) -> bool:
-    """Whether a run of one case must leave a record: the tables must know if this attempt at a finished case fails.
+def _is_used(output: Path) -> bool:
+    """Whether a run of one case must leave a record: tables over what is there must know if it has no answer.
 
     Else it leaves none: the terminal says all.
     """
-    from miliary_seg.cohort.run.log import LEDGER
-    from miliary_seg.report.file_names import case_folder
-
-    names = [LEDGER, *(case_folder(case.id) for case in cases)]
-    return any((plan.output / name).is_dir() for name in names)
+    return output.is_dir() and any(output.iterdir())
 
 
-def _named(cases: list[CaseInfo], name: str) -> list[CaseInfo]:
+def named(cases: list[CaseInfo], name: str) -> list[CaseInfo]:
+    """The cases, with the name that the user gave: for one case only."""
     if not name:
         return cases
     if len(cases) > 1:
         raise UsageError(f"--case names one case, but {len(cases)} were found", todo="leave --case out")
-    if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] == ".":
-        raise UsageError(f"{name!r} cannot name a folder", todo="letters, digits, dot, dash and underscore only")
-    return [replace(case, id=name) for case in cases]
+    from miliary_seg.report.sanitise import safe_name
+
+    if safe_name(name) != name:
+        what = f"{name!r} cannot name a folder"
+        raise UsageError(what, todo="letters, digits, dot, dash and underscore only, at most 64, no dash or dot first")
+    return [replace(case, id=name, longer_names=()) for case in cases]

@@ -19,6 +19,7 @@ from miliary_seg.cohort.run.case import AnalyzeAndWrite, analyzed
 from miliary_seg.cohort.run.log import read_ledger
 from miliary_seg.cohort.run.manifest import Manifest, read_manifest
 from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseProduct, CaseWork, Finalize, RunPlan
+from miliary_seg.cohort.run.preview import CasePreview, preview
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
 from miliary_seg.cohort.statistics.participants import read_participants
 from miliary_seg.cohort.statistics.patients import patients_of, read_cases
@@ -32,6 +33,7 @@ __all__ = [
     "AnalyzeAndWrite",
     "BatchOptions",
     "CaseOutcome",
+    "CasePreview",
     "CaseProduct",
     "CaseWork",
     "Change",
@@ -51,6 +53,7 @@ __all__ = [
     "cumulative_incidence",
     "incidence",
     "patients_of",
+    "preview",
     "read_cases",
     "read_ledger",
     "read_manifest",

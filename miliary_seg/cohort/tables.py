@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from miliary_seg.cohort.run.log import LEDGER, LOGS, read_ledger
-from miliary_seg.cohort.run.manifest import RESULT, SETTINGS, Manifest, read_manifest
-from miliary_seg.errors import OutputError, PartialOutputError
+from miliary_seg.cohort.run.manifest import RESULT, SETTINGS, Manifest, marked_folders
+from miliary_seg.cohort.run.unanswered import Unanswered, unanswered
+from miliary_seg.errors import OutputError
 from miliary_seg.settings import Settings
 
 EARLIER = " (the folder holds the result of an earlier input)"
@@ -27,6 +27,8 @@ class Collected:
     """Cases whose last attempt failed: what their folders hold answers for an earlier input and is in no table."""
     damaged: tuple[str, ...] = ()
     """Cases with files missing or cut since they were finished: in no table."""
+    same_scan: tuple[tuple[str, ...], ...] = ()
+    """Cases of the same input (R15 counts a scan once): the first of each is in the tables, the others are not."""
     versions: tuple[str, ...] = ()
     """Versions that made the results; more than one is worth a warning."""
 
@@ -51,11 +53,13 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
         If they cannot be written, or the cases were made with several settings and none are given.
     """
     from miliary_seg.report import write_cases_table
-    from miliary_seg.report.file_names import INDEX
+    from miliary_seg.report.atomic_folder import sweep_drafts
+    from miliary_seg.report.file_names import CASES, CASES_PARQUET, INDEX
     from miliary_seg.report.volume_files import write_bytes
 
+    sweep_drafts(output / name for name in (CASES, CASES_PARQUET, INDEX, SETTINGS))
     try:
-        survey = _survey(output)
+        survey = survey_of(output)
     except OSError as error:
         what = f"cannot look for finished cases ({error.strerror or type(error).__name__})"
         raise OutputError(what, where=output, todo="check the folder") from error
@@ -68,18 +72,19 @@ def write_tables(output: Path, settings: Settings | None = None) -> Collected:
         write_bytes(output / SETTINGS, _settings_text(settings).encode(), force=True)
     elif survey.failed_again or survey.damaged:
         write_cases_table([], output)  # an older table would still hold them
-    if marks or survey.failures.causes:
+    if marks or survey.without_answer:
         write_bytes(output / INDEX, _index(output, marks, survey, settings.digest).encode(), force=True)
     return Collected(
         n_cases=len(marks),
         left_out=tuple(sorted(left_out)),
         failed_again=tuple(survey.failed_again),
         damaged=tuple(survey.damaged),
+        same_scan=tuple(survey.same_scan),
         versions=tuple(sorted({mark.origin.software for _, mark in marks})),
     )
 
 
-def _index(output: Path, marks: list[tuple[Path, Manifest]], survey: _Survey, digest: str) -> str:
+def _index(output: Path, marks: list[tuple[Path, Manifest]], survey: Survey, digest: str) -> str:
     """The page over finished and failed cases."""
     from miliary_seg.cohort.pages.cases import MAX_PICTURES, PageCase, cases_page, deciding_row, in_order
     from miliary_seg.report.file_names import REPORT, THUMBNAIL
@@ -98,11 +103,9 @@ def _index(output: Path, marks: list[tuple[Path, Manifest]], survey: _Survey, di
                 thumbnail=paths[THUMBNAIL],
             )
         )
-    finished = {case.case for case in cases}
-    for case, cause in survey.failures.causes.items():
-        if case not in finished:
-            earlier = EARLIER if case in survey.failed_again else ""
-            cases.append(PageCase(case=case, status="failed", row={}, cause=cause + earlier))
+    for case, cause in survey.without_answer.items():
+        earlier = EARLIER if case in survey.failed_again else ""
+        cases.append(PageCase(case=case, status="failed", row={}, cause=cause + earlier))
     first = (case for case in in_order(cases)[:MAX_PICTURES] if case.thumbnail)
     pictures = {case.case: (output / case.thumbnail).read_bytes() for case in first}
     return cases_page(
@@ -110,54 +113,50 @@ def _index(output: Path, marks: list[tuple[Path, Manifest]], survey: _Survey, di
         pictures,
         digest=digest,
         versions=sorted({mark.origin.software.split()[-1] for _, mark in marks}),
-        n_unreadable=survey.failures.n_unreadable,
+        n_unreadable=len(survey.failures.unreadable),
     )
 
 
 @dataclass(slots=True)
-class _Failures:
-    """What the ledger of an output folder says of cases that did not finish."""
-
-    causes: dict[str, str] = field(default_factory=dict)
-    """By case, where its last event is a failure."""
-    n_unreadable: int = 0
-    """Inputs of the last run."""
-
-
-def _failures(output: Path) -> _Failures:
-    """The last word on each case, by the clock: runs into one folder may overlap."""
-    found = _Failures()
-    for event in sorted(read_ledger(output), key=lambda event: str(event.get("time", ""))):
-        if event["event"] == "begin":
-            found.n_unreadable = 0
-        elif event["event"] == "unreadable":
-            found.n_unreadable += 1
-        elif event["event"] in {"done", "kept"} or event.get("code") == PartialOutputError.code:
-            found.causes.pop(str(event.get("case")), None)
-        elif event["event"] == "failed":
-            found.causes[str(event.get("case"))] = str(event.get("cause"))
-    return found
-
-
-@dataclass(slots=True)
-class _Survey:
+class Survey:
     """What lies in an output folder, and what may be used of it."""
 
-    failures: _Failures
+    failures: Unanswered
     finished: list[tuple[Path, Manifest]] = field(default_factory=list)
     failed_again: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    same_scan: list[tuple[str, ...]] = field(default_factory=list)
+    """Finished cases of one input; the first of each is among ``finished``."""
+
+    @property
+    def without_answer(self) -> dict[str, str]:
+        """Scans that count as not analysed: name -> cause."""
+        lost = dict.fromkeys(self.damaged, "files of its result were lost since it was finished")
+        finished = {mark.case for _, mark in self.finished}
+        return {case: cause for case, cause in (lost | self.failures.causes).items() if case not in finished}
 
 
-def _survey(output: Path) -> _Survey:
-    survey = _Survey(_failures(output))
-    for folder, mark in _marked(output):
+def survey_of(output: Path) -> Survey:
+    """What lies in an output folder: finished cases, each scan once, and what has no answer.
+
+    Of several cases of one input the one with the shortest name counts, the first by name where there are several.
+    """
+    survey = Survey(unanswered(output))
+    by_input: dict[tuple[str, str], list[tuple[Path, Manifest]]] = {}
+    for folder, mark in marked_folders(output):
         if not mark.agrees_with(folder):
             survey.damaged.append(mark.case)
-        elif mark.case in survey.failures.causes:
+        elif mark.case in survey.failures.failed:
             survey.failed_again.append(mark.case)
         else:
-            survey.finished.append((folder, mark))
+            key = (mark.origin.input_digest or mark.case, mark.origin.settings_digest)
+            by_input.setdefault(key, []).append((folder, mark))
+    for alike in by_input.values():
+        alike.sort(key=lambda found: (len(found[1].case), found[1].case))
+        survey.finished.append(alike[0])
+        if len(alike) > 1:
+            survey.same_scan.append(tuple(mark.case for _, mark in alike))
+    survey.finished.sort(key=lambda found: found[0])
     return survey
 
 
@@ -166,23 +165,7 @@ def finished_cases(output: Path) -> Iterator[tuple[Path, Manifest]]:
 
     Left out: cases whose files do not agree with their mark, and cases whose last attempt failed.
     """
-    yield from _survey(output).finished
-
-
-def _marked(output: Path) -> Iterator[tuple[Path, Manifest]]:
-    for folder in _folders(output):
-        mark = read_manifest(folder)
-        if mark is not None:
-            yield folder, mark
-            continue
-        for inner in _folders(folder):
-            mark = read_manifest(inner)
-            if mark is not None:
-                yield inner, mark
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
+    yield from survey_of(output).finished
 
 
 def _shared_settings(output: Path, found: list[tuple[Path, Manifest]]) -> Settings:

@@ -40,9 +40,9 @@ class CountEvidence:
     """Count on the second-best admissible image."""
     best: int
     threshold: int
+    distribution: CountDistribution
+    """Of the true count there."""
     images: str = "slice"
-    distribution: CountDistribution = ()
-    """Of the true count there; empty = the marked count is the true one."""
     limits: tuple[float, float] = (0.05, 0.8)
     """Most that P(threshold reached) may be for a negative, least that it must be for a positive."""
 
@@ -52,8 +52,6 @@ class CountEvidence:
     @property
     def chance(self) -> float:
         """P(threshold reached)."""
-        if not self.distribution:
-            return float(self.deciding >= self.threshold)
         return at_least(self.distribution, self.threshold)
 
     @property

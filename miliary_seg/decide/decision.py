@@ -26,6 +26,9 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
+Choices = tuple[tuple[str, str], ...]
+"""(open point, reading) pairs."""
+
 
 def decide_study(decisions: Mapping[str, Decision], not_analysed: Sequence[str] = ()) -> StudyDecision:
     """Combine the answers for the series of one study.
@@ -50,7 +53,7 @@ def decide_study(decisions: Mapping[str, Decision], not_analysed: Sequence[str] 
     if met:
         remarks = (reason("series_disagree", ", ".join(not_met)),) if not_met else ()
         return _carried_by(met, decisions, Verdict.MET, remarks)
-    reaching = tuple(name for name in unclear if decisions[name].margin >= 0)
+    reaching = tuple(name for name in unclear if _reaches_the_count(decisions[name]))
     if not_met and reaching:
         conflict = reason("series_conflict", f"{', '.join(not_met)} against {', '.join(reaching)}")
         return _carried_by(reaching, decisions, Verdict.INDETERMINATE, (conflict,))
@@ -61,6 +64,12 @@ def decide_study(decisions: Mapping[str, Decision], not_analysed: Sequence[str] 
         remarks = (reason("indeterminate_series", ", ".join(unclear)),) if unclear else ()
         return _carried_by(not_met, decisions, Verdict.NOT_MET, remarks)
     return _carried_by(unclear, decisions, Verdict.INDETERMINATE, ())
+
+
+def _reaches_the_count(decision: Decision) -> bool:
+    """On slices of any thickness."""
+    counts = [answer.count for answer in decision.slice_answers if answer.count is not None]
+    return decision.margin >= 0 or any(count >= decision.threshold for count in counts)
 
 
 def _carried_by(
@@ -104,19 +113,20 @@ def decide(
     settings = settings or DecideSettings()
     evidence = Evidence.of(lesions, assignments, facts, settings)
     chosen = default_interpretation(settings)
-    criteria = evidence.criteria(chosen)
     readings = tuple(_reading_result(evidence, reading, chosen) for reading in all_interpretations(settings))
     margin, borderline = _margin(evidence, chosen), _is_borderline(evidence, chosen)
-    answers = _slice_answers(evidence, chosen)
+    asked = _asked(evidence, chosen)
+    answers = tuple(_slice_answer(evidence, reading) for reading in asked)
     verdict, thickness = _over_thicknesses(answers)
-    decisive = _decisive(criteria, verdict) if verdict is answers[0].verdict else ()
-    remarks = (*_remarks(evidence, chosen, verdict, borderline), *_disagreement(readings, chosen, verdict))
+    decisive = [item for reading in asked for item in _decisive(evidence.criteria(reading), verdict)]
+    default = dict(chosen.choices) | {"slice": settings.slice}
+    remarks = (*_remarks(evidence, chosen, verdict, borderline), *_disagreement(readings, default, verdict))
     return Decision(
         verdict=verdict,
         reasons=unique((*thickness, *decisive, *remarks)),
-        criteria=criteria,
+        criteria=evidence.criteria(chosen),
         readings=readings,
-        probability=_least(answer.probability for answer in answers),
+        probability=_least([answer.probability for answer in answers]),
         borderline=borderline,
         margin=-evidence.threshold if margin is None else margin,
         count_distribution=evidence.count_distribution(chosen),
@@ -133,44 +143,47 @@ def decide(
     )
 
 
-def _slice_answers(evidence: Evidence, chosen: Interpretation) -> tuple[SliceAnswer, ...]:
-    """The answer on slices as acquired, and on thick ones where both are asked for and can differ."""
-    asked = [chosen]
-    if evidence.settings.slice == "both" and evidence.slices_differ:
-        asked.append(replace(chosen, slice="equivalent"))
-    answers = []
-    for reading in asked:
-        seen = evidence.count(reading)
-        thick = reading.slice == "equivalent" and evidence.slices_differ
-        answers.append(
-            SliceAnswer(
-                slice=reading.slice,
-                thickness_mm=evidence.settings.slab_mm if thick else evidence.facts.thickness_mm,
-                verdict=Verdict.all_of(criterion.verdict for criterion in evidence.criteria(reading)),
-                count=None if seen is None else seen.deciding,
-                count_range=evidence.count_range(reading),
-                count_interval=count_interval(evidence.count_distribution(reading)),
-                probability=evidence.probability(reading),
-                expected=evidence.expected_count(reading),
-                size_mm=None if evidence.expected is None else round(evidence.size_mm, 3),
-            )
-        )
-    return tuple(answers)
+def _asked(evidence: Evidence, chosen: Interpretation) -> tuple[Interpretation, ...]:
+    """The reading of slices as acquired, and that of thick ones where both are asked for and can differ."""
+    if evidence.settings.slice == "both" and evidence.slices_differ(chosen.plane):
+        return chosen, replace(chosen, slice="equivalent")
+    return (chosen,)
+
+
+def _slice_answer(evidence: Evidence, reading: Interpretation) -> SliceAnswer:
+    seen = evidence.count(reading)
+    return SliceAnswer(
+        slice=reading.slice,
+        thickness_mm=evidence.thickness_mm(reading),
+        verdict=Verdict.all_of(criterion.verdict for criterion in evidence.criteria(reading)),
+        count=None if seen is None else seen.deciding,
+        count_range=evidence.count_range(reading),
+        count_interval=count_interval(evidence.count_distribution(reading)),
+        probability=evidence.probability(reading),
+        expected=evidence.expected_count(reading),
+        size_mm=None if evidence.expected is None else round(evidence.size_mm, 3),
+    )
 
 
 def _over_thicknesses(answers: Sequence[SliceAnswer]) -> tuple[Verdict, tuple[Reason, ...]]:
     """Met or not met only where every thickness says so; else indeterminate, with both counts where they differ."""
-    verdicts = {answer.verdict for answer in answers}
-    if len(verdicts) == 1:
-        return answers[0].verdict, ()
+    verdict = _agreed(answer.verdict for answer in answers)
+    if verdict is answers[0].verdict is answers[-1].verdict:
+        return verdict, ()
     said = "; ".join(f"{a.thickness_mm:.3g} mm: {a.count} marked, {a.verdict.text}" for a in answers)
-    return Verdict.INDETERMINATE, (reason("slice_thickness_decides", said),)
+    return verdict, (reason("slice_thickness_decides", said),)
 
 
-def _least(chances: Iterable[float | None]) -> float | None:
-    """Both answers are needed, and they rest on the same lesions: as likely as the less likely one."""
+def _agreed(verdicts: Iterable[Verdict]) -> Verdict:
+    """What all say; indeterminate where they differ."""
+    said = set(verdicts)
+    return said.pop() if len(said) == 1 else Verdict.INDETERMINATE
+
+
+def _least(chances: Sequence[float | None]) -> float | None:
+    """Both answers are needed and rest on the same lesions: as likely as the less likely one, if both are known."""
     known = [chance for chance in chances if chance is not None]
-    return min(known) if known else None
+    return min(known) if len(known) == len(chances) else None
 
 
 def _decisive(criteria: Sequence[CriterionResult], verdict: Verdict) -> tuple[Reason, ...]:
@@ -243,21 +256,33 @@ def _remarks_on_met(evidence: Evidence, reading: Interpretation) -> tuple[Reason
 
 
 def _disagreement(
-    readings: Sequence[InterpretationResult], chosen: Interpretation, verdict: Verdict
+    readings: Sequence[InterpretationResult], default: Mapping[str, str], verdict: Verdict
 ) -> tuple[Reason, ...]:
     """Say how many readings answer otherwise, and which smallest changes of the default do."""
+    answers = {reading.choices: reading.verdict for reading in readings}
+    if default["slice"] == "both":
+        answers = _on_both(answers) | answers
     changes = {
-        tuple(mine for mine, default in zip(reading.choices, chosen.choices, strict=True) if mine != default): reading
-        for reading in readings
-        if reading.verdict is not verdict
+        tuple((point, choice) for point, choice in choices if choice != default[point]): said
+        for choices, said in answers.items()
+        if said is not verdict
     }
     if not changes:
         return ()
     tally = [f"{sum(r.verdict is v for r in readings)} {v}" for v in Verdict if any(r.verdict is v for r in readings)]
     least = min(len(changed) for changed in changes)
     smallest = [
-        f"{' and '.join(f'{point} {choice}' for point, choice in changed)} gives {reading.verdict}"
-        for changed, reading in changes.items()
+        f"{' and '.join(f'{point} {choice}' for point, choice in changed)} gives {said}"
+        for changed, said in changes.items()
         if len(changed) == least
     ]
     return (reason("readings_disagree", f"{', '.join(tally)} of {len(readings)} readings; {'; '.join(smallest)}"),)
+
+
+def _on_both(answers: Mapping[Choices, Verdict]) -> dict[Choices, Verdict]:
+    """The answer of native and equivalent slices together, under every choice of the other points."""
+    together: dict[Choices, list[Verdict]] = {}
+    for choices, said in answers.items():
+        both = tuple((point, "both" if point == "slice" else choice) for point, choice in choices)
+        together.setdefault(both, []).append(said)
+    return {choices: _agreed(said) for choices, said in together.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from miliary_seg.decide.adequacy import Gates, gates_of
 from miliary_seg.decide.criteria import CountEvidence, bilateral_criterion, both_levels_criterion, count_criterion
 from miliary_seg.decide.interpretations import Interpretation
-from miliary_seg.decide.probability import Scenarios, reached, scenarios_of
+from miliary_seg.decide.probability import Scenarios, chances_of, reached, scenarios_of
 from miliary_seg.decide.regions import LEVELS, QUADRANTS, SIDES, Regions, regions_of
 from miliary_seg.decide.slice_counts import (
     ContiguityRule,
@@ -34,8 +34,9 @@ from miliary_seg.settings import DecideSettings
 
 T = TypeVar("T")
 
-EQUIVALENT_BELOW_MM = 2.95
-"""Slices of 3 mm and more are as thick as those of the cohort behind the rule: they are counted as they are."""
+THICK_SHARE = 0.59
+"""Slices of three fifths of a thick slice (3 mm of 5; headers round) and more are counted as they are: the cohort
+behind the rule had such slices, and two of them joined would be thicker than any."""
 THOUSAND = 1000
 
 IMAGE_NAMES = {
@@ -99,7 +100,7 @@ class Evidence:
             slabs=slabs,
             stacks=stacks,
             expected=None if everything is None else _stacks(everything, facts, settings),
-            chances=np.array([candidate.probability for candidate in everything or ()], dtype=np.float64),
+            chances=chances_of(everything or ()),
             size_mm=_mean_size_mm(everything or ()),
         )
 
@@ -112,10 +113,16 @@ class Evidence:
             both_levels_criterion(self.regions, self.gates, fewest),
         )
 
-    @property
-    def slices_differ(self) -> bool:
+    def slices_differ(self, plane: str) -> bool:
         """Whether thick slices would have shown something else than these: only where these are thinner."""
-        return self.slabs is not self.stacks["acquired", "native"] and self.facts.thickness_mm < EQUIVALENT_BELOW_MM
+        return self.stacks[plane, "native"] is not self.stacks[plane, "equivalent"]
+
+    def thickness_mm(self, reading: Interpretation) -> float:
+        """Thickness of the images of a reading."""
+        if reading.slice == "equivalent" and self.slices_differ(reading.plane):
+            return self.settings.slab_mm
+        acquired = self.stacks[reading.plane, "native"] is self.stacks["acquired", "native"]
+        return self.facts.thickness_mm if acquired else self.settings.axial_spacing_mm
 
     def count_range(self, reading: Interpretation) -> tuple[int, int] | None:
         """Lowest and highest second-best count over the places where the first image could lie."""
@@ -264,10 +271,11 @@ def _stacks(
     known = facts.modality is not Modality.CT and any(value is not None for value in measured)
     enhancement = np.array([np.nan if e is None else e for e in measured], dtype=np.float64) if known else None
     acquired = acquired_stack(lesions, facts)
-    slabs = slab_stack(acquired, settings.slab_mm, enhancement)
+    thick = facts.thickness_mm >= THICK_SHARE * settings.slab_mm
+    slabs = acquired if thick else slab_stack(acquired, settings.slab_mm, enhancement)
     axial, axial_slabs = (acquired, slabs) if is_axial(facts) else (None, None)
     if is_axial(facts) is False:
-        axial = axial_stack(lesions, settings.axial_spacing_mm)
+        axial = axial_stack(lesions, settings.axial_spacing_mm, settings.slab_mm)
         axial_slabs = slab_stack(axial, settings.slab_mm, enhancement)
     return {
         ("acquired", "native"): acquired,

@@ -112,6 +112,20 @@ def _with_misses(found: int, mass: float, sensitivity: float, size: int) -> Floa
     return spread
 
 
+def chances_of(lesions: Sequence[Lesion]) -> Float64Array:
+    """Probability of each lesion, shape (lesions,).
+
+    Raises
+    ------
+    UsageError
+        If a probability is not a number from 0 to 1.
+    """
+    chances = np.array([lesion.probability for lesion in lesions], dtype=np.float64)
+    if not np.all((chances >= 0) & (chances <= 1)):
+        raise UsageError("the probability of a lesion is not a number from 0 to 1")
+    return chances
+
+
 def scenarios_of(lesions: Sequence[Lesion]) -> Scenarios:
     """Enumerate or simulate which lesions are real.
 
@@ -123,9 +137,7 @@ def scenarios_of(lesions: Sequence[Lesion]) -> Scenarios:
     UsageError
         If a probability is not a number from 0 to 1.
     """
-    chances = np.array([lesion.probability for lesion in lesions], dtype=np.float64)
-    if not np.all((chances >= 0) & (chances <= 1)):
-        raise UsageError("the probability of a lesion is not a number from 0 to 1")
+    chances = chances_of(lesions)
     uncertain = np.flatnonzero((chances > CERTAIN) & (chances < 1 - CERTAIN))
     if uncertain.size > EXACT_UP_TO:
         draws = np.random.default_rng(SEED).random((len(lesions), N_SAMPLES))

@@ -90,7 +90,8 @@ class Regions:
             return 0.0
         if self.n_sure(region) >= fewest:
             return 1.0
-        return float(bdtr(max(0, fewest - 1), self.n_lesions, self.least_share[region]))
+        most = max(0, fewest - 1)  # bdtr is not defined beyond the number of trials
+        return float(bdtr(most, self.n_lesions, self.least_share[region])) if most < self.n_lesions else 1.0
 
     @property
     def n_unassigned(self) -> int:

@@ -250,18 +250,20 @@ def is_axial(facts: ScanFacts) -> bool | None:
     return bool(np.argmax(extent_mm) == 2) if extent_mm.max() > SAME_PLACE_MM else None
 
 
-def axial_stack(lesions: Sequence[Lesion], step_mm: float) -> SliceStack:
+def axial_stack(lesions: Sequence[Lesion], step_mm: float, beyond_mm: float = 0.0) -> SliceStack:
     """Return the axial planes, ``step_mm`` apart, of a scan that was not acquired in axial slices.
 
     A lesion shows on the planes that cut the sphere of its volume around its centre, and on the nearest plane where it
-    falls between two: an approximation, since no voxel is seen here.
+    falls between two: an approximation, since no voxel is seen here. Planes reach ``beyond_mm`` further than the
+    lesions, so that slabs around the outermost ones are whole.
     """
     height = np.array([lesion.centroid_ras_mm[2] for lesion in lesions]).reshape(-1, 1)
     radius = np.array([lesion.equivalent_diameter_mm / 2 for lesion in lesions]).reshape(-1, 1)
     nearest = np.rint(height / step_mm)
     first = np.minimum(np.ceil((height - radius) / step_mm), nearest)
     last = np.maximum(np.floor((height + radius) / step_mm), nearest)
-    planes = np.arange(first.min(), last.max() + 1) if lesions else np.zeros(0)
+    more = np.ceil(beyond_mm / step_mm)
+    planes = np.arange(first.min() - more, last.max() + more + 1) if lesions else np.zeros(0)
     shows = ((planes >= first) & (planes <= last)).T.reshape(planes.size, len(lesions))
     middles = _slices_through(lesions, shows)
     return SliceStack(

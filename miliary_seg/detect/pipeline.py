@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
 from miliary_seg.detect.classifier import operating_point, probability, rescore
 from miliary_seg.detect.context import add_outlierness, add_ranks, edge_distance_mm
-from miliary_seg.detect.delineate import Seeds, Size, label_lesions, measure_labels, true_radius_mm
+from miliary_seg.detect.delineate import Seeds, Size, join_pieces, label_lesions, measure_labels, true_radius_mm
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, clear_of_noise, measure_features
 from miliary_seg.detect.normalise import WorkVolume, prepare
@@ -241,7 +241,9 @@ def _delineate(
         radius_mm=found.radius_mm[accepted],
         sign=found.sign[accepted],
     )
-    label_lesions(work.grid.cropped(volume.voxels), work.grid.input_spacing_mm, seeds, work.grid.cropped(labels))
+    values, cropped = work.grid.cropped(volume.voxels), work.grid.cropped(labels)
+    label_lesions(values, work.grid.input_spacing_mm, seeds, cropped)
+    join_pieces(values, cropped, found.features["contrast"][accepted] * work.unit, seeds.sign)
     return labels, measure_labels(labels, volume, len(accepted))
 
 

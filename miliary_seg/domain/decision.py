@@ -196,17 +196,16 @@ class Decision:
     criteria: tuple[CriterionResult, ...] = field(default=(), repr=False)
     readings: tuple[InterpretationResult, ...] = field(default=(), repr=False)
     probability: float | None = None
-    """P(criteria met) under the default reading if every lesion is real with its own probability, independently, and
-    the detector misses what it was measured to miss. It knows nothing of the scan's gates or of artefacts; None where
-    sides or levels are unknown."""
+    """P(criteria met) under the default reading, of ``slice_answers`` the least: given the probabilities of all
+    candidates and what the detector was measured to miss. It knows nothing of image doubts or artefacts; None where
+    sides or levels are unknown, or where nothing is shown and part of the brain is not in view."""
     borderline: bool = False
-    """The second-best slice is within the detector's own error of the threshold, or the other side of the threshold is
-    likely enough by ``count_distribution`` (docs/criteria.md)."""
+    """The 95 % interval of the true count (``count_distribution``) holds the threshold."""
     margin: int = 0
     """Count of the deciding (second-best admissible) slice minus the threshold."""
     count_distribution: tuple[tuple[int, float], ...] = field(default=(), repr=False)
     """(count, probability) of the deciding slice's true count: lesions that are real, and missed ones; default
-    reading."""
+    reading, slices as acquired."""
     threshold: int = 20
     evidence_slices: tuple[EvidenceSlice, ...] = ()
     slice_counts: tuple[int, ...] = field(default=(), repr=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration, TemplateMap
@@ -18,6 +18,9 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import UsageError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ class SeriesResult:
         """Whether the file states an orientation and the head does not contradict it: pictures may name sides."""
         return self.volume.orientation_known and not self.location.registration.reoriented
 
-    def lesions_frame(self) -> Any:
+    def lesions_frame(self) -> DataFrame:
         """``lesions.csv`` as a pandas DataFrame: one row a lesion, units in ``frame.attrs["units"]``.
 
         Raises
@@ -125,15 +128,18 @@ class SeriesResult:
         MissingLibraryError
             If pandas is not installed (extra ``notebook``); it is an ImportError too.
         """
-        return shown("frames.lesions", self)
+        frame: DataFrame = shown("frames.lesions", self)
+        return frame
 
-    def slices_frame(self) -> Any:
+    def slices_frame(self) -> DataFrame:
         """``slices.csv`` as a pandas DataFrame: one row a slice; raises as ``lesions_frame``."""
-        return shown("frames.slices", self)
+        frame: DataFrame = shown("frames.slices", self)
+        return frame
 
-    def candidates_frame(self) -> Any:
+    def candidates_frame(self) -> DataFrame:
         """``candidates.csv`` as a pandas DataFrame: every candidate; raises as ``lesions_frame``."""
-        return shown("frames.candidates", self)
+        frame: DataFrame = shown("frames.candidates", self)
+        return frame
 
     def plot_counts(self, ax: Any = None) -> Any:
         """Draw lesions per slice with the threshold (matplotlib); returns the axes."""

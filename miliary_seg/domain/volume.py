@@ -86,11 +86,13 @@ class Volume:
         object.__setattr__(self, "voxels", voxels)
 
     @classmethod
-    def from_array(
+    def from_array(  # noqa: PLR0913 - what a file's header would say
         cls,
         voxels: ArrayLike,
-        affine: ArrayLike,
+        affine: ArrayLike | None = None,
         *,
+        spacing_mm: ArrayLike | None = None,
+        orientation: str = "",
         sequence: str = "unknown",
         slice_axis: int = 2,
         slice_thickness_mm: float | None = None,
@@ -103,6 +105,11 @@ class Volume:
             (i, j, k); CT in HU.
         affine
             4 x 4, voxel index to RAS+ mm.
+        spacing_mm
+            Size of a voxel along i, j, k, where there is no affine.
+        orientation
+            With ``spacing_mm``: where i, j, k lead to, for instance ``RAS`` or ``LPS``. Empty = not known: then no
+            lesion gets a side, and the answer is INDETERMINATE where it would need one.
         sequence
             A value of ``Sequence``; ``ct`` and ``ctc`` make it CT, all others MR.
         slice_axis
@@ -117,22 +124,27 @@ class Volume:
         UnsuitableImageError
             If there are not three dimensions.
         UsageError
-            If there is no such sequence.
+            If there is no such sequence or orientation, not exactly one of affine and spacing, or no numbers.
 
         Examples
         --------
         >>> Volume.from_array(np.zeros((4, 4, 3)), np.diag([1, 1, 5, 1]), sequence="t1c").slice_spacing_mm
         5.0
+        >>> Volume.from_array(np.zeros((4, 4, 3)), spacing_mm=(1, 1, 5), orientation="LPS").grid.orientation
+        'LPS'
         """
-        if sequence not in tuple(Sequence):
-            raise UsageError(f"no sequence {sequence!r}", todo=", ".join(Sequence))
-        kind = Sequence(sequence)
-        array = np.asarray(voxels)
+        kind = _sequence(sequence)
+        array, axes = _numbers(voxels, "voxels"), orientation or "RAS"
+        if (affine is None) is (spacing_mm is None):
+            raise UsageError("a scan needs an affine or a spacing_mm, and not both", todo="give one of them")
+        if affine is None:
+            affine = _affine(_numbers(spacing_mm, "spacing_mm"), axes)
         shape: Any = array.shape if array.ndim == 3 else (1, 1, 1)
         known = SequenceEvidence(sequence=kind, confidence="user", evidence=("stated by the user",))
         return cls(
             voxels=array,
-            grid=Grid(shape=shape, affine=np.asarray(affine, dtype=np.float64)),
+            grid=Grid(shape=shape, affine=_numbers(affine, "the affine")),
+            orientation_known=spacing_mm is None or bool(orientation),
             modality=Modality.CT if kind in (Sequence.CT, Sequence.CTC) else Modality.MR,
             sequence=SequenceEvidence() if kind is Sequence.UNKNOWN else known,
             id="array",
@@ -198,6 +210,38 @@ class Volume:
     def plane(self) -> str:
         """``axial``, ``coronal`` or ``sagittal``: the plane nearest to the acquired slices."""
         return ("sagittal", "coronal", "axial")[self.grid.world_axes[self.slice_axis]]
+
+
+def _sequence(name: str) -> Sequence:
+    word = name.lower() if isinstance(name, str) else name
+    if word not in tuple(Sequence):
+        raise UsageError(f"no sequence {name!r}", todo=", ".join(Sequence))
+    return Sequence(word)
+
+
+def _numbers(values: ArrayLike | None, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "buif":
+            raise TypeError(array.dtype)
+        return array if array.ndim == 3 else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what} must be an array of numbers ({type(values).__name__} given)") from error
+
+
+def _affine(spacing_mm: NDArray[Any], orientation: str) -> Float64Array:
+    """Voxel index to RAS+ mm for axes that lead to the letters given."""
+    leads = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    ways = [leads.get(letter, (3, 0)) for letter in orientation.upper()]
+    if sorted(axis for axis, _ in ways) != [0, 1, 2]:
+        raise UsageError(f"no orientation {orientation!r}", todo="three letters, one of each pair: RL, AP, SI")
+    if spacing_mm.shape != (3,) or not (np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()):
+        raise GeometryError("spacing_mm must be three lengths in mm above 0", todo="along i, j and k")
+    affine = np.eye(4)
+    affine[:3, :3] = 0.0
+    for voxel_axis, (axis, sign) in enumerate(ways):
+        affine[axis, voxel_axis] = sign * spacing_mm[voxel_axis]
+    return affine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

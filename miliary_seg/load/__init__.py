@@ -28,6 +28,7 @@ from miliary_seg.errors import (
     NoImageError,
     UnreadableFileError,
     UnsuitableImageError,
+    UsageError,
 )
 from miliary_seg.load.cases import find_in_paths, find_session
 from miliary_seg.load.inventory import CaseInfo, CaseInventory, Inventory, LedgerEntry, Problem, SeriesInfo
@@ -173,6 +174,8 @@ def _load_series(series: SeriesInfo, settings: Settings) -> Volume:
 
 
 def _the_case(path: str | Path, settings: Settings) -> CaseInfo:
+    if not isinstance(path, str | Path):
+        raise UsageError(f"a path is needed, not {type(path).__name__}", todo="give a file or a folder")
     found = find_cases([path], settings)
     if len(found.cases) == 1:
         ambiguous = [p.error for p in found.problems if isinstance(p.error, AmbiguousInputError)]

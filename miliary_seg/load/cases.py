@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from miliary_seg.domain.names import digest_of_name
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import SequenceEvidence
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
@@ -22,13 +23,14 @@ from miliary_seg.load.inventory import (
     Problem,
     SeriesInfo,
     case_name,
+    distinct,
     unique_names,
 )
 from miliary_seg.load.masks import stem
-from miliary_seg.load.nifti.identity import hidden_name, names_patient, nifti_name
+from miliary_seg.load.nifti.identity import hidden_name, names_patient
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
-from miliary_seg.load.walk import header_of_pair, sniff, walk
+from miliary_seg.load.walk import NIFTI_SUFFIXES, header_of_pair, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
 
 
@@ -48,12 +50,15 @@ def find_session(files: Iterable[str | Path], folder: str | Path, settings: Sett
         As in ``find_cases``.
     """
     found = find_together(files, Path(folder), (settings or Settings()).load)
-    if len(found.cases) != 1 or not found.problems:
+    if len(found.cases) != 1:
         return found
     return replace(found, cases=(_with_unread(found.cases[0], found.problems),))
 
 
-def _with_unread(case: CaseInfo, problems: Iterable[Problem]) -> CaseInfo:
+def _with_unread(case: CaseInfo, problems: Sequence[Problem]) -> CaseInfo:
+    """A case with the files of its session that could not be read: none may be unseen where the answer is negative."""
+    if not problems:
+        return case
     unread = [_unread(problem) for problem in problems]
     ids = unique_names([series.id for series in (*case.series, *unread)])
     caveats = [
@@ -122,12 +127,32 @@ def find_in_paths(
         found = _cases(pile, settings)
         if not found and not pile.problems:
             pile.problems.append(Problem(path=path, error=_nothing(pile)))
-        cases += found
-        problems += pile.problems
+        named = _named_problems(pile, found)
+        whole = [_with_unread(case, [p for p in named if p.case == case.id]) for case in found]
+        cases += [replace(case, below=path) for case in whole]
+        problems += named
         ledger += _final_ledger(pile, found)
-    names = unique_names([case.id for case in cases])
-    named = tuple(replace(case, id=name) for case, name in zip(cases, names, strict=True))
-    return CaseInventory(cases=named, problems=tuple(problems), ledger=tuple(ledger))
+    problems = list({(problem.path.absolute(), problem.error.what): problem for problem in problems}.values())
+    ledger = list({(entry.path.absolute(), entry.status): entry for entry in ledger}.values())
+    return CaseInventory(cases=distinct(_each_once(cases)), problems=tuple(problems), ledger=tuple(ledger))
+
+
+def _each_once(cases: Sequence[CaseInfo]) -> list[CaseInfo]:
+    """The cases without those whose files another one has too: the paths may overlap, or one be given twice."""
+    files = [frozenset(path.absolute() for series in case.series for path in series.paths) for case in cases]
+    owners: dict[Path, list[int]] = defaultdict(list)
+    for number, paths in enumerate(files):
+        for path in paths:
+            owners[path].append(number)
+
+    def is_within(number: int, other: int) -> bool:
+        return files[number] < files[other] or (files[number] == files[other] and other < number)
+
+    return [
+        case
+        for number, case in enumerate(cases)
+        if not any(is_within(number, other) for path in list(files[number])[:1] for other in owners[path])
+    ]
 
 
 def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSettings) -> CaseInventory:
@@ -135,8 +160,9 @@ def find_together(files: Iterable[str | Path], folder: Path, settings: LoadSetti
     pile = _Scan(root=folder)
     for file in files:
         _add(pile, Path(file), settings)
-    cases = tuple(_cases(pile, settings))
-    return CaseInventory(cases=cases, problems=tuple(pile.problems), ledger=tuple(_final_ledger(pile, list(cases))))
+    cases = _cases(pile, settings)
+    problems = _named_problems(pile, cases)
+    return CaseInventory(cases=tuple(cases), problems=tuple(problems), ledger=tuple(_final_ledger(pile, cases)))
 
 
 def _add(pile: _Scan, path: Path, settings: LoadSettings) -> None:
@@ -196,6 +222,27 @@ def _add_dicom(pile: _Scan, path: Path) -> None:
         pile.images.append(image)
 
 
+def _named_problems(pile: _Scan, cases: Sequence[CaseInfo]) -> list[Problem]:
+    """The problems, with the names of the cases that they keep from being ones.
+
+    What lies in a folder of a case's images belongs to that case, which says so itself. A file that would have been a
+    case has the name that the case would have had; anything else a digest of its folder, which could name a patient.
+    """
+    folders = {path.parent for case in cases for s in case.series if s.format == "DICOM" for path in s.paths}
+    named = []
+    for problem in pile.problems:
+        path = problem.path
+        folder = path if path.is_dir() else path.parent
+        if problem.case:
+            name = problem.case
+        elif path.name.lower().endswith(NIFTI_SUFFIXES):
+            name = bids_case(path) or _names_of_file(pile.root, path)[0]
+        else:
+            name = "" if folder in folders else f"unreadable-{digest_of_name(str(folder.absolute()))}"
+        named.append(replace(problem, case=name, below=pile.root))
+    return named
+
+
 def _nothing(pile: _Scan) -> MiliaryError:
     """Why nothing was found, with what was seen."""
     seen = Counter(entry.reason for entry in pile.ledger)
@@ -212,7 +259,7 @@ def _cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
         try:
             series = choose(case.series, settings)
         except MiliaryError as error:
-            pile.problems.append(Problem(path=case.path, error=error))
+            pile.problems.append(Problem(path=case.path, error=error, case=case.id))
             continue
         kept.append(replace(case, series=series, caveats=(*case.caveats, *_caveats(series))))
     return kept
@@ -236,10 +283,12 @@ def _dicom_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     studies = _one_study_a_series(pile, studies)
     names = dicom_names(pile.root, list(studies.values()))
     cases = []
-    for (uid, members), name in zip(studies.items(), names, strict=True):
+    for (uid, members), (name, *longer) in zip(studies.items(), names, strict=True):
         series = tuple(find_series(members, pile.blocked, settings))
         stated = "" if uid.startswith("folder ") else uid
-        cases.append(CaseInfo(id=name, path=pile.root, series=series, study_instance_uid=stated))
+        cases.append(
+            CaseInfo(id=name, path=pile.root, series=series, study_instance_uid=stated, longer_names=tuple(longer))
+        )
     return cases
 
 
@@ -314,23 +363,32 @@ def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
         session = bids_case(path)
         if session and names_patient(session, path):
             session = ""
-        groups[(None, session) if session else (path, nifti_name(path))].append(series)
-    repeated = Counter(name for _, name in groups)
+        groups[(None, session) if session else (path, "")].append(series)
     cases = []
-    for (file, name), members in groups.items():
+    for (file, session), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        case = f"{_parent(file)}-{name}" if file is not None and repeated[name] > 1 else name
+        name, *longer = [session] if file is None else _names_of_file(pile.root, file)
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        cases.append(CaseInfo(id=case, path=file or pile.root, series=numbered))
+        cases.append(CaseInfo(id=name, path=file or pile.root, series=numbered, longer_names=tuple(longer)))
     return cases
 
 
-def _parent(file: Path) -> str:
-    """Name of the folder that tells apart two files of one name; hidden where it holds the patient's."""
-    return hidden_name(file) if names_patient(file.parent.name, file) else case_name(file.parent.name)
+def _names_of_file(root: Path, file: Path) -> list[str]:
+    """Names of the case of one file, the first preferred: the folders from the named path to it, and its own name.
+
+    The longer ones have the folder above too, then a digest of the whole path. Names that hold the patient's, as the
+    sidecar states it, are hidden behind a digest of the file.
+    """
+    above = root.resolve().name if root.is_dir() else file.absolute().parent.name
+    between = file.parent.relative_to(root).parts if root.is_dir() and file.is_relative_to(root) else ()
+    name = "-".join((*between, stem(file)))
+    digest = digest_of_name(str(file.absolute()))
+    if names_patient(f"{above}-{name}", file):
+        return [hidden_name(file), f"{hidden_name(file)}-{digest}"]
+    return [case_name(name), case_name(f"{above}-{name}"), case_name(f"{name}-{digest}")]
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

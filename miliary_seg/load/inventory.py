@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from miliary_seg.domain.names import clean_name, digest_of_name, shortened
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, SequenceEvidence
 from miliary_seg.errors import MiliaryError
@@ -75,9 +77,15 @@ def _series(series: SeriesInfo) -> dict[str, Any]:
         "slice_axis": series.slice_axis,
         "slice_thickness_mm": series.slice_thickness_mm,
         "n_files": series.n_files,
+        "path": _common_path(series.paths),
         "series_number": series.series_number,
         "warnings": [{"code": warning.code, "text": warning.text} for warning in series.warnings],
     }
+
+
+def _common_path(paths: Sequence[Path]) -> str:
+    """The file of a series, or the folder of its files."""
+    return str(paths[0]) if len(paths) == 1 else os.path.commonpath(paths) if paths else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +105,10 @@ class Problem:
 
     path: Path
     error: MiliaryError
+    case: str = ""
+    """Name of the case that it keeps from being one; empty where it belongs to a case that is there."""
+    below: Path = Path()
+    """The file or folder that the user named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +154,10 @@ class CaseInfo:
     """Eligible ones first, in the order of preference."""
     study_instance_uid: str = ""
     caveats: tuple[Reason, ...] = ()
+    below: Path = Path()
+    """The file or folder that the user named and below which it was found; for DICOM the same as ``path``."""
+    longer_names: tuple[str, ...] = ()
+    """Taken in this order where another scan has the first name already."""
 
     @property
     def eligible(self) -> tuple[SeriesInfo, ...]:
@@ -159,16 +175,17 @@ class CaseInventory:
 
 
 def case_name(words: str, default: str = "case") -> str:
-    """Letters, digits, dot, dash and underscore only; never empty, never hidden, at most 64 long.
+    """A safe name: letters and digits of any script, dot, dash and underscore; never empty, hidden, or long.
+
+    Where nothing of the words can be kept, a digest of them follows the default.
 
     Examples
     --------
-    >>> case_name("../Scan (2).nii"), case_name("頭")
-    ('Scan-2-.nii', 'case')
+    >>> case_name("../Scan (2).nii"), case_name("頭部"), case_name("?!")
+    ('Scan-2-.nii', '頭部', 'case-545f940d')
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip(".-")
-    name = re.sub(r"^[-.]+", "", name)[:64]
-    return name or default
+    name = clean_name(words)
+    return shortened(name) if name else f"{default}-{digest_of_name(words)}" if words else default
 
 
 def unique_names(names: list[str]) -> list[str]:
@@ -183,3 +200,26 @@ def unique_names(names: list[str]) -> list[str]:
         taken.add(candidate.lower())
         result.append(candidate)
     return result
+
+
+def distinct(cases: Sequence[CaseInfo]) -> tuple[CaseInfo, ...]:
+    """The same cases under names of their own, whatever their order.
+
+    Cases that share a name (also where only capitals differ) all get their next longer one, until none is shared.
+    """
+    names = [[case.id, *case.longer_names] for case in cases]
+    while repeated := _repeated(names):
+        for name in names:
+            if len(name) > 1 and name[0].lower() in repeated:
+                del name[0]
+    firsts = unique_names([name[0] for name in names])
+    return tuple(
+        replace(case, id=first, longer_names=tuple(name[1:]))
+        for case, first, name in zip(cases, firsts, names, strict=True)
+    )
+
+
+def _repeated(names: list[list[str]]) -> set[str]:
+    """Names that several cases have, where at least one of them has a longer one."""
+    counts = Counter(name[0].lower() for name in names)
+    return {name[0].lower() for name in names if counts[name[0].lower()] > 1 and len(name) > 1}

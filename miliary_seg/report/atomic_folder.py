@@ -17,6 +17,8 @@ from uuid import uuid4
 
 FORGOTTEN_S = 86_400.0
 """A draft of another computer, or of nobody, that is older than a day belongs to no live run."""
+ATTEMPTS = 20
+"""How often a folder that others make and remove at the same time is tried."""
 _HIDDEN = re.compile(r"\.(.+)\.(?:([0-9a-f]{8})-(\d+)-)?[0-9a-f]{32}\.(?:draft|old)")
 
 
@@ -31,8 +33,20 @@ def temp_name(name: str, kind: Literal["draft", "old"]) -> str:
     return f".{name}.{_host()}-{os.getpid()}-{uuid4().hex}.{kind}"
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it, also while another run removes one of them that it needed no longer."""
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            break
+        except FileNotFoundError:
+            if not attempts_left:
+                raise
+    return folder
+
+
 def sweep_drafts(folders: Iterable[Path]) -> None:
-    """Remove what killed runs left beside these folders of cases: drafts, and results that were about to go.
+    """Remove what killed runs left beside these folders and files: drafts, and results that were about to go.
 
     What a process of this computer still works on stays, and so does what another computer began within a day: several
     runs may share an output folder.
@@ -40,7 +54,7 @@ def sweep_drafts(folders: Iterable[Path]) -> None:
     Parameters
     ----------
     folders
-        Folders of cases.
+        Folders of cases, or files that are written whole.
     """
     ours: dict[Path, set[str]] = defaultdict(set)
     for folder in folders:
@@ -49,7 +63,15 @@ def sweep_drafts(folders: Iterable[Path]) -> None:
         for left in parent.glob(".*") if parent.is_dir() else ():
             match = _HIDDEN.fullmatch(left.name)
             if match and match[1] in names and _is_left(left, match[2], match[3]):
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            left.unlink()
 
 
 def _is_left(folder: Path, host: str | None, pid: str | None) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+from miliary_seg.domain.names import clean_name, digest_of_name, shortened
 
 MAX_TEXT = 2000
 """Longer text is cut: nothing that the program writes on purpose comes near it."""
@@ -44,20 +45,19 @@ def lesions(n: int) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Name of a file or folder: letters, digits, dot, dash and underscore; never hidden, empty or longer than 64.
+    """Name of a file or folder: letters and digits of any script, dot, dash and underscore; never hidden or empty.
 
     A name that had to be changed gets a short digest of the original, so that two names never fall together.
 
     Examples
     --------
-    >>> safe_name("sub-01"), safe_name("../etc")
-    ('sub-01', 'etc-f7f9121f')
+    >>> safe_name("sub-01"), safe_name("../etc"), safe_name("日本")
+    ('sub-01', 'etc-f7f9121f', '日本')
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:64]
-    if name == text and name:
+    name = clean_name(text, "_").strip("._-")
+    if name == text and name and shortened(name) == name:
         return name
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{name[:55] or 'case'}-{digest}"
+    return f"{shortened(name)[:40] or 'case'}-{digest_of_name(text)}"
 
 
 def without_uids(value: object) -> object:

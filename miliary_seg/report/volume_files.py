@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gzip
 import json
-import os
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -19,6 +18,7 @@ from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import DiskFullError, OutputError
+from miliary_seg.report.atomic_folder import make_folder, temp_name
 
 SCANNER_ANATOMICAL, ALIGNED = 1, 2
 """NIfTI-1 xform codes. ``ALIGNED`` is written where the input stated no orientation: not the scanner's word."""
@@ -168,9 +168,9 @@ def write_bytes(path: Path, content: bytes, *, force: bool = False) -> Path:
     """
     if path.exists() and not force:
         raise OutputError("the file exists already", where=path, todo="choose another name, or --force")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(temp_name(path.name, "draft"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
-from miliary_seg.report.atomic_folder import temp_name
+from miliary_seg.report.atomic_folder import make_folder, temp_name
 from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.json_document import case_document, is_identified, validate
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
@@ -130,14 +130,14 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
     draft = output / temp_name(name, "draft")
     made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
-        draft.mkdir(parents=True)
+        make_folder(draft)
         yield draft
     except OSError as error:
         raise write_error("the result", output, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
+            with suppress(OSError):  # others use it
                 folder.rmdir()
 
 

@@ -1,9 +1,10 @@
 """kill -9 of a batch at random moments, then the same command again (docs/cohorts.md).
 
-    python tests/benchmarks/batch_kill.py FOLDER [--cases 12] [--kills 20] [--seed 0]
+    python tests/benchmarks/batch_kill.py FOLDER [--cases 12] [--broken 0] [--kills 20] [--longest 0.6] [--pixel-mm 2.4]
 
-After every kill: each folder under a final name must be complete to the byte, by its own completion mark. In the end
-all files but logs and ledger must equal those of an undisturbed run.
+A run lives for at most ``--longest`` of the time that the undisturbed one took. After every kill each folder under a
+final name must be complete to the byte, by its own completion mark. In the end all files but logs and ledger must equal
+those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 from batch_scans import make_scans
 
 from miliary_seg.cohort import read_manifest
@@ -28,7 +31,7 @@ CLOCKED = {"ledger", "logs"}
 def start(scans: Path, output: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "miliary_seg.cli", "run", str(scans), "-o", str(output), "--jobs", "2"]
     return subprocess.Popen(
-        [*command, "--set", "locate.deform=false"],
+        [*command, "--set", "locate.deform=false", "--set", "report.viewer=false"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -51,28 +54,50 @@ def contents(output: Path) -> dict[str, bytes]:
     return {p.relative_to(output).as_posix(): p.read_bytes() for p in files}
 
 
+def break_copies(scans: Path, n: int) -> None:
+    """Torn, empty, text, noise and no brain at all, in turn, beside the good scans."""
+    good = sorted(scans.glob("scan*.nii.gz"))[:1]
+    whole = good[0].read_bytes() if good else b""
+    for k in range(n):
+        path = scans / f"broken{k:03d}_ce-gd_T1w.nii.gz"
+        content = (whole[: len(whole) // (2 + k)], b"", b"no image\n" * 9, os.urandom(500))
+        if path.is_file():
+            continue
+        if k % 5 < 4:
+            path.write_bytes(content[k % 5])
+        else:
+            noise = np.random.default_rng(k).normal(100, 5, (24, 24, 12)).astype(np.float32)
+            nib.save(nib.Nifti1Image(noise, np.diag([-8.0, 8.0, 10.0, 1.0])), path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cases", type=int, default=12)
+    parser.add_argument("--broken", type=int, default=0)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--pixel-mm", type=float, default=2.4, help="coarser scans are quicker")
+    parser.add_argument("--longest", type=float, default=0.6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    scans, output = make_scans(options.folder / f"scans{options.cases}", options.cases), options.folder / "killed"
+    scans = make_scans(options.folder / f"scans{options.cases}-{options.broken}", options.cases, options.pixel_mm)
+    break_copies(scans, options.broken)
+    output, expected = options.folder / "killed", 1 if options.broken else 0
     for folder in (output, options.folder / "whole"):
         shutil.rmtree(folder, ignore_errors=True)
     began = time.perf_counter()
-    if start(scans, options.folder / "whole").wait() != 0:
+    if start(scans, options.folder / "whole").wait() != expected:
         raise SystemExit("the undisturbed run failed")
     whole_s = time.perf_counter() - began
     reference = contents(options.folder / "whole")
-    print(f"undisturbed: {whole_s:.0f} s, {len(reference)} files")
+    rows = reference["cases.csv"].count(b"\n") - 1
+    print(f"undisturbed: {whole_s:.0f} s, {len(reference)} files, {rows} rows in cases.csv", flush=True)
     moments = random.Random(options.seed)
     finished = kills = rounds = 0
     while kills < options.kills:
         run = start(scans, output)
         try:
-            run.wait(timeout=moments.uniform(0.0, 0.6 * whole_s))
+            run.wait(timeout=moments.uniform(0.0, options.longest * whole_s))
         except subprocess.TimeoutExpired:
             # half of the kills take the supervisor alone, as the system would; the others take the whole session
             os.kill(run.pid, signal.SIGKILL) if kills % 2 else os.killpg(run.pid, signal.SIGKILL)
@@ -84,7 +109,7 @@ def main() -> None:
         check(output, reference)
         rounds += 1
         shutil.rmtree(output)
-    if start(scans, output).wait() != 0:
+    if start(scans, output).wait() != expected:
         raise SystemExit("the last run failed")
     check(output, reference)
     print(f"{kills} kills, {rounds + 1} runs to the end: all files equal to the undisturbed run, nothing left over")

@@ -13,13 +13,13 @@ from miliary_seg.report.volume_files import write_nifti
 N_HEADS = 4
 
 
-def make_scans(folder: Path, n: int) -> Path:
+def make_scans(folder: Path, n: int, pixel_mm: float = 2.4) -> Path:
     """``n`` scans of 2.4 x 2.4 x 5 mm with 12 lesions each below a folder; those that are there are kept."""
     spec = phantom.preset("few-large")
     spec = replace(
         spec,
         lesions=replace(spec.lesions, count=12, diameter_mm=(5.0, 7.0), contrast=(25.0, 30.0), ring_fraction=0.0),
-        scanner=replace(spec.scanner, pixel_mm=2.4, thickness_mm=5.0),
+        scanner=replace(spec.scanner, pixel_mm=pixel_mm, thickness_mm=pixel_mm * 5.0 / 2.4),
         mimics=replace(spec.mimics, vessels=0, sheets=0, choroid=0, dots=0, sinuses=False),
     )
     names = [folder / f"scan{k:04d}_ce-gd_T1w.nii.gz" for k in range(n)]

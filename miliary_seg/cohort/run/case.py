@@ -6,15 +6,32 @@ import faulthandler
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from miliary_seg.cohort.run.case_errors import located, memory_advice
+from miliary_seg.cohort.run.earlier import EarlierNames, free_name
 from miliary_seg.cohort.run.log import CaseLog, log_path
-from miliary_seg.cohort.run.manifest import Manifest, Origin, files_of, finished, origin_of, plain_rows
+from miliary_seg.cohort.run.manifest import (
+    Manifest,
+    Origin,
+    files_of,
+    finished,
+    is_another_scan,
+    origin_of,
+    plain_rows,
+    read_manifest,
+)
 from miliary_seg.cohort.run.plan import CaseOutcome, CaseProduct, CaseWork, Finalize, Rows, RunPlan
-from miliary_seg.errors import InputError, MiliaryError, NoBrainError, PartialOutputError, UnreadableFileError
+from miliary_seg.errors import (
+    InputError,
+    MiliaryError,
+    OutputError,
+    PartialOutputError,
+    UnreadableFileError,
+)
 
 if TYPE_CHECKING:
     from miliary_seg.domain.arrays import BoolArray
@@ -63,6 +80,11 @@ class CaseCall:
     plan: RunPlan
     work: CaseWork
     records: bool = True
+    earlier: EarlierNames = field(default_factory=EarlierNames)
+
+    def folder(self, name: str) -> Path:
+        """Folder of a case by its name."""
+        return self.plan.output / self.work.folder(name)
 
     def log_path(self, case: CaseInfo) -> Path | None:
         """Where the log of a case is kept."""
@@ -73,7 +95,7 @@ class CaseCall:
         start = perf_counter()
         with CaseLog(self.log_path(case)) as log:
             with _crash_noted(log):
-                outcome = _outcome(case, self.plan, self.work, log)
+                outcome = _outcome(self, case, log)
             outcome = replace(outcome, seconds=perf_counter() - start, peak_memory_mb=peak_memory_mb())
             _log_end(log, outcome)
         return outcome
@@ -93,10 +115,7 @@ def analyzed(case: CaseInfo, plan: RunPlan) -> tuple[CaseResult, dict[str, float
     start = perf_counter()
     study = load_case(case, plan.settings)
     loaded = perf_counter()
-    try:
-        result = analyze(study, plan.settings, mask=_mask(plan, study))
-    except NoBrainError as error:
-        raise NoBrainError(error.what, where=case.path, todo=error.todo) from error
+    result = analyze(study, plan.settings, mask=_mask(plan, study))
     return result, {"load": loaded - start, **result.timings_s}
 
 
@@ -108,38 +127,48 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size of this process so far."""
-    import resource
-
+    """Largest resident size of this process so far; 0 where the system does not tell (no ``resource`` module)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def _outcome(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -> CaseOutcome:
+def origin_and_name(call: CaseCall, case: CaseInfo) -> tuple[CaseInfo, Origin]:
+    """A case by the name that it has or gets in the output folder, and where its result comes from."""
+    origin = _origin(case, call.plan)
+    return free_name(call.earlier.of_input(case, origin), origin, call.folder), origin
+
+
+def _outcome(call: CaseCall, case: CaseInfo, log: CaseLog) -> CaseOutcome:
     try:
-        return _kept_or_done(case, plan, work, log)
+        _require_versions(call.plan)
+        case, origin = origin_and_name(call, case)
+        return _kept_or_done(call, case, origin, log)
     except MiliaryError as error:
-        return CaseOutcome(case=case.id, error=error)
+        return CaseOutcome(case=case.id, error=located(error, case))
     except MemoryError:
-        what = "not enough memory for this case"
-        return CaseOutcome(case=case.id, error=MiliaryError(what, where=case.id, todo="fewer --jobs"))
+        short = MiliaryError("not enough memory for this case", todo=memory_advice(case))
+        return CaseOutcome(case=case.id, error=located(short, case))
     except Exception as error:  # an unforeseen error stops this case alone, and is named
         what = f"unforeseen {type(error).__name__} in {_raised_in(error)}"
-        return CaseOutcome(case=case.id, error=MiliaryError(what, where=case.id, todo="please report it"))
+        unforeseen = MiliaryError(what, todo="please report it, with the log of the case")
+        return CaseOutcome(case=case.id, error=located(unforeseen, case))
 
 
-def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -> CaseOutcome:
-    _require_versions(plan)
-    origin = _origin(case, plan)
+def _kept_or_done(call: CaseCall, case: CaseInfo, origin: Origin, log: CaseLog) -> CaseOutcome:
     log.write(
         f"case {case.id}: {origin.software}, settings {origin.settings_digest[:8]}, input {origin.input_digest[:8]}"
     )
-    folder = plan.output / work.folder(case.id)
-    mark = finished(folder, origin, plan)
+    folder = call.folder(case.id)
+    mark = finished(folder, origin, call.plan)
     if mark is not None:
         return _kept(mark, folder)
 
     def seal(draft: Path, verdict: str, rows: Rows, missing: str = "") -> None:
+        _require_same_scan(folder, origin, call.plan)
         Manifest(
             case=case.id,
             verdict=verdict,
@@ -149,7 +178,7 @@ def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -
             missing=missing,
         ).write(draft)
 
-    product = work(case, plan, seal)
+    product = call.work(case, call.plan, seal)
     return CaseOutcome(
         case=case.id,
         folder=product.folder,
@@ -158,6 +187,14 @@ def _kept_or_done(case: CaseInfo, plan: RunPlan, work: CaseWork, log: CaseLog) -
         timings_s=product.timings_s,
         error=product.error,
     )
+
+
+def _require_same_scan(folder: Path, origin: Origin, plan: RunPlan) -> None:
+    """Another run may have finished another scan of this name meanwhile: it is not replaced."""
+    mark = None if plan.force else read_manifest(folder)
+    if mark is not None and is_another_scan(mark.origin, origin):
+        what = "another run finished another scan of this name meanwhile"
+        raise OutputError(what, where=folder, todo="run the same command again, or name it with --case")
 
 
 def _kept(mark: Manifest, folder: Path) -> CaseOutcome:

@@ -9,10 +9,11 @@ to another one, ``distributed.scheduler.allowed-failures`` times (3 by default),
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,10 @@ LOCAL = "local"
 CONNECT_S = 30.0
 """Seconds that a scheduler may take to answer."""
 
-FIRST_WORKER_S = 600.0
-"""Seconds that the first worker may take to join once cases wait (clusters that grow on demand begin only then)."""
+NO_WORKER_S = 600.0
+"""Seconds that cases may wait while no worker is with the scheduler (clusters that grow on demand begin only then)."""
+LOOK_EVERY_S = 2.0
+"""Seconds between two looks whether a worker is there."""
 
 _mine = threading.local()
 
@@ -52,7 +55,7 @@ def run_on_dask(cases: Iterable[CaseInfo], call: CaseCall, options: BatchOptions
     MissingLibraryError
         Where distributed is not installed.
     UsageError
-        If no scheduler answers at the address, or no worker joins it.
+        If no scheduler answers at the address, or no worker is with it for ``NO_WORKER_S`` while cases wait.
     """
     with _client(options) as client:
         yield from _windowed(client, cases, replace(call, plan=replace(call.plan, software=versions())), options)
@@ -62,37 +65,72 @@ def _windowed(
     client: Any, cases: Iterable[CaseInfo], call: CaseCall, options: BatchOptions
 ) -> Generator[CaseOutcome, None, None]:
     """Keep a few cases handed out for every worker, so that a long list neither waits nor weighs on the scheduler."""
-    from distributed import as_completed
-
     waiting = iter(cases)
     run = partial(_in_child, call, timeout_s=options.timeout_s)
     tickets: dict[str, _Ticket] = {}
-    ended = as_completed()
+    ended: SimpleQueue[Any] = SimpleQueue()
+    watch = _Watch(client, options.waiting or (lambda _: None))
     while True:
-        while len(tickets) < AHEAD * max(1, sum(client.nthreads().values())):
+        while len(tickets) < AHEAD * max(1, watch.n_threads()):
             case = next(waiting, None)
             if case is None:
                 break
             future = client.submit(run, case, pure=False)
             tickets[future.key] = _Ticket(case=case.id, future=future, start=perf_counter())
-            ended.add(future)
+            future.add_done_callback(ended.put)
         if not tickets:
             return
-        _require_worker(client)
-        ticket = tickets.pop(next(ended).key)
+        ticket = tickets.pop(watch.next_of(ended).key)
         yield _outcome(ticket)
         ticket.future.release()
 
 
-def _require_worker(client: Any) -> None:
-    if client.nthreads():
-        return
-    try:
-        client.wait_for_workers(1, timeout=FIRST_WORKER_S)
-    except TimeoutError as error:
-        what = f"no worker is with the Dask scheduler for {FIRST_WORKER_S:g} s"
-        todo = "start workers (dask worker ADDRESS), then the same command again"
-        raise UsageError(what, todo=todo) from error
+class _Watch:
+    """Waits for cases to end, and not longer than is promised while no worker is there."""
+
+    def __init__(self, client: Any, say: Callable[[str], None]) -> None:
+        self._client, self._say = client, say
+        self._alone_since: float | None = None
+
+    def n_threads(self) -> int:
+        """Of all workers together; 0 where the scheduler does not answer."""
+        try:
+            return sum(self._client.nthreads().values())
+        except OSError:
+            return 0
+
+    def next_of(self, ended: SimpleQueue[Any]) -> Any:
+        """The next future that ended.
+
+        Raises
+        ------
+        UsageError
+            If no worker was there for ``NO_WORKER_S``.
+        """
+        while True:
+            try:
+                future = ended.get(timeout=min(LOOK_EVERY_S, NO_WORKER_S))
+            except Empty:
+                self._look()
+            else:
+                self._found()
+                return future
+
+    def _found(self) -> None:
+        if self._alone_since is not None:
+            self._say("")
+        self._alone_since = None
+
+    def _look(self) -> None:
+        if self.n_threads():
+            self._found()
+            return
+        now = perf_counter()
+        self._alone_since = self._alone_since or now
+        if now - self._alone_since >= NO_WORKER_S:
+            what = f"no worker is with the Dask scheduler for {NO_WORKER_S:g} s"
+            raise UsageError(what, todo="start workers (dask worker ADDRESS), then the same command again")
+        self._say(f"no worker is with the Dask scheduler; waiting {NO_WORKER_S:g} s for one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

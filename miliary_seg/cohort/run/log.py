@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from miliary_seg.cohort.run.manifest import LEDGER, LOGS
 from miliary_seg.cohort.run.plan import CaseOutcome
 from miliary_seg.errors import MiliaryError
-
-LEDGER, LOGS = "ledger", "logs"
+from miliary_seg.report.atomic_folder import make_folder
 
 
 def now() -> str:
@@ -46,7 +46,7 @@ class Ledger:
         """Write one line and hand it to the disk."""
         line = json.dumps({"time": now(), "event": event, **facts}) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             with self.path.open("ab") as file:
                 file.write(line.encode())
                 file.flush()
@@ -54,12 +54,12 @@ class Ledger:
         except OSError as error:
             self.trouble = self.trouble or error
 
-    def append_outcome(self, outcome: CaseOutcome) -> None:
-        """Write how a case ended."""
-        facts: dict[str, Any] = {"case": outcome.case}
-        if outcome.error is None:
-            facts |= {"verdict": outcome.verdict, "folder": outcome.folder.name if outcome.folder else ""}
-        else:
+    def append_outcome(self, outcome: CaseOutcome, place: str = "") -> None:
+        """Write how a case ended; ``place`` is that of the input below which it was found."""
+        facts: dict[str, Any] = {"case": outcome.case, "input": place}
+        if outcome.folder is not None:
+            facts |= {"verdict": outcome.verdict, "folder": outcome.folder.name}
+        if outcome.error is not None:
             facts |= said(outcome.error)
         facts |= {
             "seconds": round(outcome.seconds, 3),
@@ -103,7 +103,7 @@ class CaseLog:
         self._file: IO[str] | None = None
         if path is not None:
             with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 self._file = path.open("a", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> CaseLog:

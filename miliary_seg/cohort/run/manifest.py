@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SETTINGS = "settings.toml"
 """Names the settings of an output folder: all its results share them (R20)."""
 RESULT = "result.json"
+LEDGER, LOGS = "ledger", "logs"
 
 
 def require_same_settings(output: Path, settings: Settings, *, force: bool) -> None:
@@ -84,11 +85,20 @@ def finished(folder: Path, origin: Origin, plan: RunPlan) -> Manifest | None:
     if mark.origin.settings_digest != origin.settings_digest:
         what = "a result of other settings is here"
         raise OutputError(what, where=folder, todo="choose another --output, or --force to replace it")
-    if mark.origin.place != origin.place and mark.origin.input_digest != origin.input_digest:
+    if is_another_scan(mark.origin, origin):
         what = "the result of another scan of the same name is here"
         raise OutputError(what, where=folder, todo="choose another --output or --case, or --force to replace it")
-    asked = replace(origin, settings_digest=mark.origin.settings_digest, place=mark.origin.place)
+    there = mark.origin
+    asked = replace(origin, settings_digest=there.settings_digest, place=there.place, study=there.study)
     return mark if mark.origin == asked else None
+
+
+def is_another_scan(there: Origin, origin: Origin) -> bool:
+    """Whether a result came from another scan, and not from an earlier state of the same one."""
+    if there.input_digest == origin.input_digest:
+        return False
+    other_study = bool(there.study and origin.study) and there.study != origin.study
+    return other_study or (there.place != origin.place and not (there.study and there.study == origin.study))
 
 
 def _is_empty(folder: Path) -> bool:
@@ -118,6 +128,8 @@ class Origin:
     """Of the versions of everything that results depend on (numpy, SimpleITK ...): a new one may change a last bit."""
     place: str
     """Eight hexadecimal digits for the path that the user named: tells a changed scan from another of the same name."""
+    study: str = ""
+    """As many for the StudyInstanceUID of DICOM, empty otherwise (and in marks of earlier versions)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +180,23 @@ def read_manifest(folder: Path) -> Manifest | None:
     return mark if valid else None
 
 
+def marked_folders(output: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Folder and mark of every case below an output folder, one or two levels deep, in order of names."""
+    for folder in _folders(output):
+        mark = read_manifest(folder)
+        if mark is not None:
+            yield folder, mark
+            continue
+        for inner in _folders(folder):
+            mark = read_manifest(inner)
+            if mark is not None:
+                yield inner, mark
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(p for p in parent.iterdir() if p.is_dir() and p.name[0] != "." and p.name not in {LEDGER, LOGS})
+
+
 def files_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and digest of every file below a folder, for its mark."""
     return {
@@ -198,6 +227,7 @@ def origin_of(case: CaseInfo, plan: RunPlan, software: Mapping[str, str]) -> Ori
         software=f"{software['name']} {software['version']}",
         versions_digest=digest_of(sorted([name, version] for name, version in software.items())),
         place=place_of(case.path.absolute()),
+        study=study_of(case),
     )
 
 
@@ -206,8 +236,14 @@ def place_of(path: Path | str) -> str:
     return hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
+def study_of(case: CaseInfo) -> str:
+    """Eight hexadecimal digits for the StudyInstanceUID of a case; empty where it states none."""
+    return place_of(case.study_instance_uid) if case.study_instance_uid else ""
+
+
 def _input_digest(case: CaseInfo) -> str:
-    return digest_of([_series_facts(series) for series in case.series if series.eligible or series.error])
+    facts = [_series_facts(series) for series in case.series if series.eligible or series.error]
+    return digest_of(facts) if facts else ""
 
 
 def _series_facts(series: SeriesInfo) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,6 +51,10 @@ class BatchOptions:
     """Address of a Dask scheduler (``tcp://host:8786``), or ``local`` for one started here; empty = no Dask."""
     records: bool = True
     """Keep a ledger of the run and one log a case."""
+    waiting: Callable[[str], None] | None = None
+    """Told what the run waits for, in words; an empty text when it waits no longer."""
+    inputs: tuple[Path, ...] = ()
+    """What was searched for cases: an unreadable scan counts until a run over the same input does not find it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,5 +107,7 @@ class CaseOutcome:
 
     @property
     def status(self) -> str:
-        """``failed``, ``kept`` or ``done``."""
-        return "failed" if self.error is not None else "kept" if self.kept else "done"
+        """``done``, ``kept``, ``partial`` (a result, but some of its files are missing) or ``failed``."""
+        if self.error is not None:
+            return "failed" if self.folder is None else "partial"
+        return "kept" if self.kept else "done"

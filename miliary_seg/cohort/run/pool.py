@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from miliary_seg.cohort.run.case_errors import located, memory_advice
 from miliary_seg.cohort.run.log import CaseLog
 from miliary_seg.cohort.run.plan import CaseOutcome
 from miliary_seg.cohort.run.worker import Worker
@@ -70,8 +71,10 @@ def supervised(worker: Worker, call: CaseCall, case: CaseInfo, timeout_s: float 
     except (CaseTimeoutError, WorkerLostError) as error:
         with CaseLog(call.log_path(case)) as log:
             log.write(f"failed {error.code}: {error.what}")
-        located = type(error)(error.what, where=case.id, todo=error.todo)
-        return CaseOutcome(case=case.id, error=located, seconds=perf_counter() - start)
+        killed = isinstance(error, WorkerLostError) and error.of_memory
+        todo = f"if memory was short: {memory_advice(case)}" if killed else error.todo
+        told = located(type(error)(error.what, todo=todo), case)
+        return CaseOutcome(case=case.id, error=told, seconds=perf_counter() - start)
 
 
 def windowed(

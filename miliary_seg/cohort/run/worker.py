@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from miliary_seg.errors import CaseTimeoutError, WorkerLostError
@@ -40,6 +41,8 @@ class Worker:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._is_booting = False
+        self._n_killed = 0
         self._starting = threading.Lock()
         """Held while a child is started or let go: ``close`` must not miss one that another thread just starts."""
 
@@ -64,16 +67,19 @@ class Worker:
         clock.daemon = True
         try:
             self._send(child, function, argument)
+            self._wait_for_start(child)
             if timeout_s is not None:
                 clock.start()
             answer, trouble = pickle.load(child.stdout)  # type: ignore[arg-type] # noqa: S301 - written by ``serve``
         except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:  # ValueError: ``close`` was quicker
-            cause = self._cause(child)
+            cause, of_memory = self._cause(child)
             self._let_go()
             if late.is_set():
                 what = f"stopped after {timeout_s:g} s"
                 raise CaseTimeoutError(what, todo="give a longer --timeout, or look at its log") from error
-            raise WorkerLostError(cause, todo="fewer --jobs if memory was short; its log has more") from error
+            lost = WorkerLostError(cause, todo="look at its log, and report it if it happens again")
+            lost.of_memory = of_memory
+            raise lost from error
         finally:
             clock.cancel()
             if clock.ident is not None:
@@ -118,7 +124,15 @@ class Worker:
                     stderr=subprocess.DEVNULL,  # libraries print names of files there
                     env=environment,
                 )
+                self._is_booting = True
+                self._n_killed = _n_killed_for_memory()
             return self._child
+
+    def _wait_for_start(self, child: subprocess.Popen[bytes]) -> None:
+        """Wait for what ``serve`` says first: the time of a call does not count how long its process took to start."""
+        if self._is_booting:
+            pickle.load(child.stdout)  # type: ignore[arg-type] # noqa: S301 - written by ``serve``
+            self._is_booting = False
 
     @staticmethod
     def _send(child: subprocess.Popen[bytes], function: Callable[[Any], Any], argument: object) -> None:
@@ -129,16 +143,29 @@ class Worker:
         )  # a call that does not unpickle costs no more
         child.stdin.flush()
 
-    def _cause(self, child: subprocess.Popen[bytes]) -> str:
-        """How a child ended, in words; without what it printed, which could name a patient."""
+    def _cause(self, child: subprocess.Popen[bytes]) -> tuple[str, bool]:
+        """How a child ended, in words (not its own: they could name a patient), and whether memory was the cause."""
         with suppress(OSError):
             child.kill()
         code = child.wait()
         if code >= 0:
-            return f"the worker process ended with code {code}"
+            return f"the worker process ended with code {code}", False
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        why = " (most often the system's answer to a lack of memory)" if -code == getattr(signal, "SIGKILL", 9) else ""
-        return f"the worker process was ended by {name}{why}"
+        of_memory = -code == getattr(signal, "SIGKILL", 9)
+        why = ""
+        if of_memory:
+            sure = _n_killed_for_memory() > self._n_killed
+            why = ": the system had no memory left" if sure else " (most often the system's answer to a lack of memory)"
+        return f"the worker process was ended by {name}{why}", of_memory
+
+
+def _n_killed_for_memory() -> int:
+    """Processes that the kernel ended for want of memory since it started; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def serve() -> None:
@@ -149,6 +176,8 @@ def serve() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(str(LIKELIER_VICTIM))
+    pickle.dump("ready", answers)
+    answers.flush()
     calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(calls,), daemon=True).start()
     while True:

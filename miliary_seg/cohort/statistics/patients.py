@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from miliary_seg.cohort.run.log import read_ledger
+from miliary_seg.cohort.run.manifest import marked_folders
+from miliary_seg.cohort.run.unanswered import unanswered
+from miliary_seg.cohort.tables import survey_of
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, SettingsError
 from miliary_seg.load.table import read_table
@@ -48,6 +50,7 @@ def read_cases(folders: Sequence[Path]) -> list[dict[str, str]]:
     """
     rows: list[dict[str, str]] = []
     owner: dict[str, Path] = {}
+    _require_each_scan_once([folder for folder in folders if folder.is_dir()])
     for folder in folders:
         path = folder / CASES if folder.is_dir() else folder
         for row in _rows(path):
@@ -67,19 +70,29 @@ def read_cases(folders: Sequence[Path]) -> list[dict[str, str]]:
 
 
 def read_failed(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Cases whose last event in the ledger of a run's output folder is a failure, sorted.
+    """Scans without an answer in the output folders of runs, sorted: failed, unreadable, or with files lost since.
 
     Parameters
     ----------
     folders
-        Output folders; tables that are given themselves have no ledger.
+        Output folders, or the ``cases.csv`` within them; a table elsewhere has no ledger that would tell.
     """
-    last: dict[str, str] = {}
-    for folder in folders:
-        for event in read_ledger(folder):
-            if event["event"] in {"done", "kept", "failed"}:
-                last[str(event.get("case"))] = event["event"]
-    return tuple(sorted(case for case, event in last.items() if event == "failed"))
+    return tuple(sorted({case for output in _outputs(folders) for case in survey_of(output).without_answer}))
+
+
+def read_unreadable(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Of the scans without an answer, those of which no case could be made: inputs that could not be read."""
+    return tuple(sorted({case for output in _outputs(folders) for case in unanswered(output).unreadable}))
+
+
+def read_twins(folders: Sequence[Path]) -> set[str]:
+    """Finished cases that are in no table because another case is the same scan."""
+    return {case for output in _outputs(folders) for alike in survey_of(output).same_scan for case in alike[1:]}
+
+
+def _outputs(folders: Sequence[Path]) -> set[Path]:
+    """Output folders, where a table in one may stand for it."""
+    return {folder if folder.is_dir() else folder.parent for folder in folders}
 
 
 def patients_of(
@@ -122,6 +135,17 @@ def participant_of(case: str) -> str:
     """
     match = _SUBJECT.match(case)
     return match.group(1) if match else case
+
+
+def _require_each_scan_once(folders: Sequence[Path]) -> None:
+    """One folder counts a scan once by itself; two folders of results must not hold the same scan."""
+    owner: dict[str, tuple[Path, str]] = {}
+    for folder in folders:
+        for _, mark in marked_folders(folder):
+            first, name = owner.setdefault(mark.origin.input_digest, (folder, mark.case))
+            if first != folder and mark.origin.input_digest:
+                what = f"the scan of case {mark.case} is {name} in {first} too"
+                raise InputError(what, where=folder, todo="give each scan once")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from miliary_seg.cohort.statistics.participants import value_of
 from miliary_seg.cohort.statistics.patients import Patient
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError
@@ -121,7 +122,21 @@ def yes_or_no(value: str, column: str) -> bool:
     InputError
         If it is neither in ``YES`` nor in ``NO``.
     """
-    word = value.lower()
+    try:
+        return truth(value)
+    except ValueError as error:
+        raise InputError(f"column {column!r} holds {value!r}", todo=str(error.args[1])) from error
+
+
+def truth(value: str) -> bool:
+    """Truth value of a cell; ValueError with what is wrong and what to do where it has none.
+
+    Examples
+    --------
+    >>> truth("Yes"), truth("0.0"), truth("TRUE")
+    (True, False, True)
+    """
+    word = (value_of(value) or "").lower()
     if word not in YES | NO:
-        raise InputError(f"column {column!r} holds {value!r}", todo="use yes, no or n/a (or 1, 0)")
+        raise ValueError("which is neither yes nor no", "use yes, no or n/a (or 1, 0)")
     return word in YES

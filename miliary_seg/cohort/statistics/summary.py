@@ -9,9 +9,16 @@ from typing import Any
 
 from miliary_seg import __version__
 from miliary_seg.cohort.statistics.groups import compare_several, compare_two
-from miliary_seg.cohort.statistics.participants import Participants, read_participants
-from miliary_seg.cohort.statistics.patients import Patient, patients_of, read_cases, read_failed
-from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, yes_or_no
+from miliary_seg.cohort.statistics.participants import Participants, read_participants, value_of
+from miliary_seg.cohort.statistics.patients import (
+    Patient,
+    patients_of,
+    read_cases,
+    read_failed,
+    read_twins,
+    read_unreadable,
+)
+from miliary_seg.cohort.statistics.proportions import LEVEL, co_occurrence, incidence, truth
 from miliary_seg.cohort.statistics.survival import Subject, Survival, cumulative_incidence, survival
 from miliary_seg.domain.decision import Verdict
 from miliary_seg.errors import InputError, UsageError
@@ -38,8 +45,9 @@ def methods_text(document: Mapping[str, Any]) -> list[str]:
         f"{document['settings_digest'][:12]}), which tests the pattern of lesions of every series against the proposed "
         "criteria of miliary brain metastasis. A patient meets the criteria if any series of any scan does, is "
         "indeterminate if none does and any is indeterminate, and does not meet them otherwise.",
-        f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be (they count as "
-        f"indeterminate), of {found['n_patients']} patients in all. Incidence is per patient, over "
+        f"{document['n_cases']} scans were analysed and {len(document['failed_cases'])} could not be, "
+        f"{len(document['unreadable_inputs'])} of them because they could not be read (they count as indeterminate), "
+        f"of {found['n_patients']} patients in all. Incidence is per patient, over "
         f"all patients, with Wilson's {100 * LEVEL:.0f} % interval; {found['n_indeterminate']} indeterminate "
         "patients bound it from above.",
     ]
@@ -151,7 +159,7 @@ def summarise(plan: SummaryPlan) -> dict[str, Any]:
     failed = read_failed(plan.runs)
     owners = read_participants_of_cases(plan.owners) if plan.owners else {}
     cases = {row["case"] for row in rows} | set(failed)
-    strangers = sorted(set(owners) - cases)
+    strangers = sorted(set(owners) - cases - read_twins(plan.runs))
     if strangers:
         what = f"{len(strangers)} cases of this table are not among those that were run (first: {strangers[0]})"
         raise InputError(what, where=plan.owners or "", todo="correct the names or give every run's folder")
@@ -163,6 +171,7 @@ def summarise(plan: SummaryPlan) -> dict[str, Any]:
         "n_cases": len({row["case"] for row in rows}),
         "n_series": len(rows),
         "failed_cases": list(failed),
+        "unreadable_inputs": sorted(set(failed) & set(read_unreadable(plan.runs))),
         "incidence": asdict(incidence(cohort.patients)),
         "unmatched": _unmatched(cohort) | {"cases_without_owner": sorted(cases - set(owners)) if owners else []},
         "co_occurrence": [_finding(cohort, column) for column in plan.findings],
@@ -187,7 +196,9 @@ def read_participants_of_cases(path: Path) -> dict[str, str]:
         raise InputError("does not tell whose the cases are", where=path, todo=todo)
     owners: dict[str, str] = {}
     for line, values in enumerate(body, start=2):
-        row = dict(zip(header, (value.strip() for value in values), strict=False))
+        row = dict(
+            zip(header, (value.strip() if value_of(value) is not None else "" for value in values), strict=False)
+        )
         if not any(row.values()):
             continue
         if not row.get("case") or not row.get("participant_id"):
@@ -222,6 +233,8 @@ def _unmatched(cohort: _Cohort) -> dict[str, list[str]]:
 
 def _finding(cohort: _Cohort, column: str) -> dict[str, Any]:
     values = cohort.known(column)
+    if cohort.participants is not None:
+        cohort.participants.parsed(column, truth)  # an error there names the line
     met = [p for p in cohort.patients if p.verdict is Verdict.MET]
     found = co_occurrence(cohort.patients, values, column)
     return {"column": column, "among_met": asdict(found), "n_unknown": sum(p.id not in values for p in met)}
@@ -260,20 +273,36 @@ def _tested(table: Mapping[str, tuple[int, int]], seed: int) -> dict[str, Any] |
 def _survival(cohort: _Cohort, plan: SummaryPlan) -> dict[str, Any]:
     if cohort.participants is None:  # _check has seen to it
         raise UsageError("survival needs --participants", todo="give participants.tsv")
-    times = cohort.participants.numbers(plan.time)
-    events = {name: _event(value, plan.event) for name, value in cohort.known(plan.event).items()}
+    times = cohort.participants.times(plan.time, plan.time_unit)
+    events = cohort.participants.parsed(plan.event, _event)
     arms = {p.id: str(p.verdict) for p in cohort.patients} if plan.by == BY_VERDICT else {}
     arms = arms or (cohort.known(plan.by) if plan.by else {p.id: "" for p in cohort.patients})
     asked = [p for p in cohort.patients if plan.among == "all" or p.verdict is Verdict.MET]
-    subjects = [
-        Subject(time=times[p.id], event=events[p.id], group=arms[p.id])
+    followed = {
+        p.id: Subject(time=times[p.id], event=events[p.id], group=arms[p.id])
         for p in asked
         if p.id in times and p.id in events and p.id in arms
-    ]
+    }
+    _refuse_competing(cohort.participants, plan, followed)
+    subjects = list(followed.values())
     found: Survival = cumulative_incidence(subjects) if plan.competing else survival(subjects)
     given = {name: getattr(plan, name) for name in ("time", "event", "by", "among", "time_unit")}
     return {**given, "n_left_out": len(asked) - len(subjects), **asdict(found)}
 
 
-def _event(value: str, column: str) -> int:
-    return int(value) if value in {"0", "1", "2"} else int(yes_or_no(value, column))
+def _event(value: str) -> int:
+    """0, 1 or 2; yes and no are taken too."""
+    if value == "2":
+        return 2
+    try:
+        return int(truth(value))
+    except ValueError as error:
+        raise ValueError("which is no event", "0 censored, 1 event (2 competing event, with --competing)") from error
+
+
+def _refuse_competing(participants: Participants, plan: SummaryPlan, subjects: Mapping[str, Subject]) -> None:
+    """Event 2 without ``--competing`` is named with its line and patient."""
+    for name, subject in subjects.items():
+        if subject.event == 2 and not plan.competing:
+            what = f"column {plan.event!r} holds '2' in line {participants.lines[name]} ({name}), a competing event"
+            raise InputError(what, where=participants.source, todo="add --competing, or use 0 and 1")

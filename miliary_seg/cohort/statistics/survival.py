@@ -78,7 +78,7 @@ def survival(subjects: Sequence[Subject]) -> Survival:
         If nobody is given, a time is not above 0, or an event is neither 0 nor 1.
     """
     groups = _grouped(subjects, {0, 1})
-    chi2, p_value = _log_rank(groups)
+    chi2, p_value, no_test = _log_rank(groups)
     return Survival(
         kind="survival",
         curves=tuple(_kaplan_meier(name, members) for name, members in groups.items()),
@@ -86,7 +86,7 @@ def survival(subjects: Sequence[Subject]) -> Survival:
         at_risk=_at_risk(groups, times),
         chi2=chi2,
         p_value=p_value,
-        warnings=_warnings(groups),
+        warnings=(*no_test, *_warnings(groups)),
     )
 
 
@@ -212,15 +212,32 @@ def _log_log(value: Float64Array, error: Float64Array) -> tuple[list[float | Non
     return [_finite(x) for x in low], [_finite(x) for x in high]
 
 
-def _log_rank(groups: Mapping[str, Sequence[Subject]]) -> tuple[float | None, float | None]:
+def _log_rank(groups: Mapping[str, Sequence[Subject]]) -> tuple[float | None, float | None, tuple[str, ...]]:
+    """Statistic and p-value, and why there is none, or of which arms only.
+
+    An arm of which nobody is at risk when the first event occurs has no expected event and tells nothing: the test is
+    over the others, as R's ``survdiff`` does it (the covariance of all would be singular).
+    """
     from statsmodels.duration.survfunc import survdiff
 
-    members = [s for group in groups.values() for s in group]
+    events = [s.time for group in groups.values() for s in group if s.event]
+    if len(groups) < 2 or not events:
+        return None, None, ("no log-rank test: nobody had the event",) if len(groups) > 1 else ()
+    kept = {name: group for name, group in groups.items() if any(s.time >= min(events) for s in group)}
+    left_out = ", ".join(name for name in groups if name not in kept)
+    why = (f"log-rank test without {left_out}: censored before the first event",) if left_out else ()
+    if len(kept) < 2:
+        return None, None, (f"no log-rank test: {left_out} censored before the first event",)
+    members = [s for group in kept.values() for s in group]
     time, event = _arrays(members)
-    if len(groups) < 2 or not event.any():
-        return None, None
-    chi2, p_value = survdiff(time, event, np.array([s.group for s in members]))
-    return _finite(chi2), _finite(p_value)
+    try:
+        with np.errstate(all="ignore"):
+            chi2, p_value = survdiff(time, event, np.array([s.group for s in members]))
+    except np.linalg.LinAlgError:
+        chi2 = p_value = np.nan
+    if not np.isfinite(p_value):
+        return None, None, ("no log-rank test: too few patients at risk together",)
+    return _finite(chi2), _finite(p_value), why
 
 
 def _risk_times(groups: Mapping[str, Sequence[Subject]]) -> tuple[float, ...]:

@@ -16,20 +16,27 @@ from miliary_seg.load.inventory import case_name
 from miliary_seg.load.masks import stem
 
 
-def dicom_names(root: Path, studies: list[list[DicomImage]]) -> list[str]:
-    """One safe name a study (they may repeat)."""
+def dicom_names(root: Path, studies: list[list[DicomImage]]) -> list[tuple[str, ...]]:
+    """Safe names of each study, the first preferred: each follows from the study's own files, not from its neighbours.
+
+    The folders between the named path and the study's files; that path's own name where there are none. The longer
+    names have that path's name too, then a digest of the StudyInstanceUID.
+    """
     own = stem(root) if root.is_file() else root.resolve().name
     everybody = [image for images in studies for image in images[:1]]
     identifies = _identifies(own, everybody)
     base = "case" if identifies else case_name(own)
-    if len(studies) == 1:
-        return [f"case-{_digest(studies[0])}" if identifies else base]
-    folders = [_folder(root, images) for images in studies]
-    return [
-        case_name(folder) if folder and folders.count(folder) == 1 and not _identifies(folder, images) else
-        f"{base}-{_digest(images)}"
-        for folder, images in zip(folders, studies, strict=True)
-    ]  # fmt: skip
+    return [_names(base, identifies, _folder(root, images), images) for images in studies]
+
+
+def _names(base: str, identifies: bool, folder: str, images: list[DicomImage]) -> tuple[str, ...]:
+    unique = f"{base}-{_digest(images)}"
+    if _identifies(folder, images):
+        return (unique,)
+    if not folder:
+        return (unique,) if identifies else (base, unique)
+    name = case_name(folder)
+    return name, case_name(f"{base}-{folder}"), case_name(f"{name}-{_digest(images)}")
 
 
 def _folder(root: Path, images: list[DicomImage]) -> str:

@@ -36,7 +36,7 @@ def test_a_malformed_table_is_refused(participants_file, text: str, said: str) -
         read_participants(participants_file(text))
 
 
-@pytest.mark.parametrize("value", ["old", "inf", "nan"])
+@pytest.mark.parametrize("value", ["old", "inf"])
 def test_mixed_types_name_the_line(participants_file, value: str) -> None:
     table = read_participants(participants_file(f"participant_id age\nsub-01 61\nsub-02 {value}"))
     with pytest.raises(InputError, match=f"'{value}' in line 3"):

@@ -17,7 +17,9 @@ from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "criteria.md"
-SMALL = DecideSettings(mri_lesions_per_slice=4)
+SMALL = DecideSettings(mri_lesions_per_slice=4, slice="native")
+"""The plain rule on the slices that are there (as in tests/conformance/criteria.toml)."""
+BOTH = replace(SMALL, slice="both")
 
 
 def codes(decision: Decision) -> list[str]:
@@ -40,7 +42,7 @@ def test_evidence_names_slices_by_place_and_uid(build: Any) -> None:
 
 
 def test_evidence_of_slabs_is_the_slice_in_their_middle(build: Any) -> None:
-    settings = replace(SMALL, slice="slab", slab_mm=3.0)
+    settings = replace(SMALL, slice="equivalent", slab_mm=3.0)
     decision = decide(*build.crowd({2: 2, 3: 2, 8: 4}), build.facts(12), settings)
     assert [(e.index, e.n_lesions, e.image) for e in decision.evidence_slices] == [(2, 4, "slab"), (8, 4, "slab")]
     assert decision.slab_counts == (2, 4, 4, 2, 0, 0, 4, 4, 4, 0, 0, 0)
@@ -194,7 +196,7 @@ def test_false_positives_are_expected_by_region(build: Any) -> None:
 
 
 def test_improbable_lesions_count_but_are_no_evidence_for_a_side(build: Any) -> None:
-    settings = DecideSettings(mri_lesions_per_slice=4)
+    settings = replace(SMALL, min_met_probability=0.0)
     lesions = [replace(build.lesion(i, [2, 6]), probability=0.9 if i % 2 else 0.3) for i in range(1, 9)]
     places = [build.place(i, "left" if i % 2 else "right", "supratentorial") for i in range(1, 9)]
     lesions += [replace(build.lesion(20 + i, [8]), probability=0.9) for i in range(4)]
@@ -209,16 +211,16 @@ def test_improbable_lesions_count_but_are_no_evidence_for_a_side(build: Any) -> 
 
 def test_readings_name_the_smallest_changes_that_decide(build: Any) -> None:
     """Slabs are crowded where slices are not; with five lesions asked for on each side two points must change."""
-    settings = DecideSettings(mri_lesions_per_slice=4, slab_mm=2.0, non_contiguous="separate-runs")
-    lesions, places = build.crowd({2: 2, 3: 2, 6: 2, 7: 2})
-    decision = decide(lesions, places, build.facts(10), settings)
+    settings = replace(SMALL, slab_mm=3.0, non_contiguous="separate-runs")
+    lesions, places = build.crowd({2: 2, 3: 2, 8: 2, 9: 2})
+    decision = decide(lesions, places, build.facts(12), settings)
     told = next(item.text for item in decision.reasons if item.code == "readings_disagree")
-    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; slice slab gives MET", told)
+    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; slice equivalent gives MET", told)
     strict = replace(settings, min_per_region=5)
     both = next(
-        i.text for i in decide(lesions, places, build.facts(10), strict).reasons if i.code == "readings_disagree"
+        i.text for i in decide(lesions, places, build.facts(12), strict).reasons if i.code == "readings_disagree"
     )
-    assert "slice slab and min_per_region 1 gives MET" in both
+    assert "slice equivalent and min_per_region 1 gives MET" in both
 
 
 def test_every_combination_is_read_once_and_the_default_is_among_them() -> None:
@@ -277,3 +279,92 @@ def test_a_lesion_as_sure_as_asked_for_is_evidence(build: Any, confidence: float
     lesions, places = build.crowd({2: 4, 7: 4})
     unsure = [replace(place, side_confidence=confidence, level_confidence=confidence) for place in places]
     assert decide(lesions, unsure, build.facts(10), SMALL).verdict is verdict
+
+
+def told(decision: Decision, code: str) -> str:
+    return next(item.text for item in decision.reasons if item.code == code)
+
+
+def test_native_and_thick_slices_are_answered_side_by_side(build: Any) -> None:
+    decision = decide(*build.crowd({10: 2, 11: 2, 20: 2, 21: 2}), build.facts(30), BOTH)
+    native, thick = decision.slice_answers
+    assert (native.slice, native.thickness_mm, native.count, native.count_range) == ("native", 1.0, 2, (2, 2))
+    assert (thick.slice, thick.thickness_mm, thick.count, thick.count_range) == ("equivalent", 5.0, 4, (2, 4))
+    assert (native.verdict, thick.verdict, decision.verdict) == (
+        Verdict.NOT_MET,
+        Verdict.MET,
+        Verdict.INDETERMINATE,
+    )
+    assert (native.count_interval, thick.count_interval) == ((2, 2, 2), (4, 4, 4))
+    assert (native.probability, thick.probability, decision.probability) == (0.0, 1.0, 0.0)
+    assert "negative_not_exclusion" not in codes(decision)
+    assert decision.margin == -2
+
+
+def test_where_thickness_decides_the_readings_name_both(build: Any) -> None:
+    decision = decide(*build.crowd({10: 2, 11: 2, 20: 2, 21: 2}), build.facts(30), BOTH)
+    assert told(decision, "readings_disagree").endswith("; slice native gives NOT_MET; slice equivalent gives MET).")
+
+
+def test_changes_of_other_points_are_told_for_both_thicknesses_together(build: Any) -> None:
+    """Every slice qualifies, thin or thick: read as separate runs there is one run, on slices of either thickness."""
+    decision = decide(*build.crowd(dict.fromkeys(range(30), 4)), build.facts(30), BOTH)
+    assert decision.verdict is Verdict.MET
+    assert told(decision, "readings_disagree").endswith("readings; non_contiguous separate-runs gives NOT_MET).")
+
+
+def test_a_probability_that_is_unknown_for_one_thickness_is_unknown(build: Any) -> None:
+    """Part of the brain is not in view: what is shown on thick slices stays shown, thin slices show nothing."""
+    facts = build.facts(30, coverage=Coverage(left_supratentorial=0.5))
+    decision = decide(*build.crowd({10: 2, 11: 2, 20: 2, 21: 2}), facts, BOTH)
+    native, thick = decision.slice_answers
+    assert (native.probability, thick.probability, decision.probability) == (None, 1.0, None)
+    assert {"slice_thickness_decides", "coverage_supratentorial"} <= set(codes(decision))
+
+
+def test_slices_that_are_thick_already_have_one_answer(build: Any) -> None:
+    """5 mm slices every 2.5 mm overlap; two of them joined would be 7.5 mm thick."""
+    lesions, places = build.crowd({10: 2, 11: 2, 20: 2, 21: 2})
+    for thickness, n_answers in ((5.0, 1), (3.0, 1), (2.9, 2)):
+        decision = decide(lesions, places, build.facts(30, 2.5, thickness_mm=thickness), BOTH)
+        assert len(decision.slice_answers) == n_answers
+        assert decision.slice_answers[-1].count_range == ((2, 2) if n_answers == 1 else (2, 4))
+    thick = decide(lesions, places, build.facts(30, 5.0), replace(SMALL, slice="equivalent"))
+    assert [(a.slice, a.thickness_mm, a.count) for a in thick.slice_answers] == [("equivalent", 5.0, 2)]
+
+
+def test_an_axial_reformat_has_a_thickness_of_its_own(build: Any) -> None:
+    lesions, places, facts = sagittal(build)
+    decision = decide(lesions, places, facts, replace(BOTH, plane="axial"))
+    assert [(a.thickness_mm, a.count) for a in decision.slice_answers] == [(1.0, 4), (5.0, 4)]
+    unknown = decide(lesions, places, replace(facts, slice_centres_ras_mm=()), replace(BOTH, plane="axial"))
+    assert [(a.count, a.count_range, a.count_interval) for a in unknown.slice_answers] == [(None, None, None)]
+
+
+def test_a_count_reached_on_thick_slices_speaks_against_a_negative_of_another_series(build: Any) -> None:
+    crowd = build.crowd({10: 2, 11: 2, 20: 2, 21: 2})
+    open_series = decide(*crowd, build.facts(30), BOTH)
+    negative = decide(*build.crowd({10: 1, 20: 1}), build.facts(30), BOTH)
+    study = decide_study({"thin": open_series, "other": negative})
+    assert (study.verdict, study.deciding_series) == (Verdict.INDETERMINATE, ("thin",))
+    assert "series_conflict" in [item.code for item in study.reasons]
+    assert decide_study({"thin": negative, "other": negative}).verdict is Verdict.NOT_MET
+
+
+@pytest.mark.parametrize(("gap", "code"), [(0.1, None), (0.3, "narrow_slice_gaps"), (0.4, "slice_gaps")])
+def test_gaps_are_judged_by_their_share_of_the_thickness(build: Any, gap: float, code: str | None) -> None:
+    decision = decide(*build.crowd({2: 1, 7: 1}), build.facts(10, gap_mm=gap), SMALL)
+    assert [c for c in codes(decision) if "gaps" in c] == ([code] if code else [])
+    assert (decision.verdict is Verdict.INDETERMINATE) == (code == "slice_gaps")
+
+
+def test_the_limits_of_the_probability_are_settings(build: Any) -> None:
+    """Eleven marked lesions of 0.5 on two slices: P(at least 4) is 0.887 each and 0.79 on both; of 7 it is 0.27."""
+    lesions, places = build.crowd({2: 11, 7: 11}, p=0.5)
+    assert decide(lesions, places, build.facts(10), SMALL).verdict is Verdict.INDETERMINATE
+    lenient = replace(SMALL, min_met_probability=0.7)
+    assert decide(lesions, places, build.facts(10), lenient).verdict is Verdict.MET
+    missed = build.facts(10, lesion_sensitivity=0.6)
+    three = build.crowd({2: 3, 7: 3})
+    assert "count_limited_by_detection" in codes(decide(*three, missed, SMALL))
+    assert decide(*three, missed, replace(SMALL, max_not_met_probability=0.9)).verdict is Verdict.NOT_MET

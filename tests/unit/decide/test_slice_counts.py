@@ -13,6 +13,7 @@ from miliary_seg.decide.slice_counts import (
     has_holes,
     is_axial,
     second_best,
+    second_best_by_phase,
     slab_stack,
 )
 from miliary_seg.domain.compartment import Registration
@@ -199,3 +200,37 @@ def test_many_counts_at_once_give_the_same_as_one_by_one(build: Any) -> None:
         apart = ContiguityRule(kind=kind, separation_mm=7.0, threshold=3)
         together = second_best(counts, stack, apart)
         assert together.tolist() == [int(second_best(column[:, None], stack, apart)[0]) for column in counts.T]
+
+
+def faded(build: Any, slices: list[int], enhancement: float, n: int = 20) -> list[int]:
+    stack = acquired_stack([build.lesion(1, slices)], build.facts(n))
+    return slab_stack(stack, 5.0, np.array([enhancement])).counts[: n - 4].tolist()
+
+
+@pytest.mark.parametrize(
+    ("slices", "enhancement", "starts"),
+    [
+        ([8], 2.0, []),  # a fifth of its contrast is too little, however bright
+        ([8, 9], 0.3, [5, 6, 7, 8]),  # two fifths, of 0.3: 0.12
+        ([8, 9], -0.3, [5, 6, 7, 8]),  # dark lesions fade alike
+        ([8, 9], 0.2, []),  # 0.08
+        ([8, 9, 10], 0.2, [6, 7, 8]),  # three fifths: 0.12; two fifths on the slabs beside
+        ([8, 9, 10], 0.5, [5, 6, 7, 8, 9]),
+        ([6, 7, 8, 9, 10, 11], 0.11, [6, 7]),  # longer than the slab: whole slabs
+        ([8], float("nan"), [4, 5, 6, 7, 8]),  # not measured: every slab that it touches
+    ],
+)
+def test_partial_volume_fades_what_fills_little_of_a_slab(
+    build: Any, slices: list[int], enhancement: float, starts: list[int]
+) -> None:
+    assert [k for k, n in enumerate(faded(build, slices, enhancement)) if n] == starts
+
+
+def test_the_median_over_where_slabs_start_decides(build: Any) -> None:
+    """Lesions two slices apart share three slabs of five; five apart, none."""
+    apart = [4 * (k in (10, 12, 30, 32)) for k in range(40)]
+    stack = slab_stack(counts_in_a_row(build, apart), 5.0)
+    by_phase = second_best_by_phase(stack.counts[:, None], stack, PAIRWISE)[:, 0]
+    assert sorted(by_phase.tolist()) == [4, 4, 8, 8, 8]
+    assert second_best(stack.counts[:, None], stack, PAIRWISE).tolist() == [8]
+    assert [int(stack.counts[k]) for k in deciding_pair(stack, PAIRWISE)] == [8, 8]

@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 TRUTH = {
     "heads": {
-        "ct_visible_human_f": "ct", "pd_ccbync": "pd", "t1_ccbync": "t1", "t1_crop": "t1", "t1_otsu": "t1", "t1c_brain_only": "t1c", "t2_2mm": "t2"
+        "ct_visible_human_f": "ct", "pd_ccbync": "pd", "t1_ccbync": "t1", "t1_crop": "t1",
+        "t1_otsu": "t1", "t1c_brain_only": "t1c", "t2_2mm": "t2",
     },
     "ms_26_mni": {"FLAIR": "flair", "T1": "t1", "T1POST": "t1c", "T2": "t2"},
     "ms_12_raw": {

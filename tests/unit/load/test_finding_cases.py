@@ -150,10 +150,55 @@ def test_bids_files_of_a_session_are_one_case(tmp_path: Path, head: np.ndarray) 
     assert [str(s.modality) for s in found.cases[1].series] == ["CT"]
 
 
-def test_equal_file_names_are_told_apart_by_their_folder(tmp_path: Path, head: np.ndarray) -> None:
-    for name in ("a", "b", "b/b"):
-        save(tmp_path / name / "T1.nii.gz", head)
-    assert sorted(case.id for case in find_cases([tmp_path]).cases) == ["a-T1", "b-T1", "b-T1_2"]
+def names(*paths: Path) -> list[str]:
+    return sorted(case.id for case in find_cases(paths).cases)
+
+
+def test_a_case_is_named_by_its_path_and_not_by_its_neighbours(tmp_path: Path, kit: Any, head: np.ndarray) -> None:
+    """Whatever comes later, the names that were there stay: else one scan is counted twice."""
+    seen: set[str] = set()
+    for step in ("P1/T1", "P2/T1", "P1/visit2/T1", "T1"):
+        save(tmp_path / f"{step}.nii.gz", head)
+        assert seen < set(names(tmp_path)), step
+        seen = set(names(tmp_path))
+    assert seen == {"P1-T1", "P2-T1", "P1-visit2-T1", "T1"}
+    studies = tmp_path / "dicom"
+    kit.write(studies / "A" / "scan", study(kit, 1))
+    assert names(studies) == ["A-scan"]
+    kit.write(studies / "B" / "scan", study(kit, 2))
+    assert names(studies) == ["A-scan", "B-scan"]
+
+
+def test_equal_names_below_several_paths_get_the_folder_above(tmp_path: Path, head: np.ndarray) -> None:
+    files = [save(tmp_path / name / "T1.nii.gz", head) for name in ("P1", "P2")]
+    assert names(files[0]) == names(files[0].parent) == ["T1"]
+    assert names(*files) == names(*reversed(files)) == names(*(f.parent for f in files)) == ["P1-T1", "P2-T1"]
+    one, two = save(tmp_path / "x" / "a b.nii", head), save(tmp_path / "x" / "a_b.nii.gz", head)
+    three = save(tmp_path / "x" / "a(b.nii", head)
+    found = names(one.parent)
+    assert found == names(three, two, one), "the order does not matter"
+    assert "a_b" in found
+    assert len({name[:4] for name in found if name != "a_b"}) == 1
+
+
+@pytest.mark.parametrize("name", ["日本_T1c", "中国_T1c", "Müller-頭", "หัว", "сканT1", "a" * 200, "頭" * 80])
+def test_names_keep_their_letters(tmp_path: Path, head: np.ndarray, name: str) -> None:
+    import unicodedata
+
+    for n, form in enumerate(("NFC", "NFD")):
+        spelled = unicodedata.normalize(form, name)[:80]
+        (found,) = names(save(tmp_path / str(n) / f"{spelled}.nii.gz", head))
+        assert len(found) <= 64
+        assert len(found.encode()) <= 150
+        assert found == name or (len(name) > 60 and found[:10] == name[:10] and re.search("-[0-9a-f]{8}-", found))
+
+
+def test_the_same_files_below_two_paths_are_one_case(tmp_path: Path, kit: Any, head: np.ndarray) -> None:
+    file = save(tmp_path / "n" / "T1.nii.gz", head)
+    kit.write(tmp_path / "d" / "SE0", kit.Series().datasets())
+    kit.write(tmp_path / "d" / "SE1", kit.Series(series="1.2.3.8", seed=8).datasets())
+    found = find_cases([file, tmp_path / "d" / "SE0", tmp_path, tmp_path / "n", file])
+    assert [[s.n_files for s in case.series] for case in found.cases] == [[1], [5, 5]]
 
 
 def test_one_bad_file_neither_hides_nor_stops_the_others(tmp_path: Path, head: np.ndarray) -> None:
@@ -161,7 +206,7 @@ def test_one_bad_file_neither_hides_nor_stops_the_others(tmp_path: Path, head: n
     (tmp_path / "T2.nii.gz").write_text("no image")
     save(tmp_path / "bold.nii.gz", np.stack([head, head], axis=3))
     found = find_cases([tmp_path, tmp_path / "missing", tmp_path / "T1.nii.gz"])
-    assert [case.id for case in found.cases] == ["T1", "T1_2"]
+    assert [case.id for case in found.cases] == ["T1"], "given twice, found once"
     kinds = {problem.path.name: type(problem.error) for problem in found.problems}
     assert kinds == {
         "T2.nii.gz": UnreadableFileError,
@@ -208,7 +253,7 @@ def test_links_do_not_lead_out(tmp_path: Path, kit: Any, head: np.ndarray) -> No
     save(hidden, head)
     (inside / "T2.nii.gz").symlink_to(hidden)
     found = find_cases([inside])
-    assert sorted(case.id for case in found.cases) == ["T2", "in"]
+    assert sorted(case.id for case in found.cases) == ["T2", "scan"]
     reasons = {entry.path.name: entry.reason for entry in found.ledger if "link" in entry.reason}
     assert set(reasons) == {"out", "T1.nii.gz", "again.dcm"}
 

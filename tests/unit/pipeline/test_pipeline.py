@@ -122,6 +122,16 @@ def test_facts_follow_the_slices(result) -> None:
     assert facts.slice_centres_ras_mm[index] == pytest.approx(series.volume.grid.to_ras_mm(middle), abs=1e-3)
 
 
+def test_candidates_that_were_not_marked_reach_the_criteria(result) -> None:
+    series = result.series[0]
+    facts = scan_facts(series.volume, series.location, series.detection)
+    improbable = {r.candidate.id for r in series.detection.rejections if r.rule == "probability"}
+    assert facts.doubtful is not None
+    assert {lesion.candidate_id for lesion in facts.doubtful} <= improbable
+    assert sum(p for _, p in series.decision.count_distribution) == pytest.approx(1)
+    assert next(answer.slice for answer in series.decision.slice_answers) == "native"
+
+
 def test_software_names_versions() -> None:
     assert software()["version"] == ms.__version__
 

@@ -12,8 +12,9 @@ from miliary_seg.settings import DecideSettings, Settings
 def test_the_defaults_are_the_published_rule_and_its_default_reading() -> None:
     decide = Settings().decide
     assert (decide.mri_lesions_per_slice, decide.ct_lesions_per_slice) == (20, 10)
-    assert (decide.plane, decide.slice, decide.non_contiguous) == ("acquired", "native", "pairwise")
-    assert (decide.bilateral, decide.min_per_region, decide.max_thickness_mm) == ("independent", 1, 5.0)
+    assert (decide.plane, decide.slice, decide.non_contiguous) == ("acquired", "both", "pairwise")
+    assert (decide.bilateral, decide.min_per_region, decide.max_thickness_mm) == ("independent", 1, 7.0)
+    assert (decide.min_met_probability, decide.max_not_met_probability, decide.max_gap_share) == (0.8, 0.05, 0.34)
 
 
 def test_toml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
@@ -103,6 +104,9 @@ def test_values_of_other_kinds_are_refused(value: object) -> None:
         ("separation_mm", -1.0),
         ("min_coverage", 1.01),
         ("max_gap_mm", -0.1),
+        ("max_gap_share", -0.1),
+        ("min_met_probability", 1.1),
+        ("max_not_met_probability", -0.05),
         ("min_assignment_confidence", 0.4),
         ("region_error_quantile", 1.0),
         ("axial_spacing_mm", 0.0),
@@ -140,13 +144,13 @@ def test_every_other_setting_changes_the_digest() -> None:
         "auto": "both",
         "balanced": "high",
         "acquired": "axial",
-        "native": "equivalent",
+        "both": "equivalent",
         "pairwise": "separate-runs",
     }
     for key, value in Settings().flat().items():
         if key.split(".")[0] in {"load", "report"}:
             continue
-        new = (not value) if isinstance(value, bool) else (value * 0.95 + 0.04 if isinstance(value, float) else value)
+        new = (not value) if isinstance(value, bool) else (value * 0.9 + 0.041 if isinstance(value, float) else value)
         new = value + 1 if type(value) is int else other.get(new, "quadrants") if isinstance(value, str) else new
         assert Settings().updated({key: new}).digest != Settings().digest, key
 
@@ -157,3 +161,25 @@ def test_the_part_that_counts_can_be_written_alone(tmp_path: Path) -> None:
     path.write_text(changed.to_toml(method_only=True), encoding="utf-8")
     assert "1.2.3" not in path.read_text()
     assert Settings.from_toml(path).digest == changed.digest
+
+
+def test_sections_may_be_given_as_mappings_and_are_checked() -> None:
+    given = Settings(locate={"deform": False}, decide={"slab_mm": 4})
+    assert given == Settings().updated({"locate.deform": False, "decide.slab_mm": 4})
+    for section, said in (
+        ({"deforms": True}, "did you mean 'locate.deform'"),
+        ({"trust_threshold": 3}, "locate.trust_threshold"),
+        ("deform", "not str"),
+        (None, "not NoneType"),
+        (Settings().decide, "not DecideSettings"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            Settings(locate=section)
+
+
+def test_values_on_the_command_line_may_be_in_capitals() -> None:
+    assert Settings().with_options(["load.sequence=T1C", "load.series=ABC"]) == Settings().updated(
+        {"load.sequence": "t1c", "load.series": "ABC"}
+    )
+    with pytest.raises(SettingsError, match="T9"):
+        Settings().with_options(["load.sequence=T9"])

@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from miliary_seg.cohort import BatchOptions, run_cases
+from miliary_seg.cohort import BatchOptions, read_ledger, run_cases
 from miliary_seg.cohort.run.dask_pool import _outcome, _Ticket
 from miliary_seg.errors import MissingLibraryError, UsageError
 
@@ -131,10 +132,62 @@ def test_what_a_worker_raises_outside_of_the_case_is_one_failed_case(error) -> N
 
 @QUIET
 @pytest.mark.slow
-def test_a_scheduler_without_workers_is_not_waited_for_for_ever(scheduler, batch, monkeypatch) -> None:
-    monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.FIRST_WORKER_S", 0.5)
+def test_a_scheduler_without_workers_is_not_waited_for_for_ever(scheduler, batch, plan, monkeypatch) -> None:
+    monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.NO_WORKER_S", 0.5)
+    said: list[str] = []
     with pytest.raises(UsageError, match="no worker is with the Dask scheduler"):
-        batch("good-1", scheduler=scheduler)
+        batch("good-1", scheduler=scheduler, waiting=said.append)
+    assert said[0].startswith("no worker is with the Dask scheduler")
+    assert list(read_ledger(plan.output))[-1]["event"] == "end"
+
+
+@QUIET
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_all_workers_lost_and_one_returning(scheduler, start, plan, faulty, cases, monkeypatch) -> None:
+    """The limit holds while cases are under way, too, and the run goes on with the worker that comes."""
+    tmp_path = plan.output.parent
+    monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.LOOK_EVERY_S", 0.2)
+    said: list[str] = []
+    first = start("worker", scheduler, "--nthreads", "1", "--no-nanny")
+    options = BatchOptions(scheduler=scheduler, waiting=said.append)
+    calls = tmp_path / "calls.txt"
+
+    def lose(worker: subprocess.Popen, n_calls: int) -> None:
+        faulty.until(lambda: calls.is_file() and len(calls.read_text().splitlines()) >= n_calls)
+        worker.kill()
+        worker.wait()
+
+    def returns() -> None:
+        lose(first, 1)
+        faulty.until(lambda: any(said))
+        second = start("worker", scheduler, "--nthreads", "1", "--no-nanny")
+        (tmp_path / "go-held-1").touch()
+        lose(second, 3)  # held-1 twice, held-2
+        monkeypatch.setattr("miliary_seg.cohort.run.dask_pool.NO_WORKER_S", 1.0)
+
+    helper = threading.Thread(target=returns)
+    helper.start()
+    run = run_cases(cases("held-1", "held-2"), plan, options, faulty.FaultyWork())
+    assert next(run).status == "done"
+    assert "" in said
+    with pytest.raises(UsageError, match="no worker is with the Dask scheduler"):
+        next(run)
+    helper.join()
+
+
+@QUIET
+@pytest.mark.slow
+def test_a_time_limit_stops_the_case_and_not_the_worker(scheduler, start, batch, tmp_path) -> None:
+    worker = start("worker", scheduler, "--nthreads", "1", "--no-nanny")
+    outcomes = batch("hang-1", "good-2", scheduler=scheduler, timeout_s=3)
+    assert {name: o.error.code if o.error else o.status for name, o in outcomes.items()} == {
+        "hang-1": "timeout",
+        "good-2": "done",
+    }
+    parents = {line.split()[2] for line in (tmp_path / "calls.txt").read_text().splitlines()}
+    assert parents == {str(worker.pid)}
+    assert worker.poll() is None
 
 
 @QUIET
