@@ -162,7 +162,6 @@ def test_lesion_rows_join_measurements_and_places_by_id() -> None:
         "contrast": 7.5,
         "enhancement": None,
         "probability": 0.9,
-        "enhancement": None,
         "polarity": "bright",
         "side": "left",
         "level": "infratentorial",
