@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,6 +63,8 @@ _EMPTIED = (
 """Of these the Basic Profile (PS3.15 Table E.1-1) leaves nothing: an image that still states one is not believed when
 it says that its patient's identity was removed."""
 _METHOD_OF_SOURCE = "As stated by the source images; nothing added"
+_Patient = tuple[dict[str, str], str | None, "tuple[Code, ...]"]
+"""Patient and study attributes; how the identity was removed in words ('' = it was not, None = unknown) and codes."""
 _REQUIRED = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName",
              "StudyID", "StudyDate", "StudyTime")  # fmt: skip
 _WELL_FORMED = {
@@ -117,6 +120,8 @@ class ObjectMetadata:
     settings_digest: str
     identity: dict[str, str] = field(repr=False)
     """Patient and study attributes to write."""
+    deidentification_codes: tuple[Code, ...] = ()
+    """The same in codes."""
     deidentification: str | None = None
     """How the patient's identity was removed; '' = it was not (``report.identified``), None = nothing is known of a
     patient, so nothing can be said of it."""
@@ -202,7 +207,7 @@ def stamp(
         If the patient is asked for and the first file is not there, or is another image now.
     """
     made_by = next((s.detection.source for s in result.series if s.volume.id == volume.id), OURS)
-    identity, method = _patient(result, volume, identified=identified, converted=converted)
+    identity, method, method_codes = _patient(result, volume, identified=identified, converted=converted)
     parts = (
         volume.source.series_instance_uid,
         *volume.source.instances,
@@ -220,23 +225,23 @@ def stamp(
         identity=identity,
         deidentification=method,
         lesions_from="" if made_by.is_ours else sanitise(made_by.text)[:200],
+        deidentification_codes=method_codes,
     )
 
 
-def _patient(
-    result: CaseResult, volume: Volume, *, identified: bool, converted: bool
-) -> tuple[dict[str, str], str | None]:
-    """Patient and study attributes, and how the identity was removed."""
+def _patient(result: CaseResult, volume: Volume, *, identified: bool, converted: bool) -> _Patient:
+    """Patient and study attributes, and how the identity was removed, in words and codes."""
     if converted:
-        return _patient_of(volume)[0], None
+        return _patient_of(volume)[0], None, ()
     if identified:
         return _patient_of(volume)
     with suppress(OutputError):  # it cannot be read again: nothing is taken from it
-        stated, method = _patient_of(volume)
-        if method:
-            return stated, method
+        found = _patient_of(volume)
+        if found[1]:
+            return found
     name = case_folder(result.case)
-    return {"PatientName": f"{name[:63]}^", "PatientID": name}, "Nothing taken but geometry and UIDs"
+    codes = (BASIC_PROFILE, RETAIN_UIDS)
+    return {"PatientName": f"{name[:63]}^", "PatientID": name}, "Nothing taken but geometry and UIDs", codes
 
 
 def slice_header(source: SourceImages, metadata: ObjectMetadata, index: int = 0) -> Dataset:
@@ -293,7 +298,8 @@ def finish(dataset: Dataset, metadata: ObjectMetadata) -> None:
     dataset.PatientIdentityRemoved = "YES" if metadata.deidentification else "NO"
     if metadata.deidentification:
         dataset.DeidentificationMethod = metadata.deidentification
-        dataset.DeidentificationMethodCodeSequence = [code_item(BASIC_PROFILE), code_item(RETAIN_UIDS)]
+    if metadata.deidentification_codes:
+        dataset.DeidentificationMethodCodeSequence = [code_item(code) for code in metadata.deidentification_codes]
 
 
 def code_item(code: Code) -> Dataset:
@@ -305,7 +311,7 @@ def code_item(code: Code) -> Dataset:
     return item
 
 
-def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
+def _patient_of(volume: Volume) -> _Patient:
     """Patient and study as the first image states them now, and how their identity was removed ('' = it was not).
 
     Values that are not well-formed are left out.
@@ -314,7 +320,8 @@ def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
 
     source = volume.source
     path = source.paths[0] if source.paths else ""
-    wanted = ["SOPInstanceUID", "PatientIdentityRemoved", *_IDENTITY, *_EMPTIED]
+    method = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+    wanted = ["SOPInstanceUID", "PatientIdentityRemoved", *method, *_IDENTITY, *_EMPTIED]
     try:
         header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=wanted)
         same = str(header.SOPInstanceUID) in source.instances
@@ -328,7 +335,20 @@ def _patient_of(volume: Volume) -> tuple[dict[str, str], str]:
     kept = {k: text for k, text in stated.items() if _WELL_FORMED[_IDENTITY[k]].fullmatch(text)}
     removed = str(header.get("PatientIdentityRemoved") or "").strip().upper() == "YES"
     removed = removed and not any(str(header.get(keyword) or "").strip() for keyword in _EMPTIED)
-    return kept, _METHOD_OF_SOURCE if removed else ""
+    if not removed:
+        return kept, "", ()
+    said = sanitise(header.get("DeidentificationMethod") or "")[:64] or _METHOD_OF_SOURCE
+    return kept, said, tuple(_codes(header.get("DeidentificationMethodCodeSequence") or ()))
+
+
+def _codes(items: Iterable[Dataset]) -> Iterator[Code]:
+    """Codes of a sequence, those that are incomplete left out."""
+    from miliary_seg.report.dicom.codes import Code
+
+    for item in items:
+        parts = [sanitise(item.get(name) or "") for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
+        if all(parts):
+            yield Code(*parts)
 
 
 def _study_moment(identity: dict[str, str]) -> datetime | None:
