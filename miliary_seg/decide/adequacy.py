@@ -1,6 +1,6 @@
-"""What a scan is able to prove: the doubts that stand between what is seen and an answer.
+"""What a scan can prove: the doubts that make an answer indeterminate.
 
-What the visible slices prove stays proved, however poor the scan. To prove a criterion *false* takes more: the whole
+What the visible slices prove stays proved, however poor the scan. Proving a criterion *false* needs more: the whole
 brain in view, thin slices without gaps, a sequence on which lesions stand out, and no doubt about the image.
 """
 
@@ -25,7 +25,7 @@ WEAK_EVIDENCE = {"low", "none"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """Coded doubts, by what they stand in the way of."""
+    """Coded doubts, grouped by the statement that they prevent."""
 
     absence: tuple[Reason, ...]
     """A negative: something may have been missed."""

@@ -24,8 +24,8 @@ BILATERAL_STATEMENT = "bilateral lesions"
 LEVELS_STATEMENT = "lesions located in both the supratentorial and the infratentorial compartment"
 
 UNSEEN = 0.05
-"""A side or level is empty only if, were the pattern the one of the criteria, at most one scan in twenty would show
-none there."""
+"""A side or level counts as empty only if at most one scan in twenty with the pattern of the criteria would show no
+lesion there."""
 N_EXAMPLES = 5
 """Lesions named as examples for each region."""
 

@@ -47,8 +47,8 @@ def describe_pattern(
     lesions
         Accepted lesions of one series.
     random_points_ras_mm
-        Places drawn at random from the brain mask, shape (n, 3), RAS+ mm; as many as ``points_needed`` says. They are
-        dealt out to the simulations, so the result is as reproducible as they are.
+        Points drawn at random from the brain mask, shape (n, 3), RAS+ mm; as many as ``points_needed`` says. They are
+        shared out to the simulations, so the result is as reproducible as they are.
     sure_probability
         The largest lesion is sought among those at least that probable: one doubtful object must not be the dominant
         lesion.
@@ -56,7 +56,7 @@ def describe_pattern(
     Returns
     -------
     Pattern
-        What cannot be told from so few lesions is None.
+        Fields that need more lesions are None.
     """
     diameters = np.array([lesion.equivalent_diameter_mm for lesion in lesions])
     if not diameters.size or diameters.min() <= 0:
@@ -76,7 +76,7 @@ def describe_pattern(
 
 
 def points_needed(n_lesions: int) -> int:
-    """Number of random places that the test of homogeneity needs for so many lesions; 0 = it will not be made."""
+    """Number of random points that the test of homogeneity needs for this many lesions; 0 = no test."""
     return N_SIMULATIONS * min(n_lesions, MAX_LESIONS) if n_lesions >= MIN_HOMOGENEITY else 0
 
 
@@ -124,7 +124,7 @@ def _against(observed: float, simulated: Float64Array) -> RandomnessTest:
 
 
 def _distribution(nearest: RandomnessTest, within: RandomnessTest) -> Distribution:
-    """Clustered at either scale is clustered: delineated lesions keep apart, so regularity close by says less."""
+    """Clustered at either scale counts as clustered: delineated lesions never touch, so regularity nearby says less."""
     limit = SIGNIFICANCE / 2
     if (within.p_value <= limit and within.ratio > 1) or (nearest.p_value <= limit and nearest.ratio < 1):
         return Distribution.CLUSTERED

@@ -1,6 +1,6 @@
 """Every reason code that the criteria stage can give, with its sentence: the one place where they are named.
 
-docs/criteria.md holds the same table (a test compares them). Codes are stable; scripts hold on to them. Doubts of
+docs/criteria.md holds the same table (a test compares them). Codes are stable, since scripts read them. Doubts of
 the image, of artefacts and of the registration come from other stages with codes of their own and are passed on.
 """
 

@@ -27,7 +27,7 @@ ROUNDING_MM = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContiguityRule:
-    """What keeps two images apart."""
+    """When two images count as non-contiguous."""
 
     kind: str
     """``pairwise``, ``separate-runs`` or ``separation-mm``; never neighbours in any of them."""
@@ -254,7 +254,7 @@ def axial_stack(lesions: Sequence[Lesion], step_mm: float, beyond_mm: float = 0.
     """Return the axial planes, ``step_mm`` apart, of a scan that was not acquired in axial slices.
 
     A lesion shows on the planes that cut the sphere of its volume around its centre, and on the nearest plane where it
-    falls between two: an approximation, since no voxel is seen here. Planes reach ``beyond_mm`` further than the
+    falls between two: an approximation, since no voxels are available here. Planes reach ``beyond_mm`` further than the
     lesions, so that slabs around the outermost ones are whole.
     """
     height = np.array([lesion.centroid_ras_mm[2] for lesion in lesions]).reshape(-1, 1)

@@ -3,10 +3,12 @@
 In the order of the work: ``work_grid`` brings the scan into one frame, ``normalise`` makes it clean and unit-free,
 ``scale_space`` blurs it to a ladder of widths in mm, ``maxima`` over space and scale become ``candidates`` that
 ``refine`` places, ``features`` and ``context`` measure each (``feature_table`` says what the figures mean),
-``classifier`` turns the figures and a picture (``patches``) into a probability that ``prevalence`` adjusts to the scan,
-``rejection`` says why a candidate is no lesion, ``delineate`` finds the voxels, size and slices of what is accepted.
-``pipeline.find`` does all of it, ``given`` measures lesions that others found in the same way. ``quality`` says what
-this scan lets one detect; ``local_contrast`` measures any place, detected or not. docs/detection.md has the figures.
+``classifier`` turns the figures and a small picture (``patches``) into a probability, which ``prevalence`` adjusts to
+the scan, ``rejection`` says why a candidate is no lesion, ``delineate`` finds the voxels, size and slices of what is
+accepted. ``pipeline.find`` does all of it, ``given`` measures lesions that others found in the same way. ``quality``
+says what can be detected in this scan and ``recall`` what share of lesions is found on such slices; ``white_matter``
+gives the level that enhancement is measured against; ``local_contrast`` measures any point, detected or not. How it
+works, limits and figures: docs/detection.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Blob-like places: maxima of the Laplacian at every scale, to a fraction of a voxel and of a scale step."""
+"""Candidates: maxima of the Laplacian at every scale, located to a fraction of a voxel and of a scale step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray
 
 SIGMA_0_MM = 0.6
-"""Finest width; a ball of 2 mm answers most strongly here (docs/detection.md, scales)."""
+"""Finest width; a ball of 2 mm responds most strongly here (docs/detection.md, step 3)."""
 FINE_SCALES = 5
 """0.6, 0.85, 1.2, 1.7 mm, and 2.4 mm only as the upper neighbour."""
 COARSE_FIRST = 3
@@ -28,9 +28,9 @@ COARSE_PITCH_MM = 1.7
 RING_CORE_MM2 = 700.0
 """Largest core of a ring-enhancing mass in a slice, that of a mass of about 40 mm."""
 RESPONSE_FLOOR_MADS = 1.2
-"""Weaker maxima are texture: response over the median absolute deviation of that scale in the brain."""
+"""Weaker maxima are texture. Unit: robust standard deviation of that scale's response in the brain."""
 EIGEN_RATIO_FLOOR = 0.1
-"""Flatter or more line-like maxima are no candidates: smallest over largest curvature."""
+"""Least ratio of smallest to largest curvature: flatter or more line-like maxima are no candidates."""
 SAME_PLACE_SIGMAS = 0.5
 """Maxima at neighbouring scales closer than this times the finer width are one blob."""
 SAMPLE_PLANES = 24
@@ -82,7 +82,7 @@ def fine_level(work: WorkVolume) -> GridLevel:
 def coarse_level(work: WorkVolume, sign: int) -> GridLevel | None:
     """A grid about half as fine, for larger masses; None where the mask is too small for it.
 
-    The core of a ring-enhancing mass is raised to its ring first (``close_rings``), so that it answers as a whole.
+    The core of a ring-enhancing mass is first raised to its ring (``close_rings``), so that it responds as a whole.
     """
     sizes = zip(work.spacing_mm, work.mask.shape, strict=True)
     z, y, x = (max(1, min(round(COARSE_PITCH_MM / q), n)) for q, n in sizes)
@@ -101,9 +101,9 @@ def coarse_level(work: WorkVolume, sign: int) -> GridLevel | None:
 
 
 def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
-    """Raise what a brighter (``sign`` -1: darker) ring encloses in a slice to the lowest point of that ring, in place.
+    """Raise the area inside a brighter (``sign`` -1: darker) ring of a slice to the lowest point of the ring, in place.
 
-    Only where it covers at most ``largest`` pixels: ventricles in white matter and the brain in its cortex stay.
+    Only areas of at most ``largest`` pixels: ventricles in white matter and the brain inside its cortex stay.
     """
     grey *= sign
 
@@ -140,7 +140,7 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
         for scale in range(first, stop):
             planes_of = ((z, responses.of(scale, (int(z), int(z) + 1))[0, 1:-1]) for z in planes)
             sample = np.concatenate([np.abs(response[mask[z]]) for z, response in planes_of])
-            # A sparse or flat image has a median of 0; its own largest response then sets the measure.
+            # A sparse or flat image has a median of 0; its largest response then gives the scale.
             spread[scale] = max(1.4826 * float(np.median(sample)), 1e-3 * float(sample.max()), 1e-6)
 
     over_slices(work, len(spread))
@@ -148,10 +148,11 @@ def _spread(space: ScaleSpace, mask: BoolArray) -> tuple[float, ...]:
 
 
 def find_maxima(grid_level: GridLevel, sign: int, floor_mads: float = RESPONSE_FLOOR_MADS) -> Blobs:
-    """Maxima over the 26 neighbours at each scale, inside the mask, with their sub-voxel place and width.
+    """Maxima over the 26 neighbours at each scale, inside the mask, with their sub-voxel position and width.
 
-    Scales do not compete for a place: the fold that a small lesion sits on answers more strongly at a larger width, and
-    would hide it. Only maxima that coincide are taken for one blob (docs/detection.md, candidates).
+    Scales do not compete for a position: the fold on which a small lesion lies responds more strongly at a larger
+    width, and would hide it. Only maxima that coincide are one blob
+    (docs/measurements/rejector.md, "Candidates first").
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def find_maxima(grid_level: GridLevel, sign: int, floor_mads: float = RESPONSE_F
 
 
 def _outshone(blobs: Blobs, space: ScaleSpace) -> BoolArray:
-    """Maxima beside a stronger one at the same place, one scale up or down: one blob, seen twice."""
+    """Maxima that have a stronger one at the same position one scale up or down: the same blob, found twice."""
     place = blobs.index * np.array(space.spacing_mm)
     hidden = np.zeros(len(blobs), dtype=bool)
     levels = {int(level): np.flatnonzero(blobs.scale == level) for level in np.unique(blobs.scale)}

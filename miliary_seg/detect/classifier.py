@@ -1,8 +1,8 @@
 """From features to the probability that a reader would call a candidate a lesion.
 
-The first of two looks (``network`` is the second). Boosted decision trees, fitted on lesions implanted into real and
-painted heads (docs/detection.md, rejector), stored as plain arrays in ``trees.npz`` and evaluated with numpy. One
-forest for thin slices, one for slices over 2 mm apart.
+Two stages (docs/rejector.md). First boosted decision trees, fitted on lesions implanted into real and painted heads,
+stored as plain arrays in ``trees.npz`` and evaluated with numpy: one forest for thin slices, one for slices more than
+2.25 mm apart. Then a small convolutional network (``network.npz``) for the candidates that the trees do not rule out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, In
 from miliary_seg.domain.result import OperatingPoint
 
 LEAST = {False: 0.02, True: 0.01}
-"""Candidates that the trees find less likely are not looked at, by whether slices are thick (docs/rejector.md)."""
+"""Candidates that the trees give less than this skip the network; key: slices are thick (docs/rejector.md)."""
 MOST = 2000
-"""At most this many are, the likeliest first: real heads have 80-1550, drawn ones with 400 lesions as many
-(docs/rejector.md), and time stays bounded where all of a scan is blobs."""
+"""At most this many candidates go to the network, the likeliest first. Real heads have 80-1550, drawn ones with 400
+lesions as many (docs/measurements/rejector.md); the limit bounds the time of scans that are blobs all over."""
 SUREST = 1 - 1e-9
 """Keeps log odds finite."""
 CONTEXT = {
@@ -42,10 +42,10 @@ CONTEXT = {
     "outlierness": None,
     "surround_outlierness": None,
 }
-"""Features that the network knows besides; those with a number as logarithms, at most of that."""
+"""Features that the network gets beside the picture; with a number: as a logarithm, cut at that number."""
 LEAST_LOGGED = 0.01
 CONTEXT_LIMIT = 4.0
-"""Standard deviations from the mean of the examples at which context is cut."""
+"""Context is cut at this many standard deviations from the mean of the training examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +85,7 @@ class Network:
 
 
 def _convolved(x: Float32Array, kernel: Float32Array, bias: Float32Array, stride: int = 1) -> Float32Array:
-    """Convolution with zeros beyond the border, and rectification; x is (n, rows, columns, channels)."""
+    """Convolution with zero padding, then ReLU; x is (n, rows, columns, channels)."""
     size = len(kernel)
     pad = size // 2
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -122,13 +122,13 @@ def context(features: Features, log_odds: Float64Array) -> Float32Array:
 
 
 def looked_at(probability: Float64Array, thick: bool) -> IndexArray:
-    """Rows, in rising order, of the candidates that get a picture: the likeliest ``MOST`` of those above ``LEAST``."""
+    """Rows, ascending, of the candidates that go to the network: the likeliest ``MOST`` of those above ``LEAST``."""
     rows = np.flatnonzero(probability > LEAST[thick])
     return np.sort(rows[np.argsort(-probability[rows], kind="stable")[:MOST]])
 
 
 def rescore(work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array) -> Float64Array:
-    """Probabilities after the network has looked at the candidates that are not ruled out.
+    """Probabilities after the network has scored the candidates that the trees do not rule out.
 
     Parameters
     ----------
@@ -137,12 +137,12 @@ def rescore(work: WorkVolume, places: PatchSites, features: Features, probabilit
     places, features
         The n candidates.
     probability
-        What the trees say (n,).
+        Of the trees (n,).
 
     Returns
     -------
     array (n,)
-        Unchanged where the trees rule a candidate out, or find ``MOST`` others likelier.
+        Unchanged for candidates that the trees rule out, and for those beyond the likeliest ``MOST``.
     """
     rows = looked_at(probability, work.thick)
     some, judge, grey = places.where(rows), network(work.thick), work.voxels
@@ -161,7 +161,7 @@ def rescore(work: WorkVolume, places: PatchSites, features: Features, probabilit
 
 
 CHUNK = 1024
-"""Candidates that walk down the trees together: their state stays in cache."""
+"""Candidates evaluated together: their state stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -182,7 +182,7 @@ class Forest:
     value: Float32Array
 
     def log_odds(self, table: Float32Array) -> Float64Array:
-        """Sum over trees for rows of features (n, len(names)); what is not finite counts as 0."""
+        """Sum over trees for rows of features (n, len(names)); values that are not finite count as 0."""
         table = np.nan_to_num(table, posinf=0.0, neginf=0.0)
         result = np.zeros(len(table))
 
@@ -219,7 +219,7 @@ def forest(thick: bool) -> Forest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """Probability threshold of an operating point, and what was measured there (docs/detection.md)."""
+    """Probability threshold of an operating point, and what was measured at it (docs/measurements/detection.md)."""
 
     probability: float
     recall: float | None = None
@@ -236,7 +236,7 @@ THRESHOLDS: dict[tuple[str, bool], Threshold] = {
 }
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
-a slice on their lesion-free MR scans (CT: docs/rejector.md)."""
+a slice on their lesion-free MR scans (CT: docs/measurements/rejector.md)."""
 
 
 def probability(features: Features, thick: bool) -> Float64Array:
@@ -247,7 +247,7 @@ def probability(features: Features, thick: bool) -> Float64Array:
     features
         Columns of length n: all of ``FEATURES``.
     thick
-        Whether slices are more than 2 mm apart.
+        Whether slices are more than 2.25 mm apart.
 
     Returns
     -------

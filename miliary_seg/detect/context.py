@@ -1,4 +1,4 @@
-"""Where a blob lies in the brain: how far from its edge, and how far out of the grey values around it."""
+"""Features of a blob within the brain: distance to the edge, and how far it stands out from the grey values around."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 
 EDGE_LIMIT_MM = 20.0
-"""Distances to the mask edge are not followed further."""
+"""Larger distances to the edge of the mask are cut to this."""
 LOCAL_PITCH_MM = 3.0
 LOCAL_SIGMA_MM = 8.0
 """Grid and width of the window in which a blob's grey value is compared with the brain around it."""
@@ -28,7 +28,7 @@ RANK_SAMPLE = 200_000
 
 
 def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, sign: NDArray[np.int_]) -> None:
-    """Fill in how far centre and shell stand out from the brain around them, in place.
+    """Add how far centre and shell stand out from the brain around them, in place.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, s
 
 
 def add_ranks(features: Features, work: WorkVolume, sign: NDArray[np.int_]) -> None:
-    """Fill in the rank of centre and shell among the brain's grey values, in place: which tissue each resembles."""
+    """Add the rank of centre and shell among the brain's grey values, in place: which tissue each resembles."""
     steps = np.linspace(0, 1, RANKS)
     grey = np.quantile(work.voxels[work.mask][:: max(1, int(work.mask.sum()) // RANK_SAMPLE)], steps)
     for name, source in (("centre_rank", "centre_value"), ("surround_rank", "surround_value")):
@@ -82,7 +82,7 @@ def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float
 
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
-    """Distance in mm from positions to the edge of the mask; where the scan ends the mask has no edge."""
+    """Distance in mm from positions to the edge of the mask; the mask has no edge at the end of the scan."""
     inner = mask.copy()
     for axis in range(3):
         ahead: list[slice] = [slice(None)] * 3
@@ -94,7 +94,7 @@ def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) 
     if len(rim) == 0 or len(index) == 0:
         return np.full(len(index), EDGE_LIMIT_MM)
     spacing = np.array(spacing_mm)
-    # Same distances; on a shell of points a tree of plain cells answers six to ten times as fast as a compact one.
+    # Same distances; on a shell of points a tree of plain cells is six to ten times as fast as a compact one.
     tree = cKDTree(rim * spacing, balanced_tree=False, compact_nodes=False)
     distance, _ = tree.query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=threads())
     return np.minimum(distance, EDGE_LIMIT_MM)

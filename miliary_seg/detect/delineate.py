@@ -78,11 +78,11 @@ def _diameters(region: BoolArray, volume: Volume) -> tuple[float, float]:
 
 
 LEVEL = 0.4
-"""A voxel belongs to a lesion above this fraction of its peak contrast (docs/detection.md, delineation)."""
+"""A voxel belongs to a lesion above this fraction of its peak contrast (docs/detection.md, "Outline")."""
 CAP_RADII = 1.25
-"""... and within this many radii of its centre: an uncapped region leaks along vessels."""
+"""A lesion ends at this many radii from its centre: without a limit the region leaks along vessels."""
 PSF_MM = 0.45
-"""Least blur of a scan (standard deviation); half an in-plane pixel where that is more."""
+"""Blur of a scan (standard deviation in mm): at least this, and at least half an in-plane pixel."""
 LEAST_SHRINK = 0.6
 """The blur never takes more than this off a radius."""
 BACKGROUND_SHELL = (1.0, 2.5)
@@ -91,7 +91,7 @@ BACKGROUND_SHELL = (1.0, 2.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seeds:
-    """Lesions to delineate, the surest first (n of them).
+    """The n lesions to delineate, the most probable first.
 
     ``index`` is the fractional position (n, 3) on the array to be labelled; ``sign`` is 1 for bright, -1 for dark.
     """
@@ -105,7 +105,7 @@ class Seeds:
 
 
 def true_radius_mm(radius_mm: Float64Array, pixel_mm: float) -> Float64Array:
-    """Radius without the blur of the scan: r^2 - 2 psf^2, checked on phantoms (docs/detection.md, sizes)."""
+    """Radius without the blur of the scan: r^2 - 2 psf^2, checked on phantoms (docs/detection.md, "Outline")."""
     psf = max(PSF_MM, 0.5 * pixel_mm)
     floor = (LEAST_SHRINK * radius_mm) ** 2
     result: Float64Array = np.sqrt(np.maximum(radius_mm**2 - 2 * psf**2, floor))
@@ -152,7 +152,7 @@ def label_lesions(values: NDArray[np.generic], spacing_mm: Spacing, seeds: Seeds
 
 
 def _keep_seeds(labels: Int32Array, seeds: Seeds, count: IndexArray) -> None:
-    """A lesion that others have taken over keeps its own voxel, unless that is all that another lesion has.
+    """A lesion that lost all voxels to others keeps that of its seed, unless it is the only voxel of another lesion.
 
     ``count`` holds the voxels of each label.
     """
@@ -216,8 +216,8 @@ def _region(
 
 
 DEEPEST_SADDLE = 0.4
-"""Two regions that touch are pieces of one lesion if the way between them never falls by more than this share of the
-fainter one's contrast: arcs of a ring, lobes of an irregular lesion. Lesions 2 mm apart have a deeper valley."""
+"""Two regions that touch are pieces of one lesion if the valley between them is at most this share of the fainter one's
+contrast deep: arcs of a ring, lobes of an irregular lesion. Lesions 2 mm apart have a deeper valley."""
 PEAK_QUANTILE = 0.9
 """Of a piece's voxels, for its peak: the maximum would add the noise of a few voxels."""
 
@@ -232,7 +232,7 @@ def join_pieces(
     values
         Grey values (slice, row, column).
     labels
-        Regions 1 to n on the same grid, the surest first.
+        Regions 1 to n on the same grid, the most probable first.
     contrast
         Of each region, in the unit of the values, shape (n,), positive.
     sign
@@ -263,7 +263,7 @@ def join_pieces(
 def _contacts(
     values: NDArray[np.generic], labels: Int32Array, sign: NDArray[np.integer]
 ) -> tuple[IndexArray, IndexArray, Float64Array]:
-    """Pairs of regions with face neighbours in common, and the highest (of dark ones lowest) pass between both."""
+    """Pairs of regions that share a face, and the highest (of dark ones lowest) grey value on the way between them."""
     pairs, passes = [], []
     place = np.stack(np.nonzero(labels))
     for axis in range(3):

@@ -1,4 +1,4 @@
-"""What is measured of each blob on spheres around it; ``feature_table`` says what each figure means."""
+"""Features of a blob, measured on spheres around it; ``feature_table`` says what each of them means."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 Features = dict[str, Float64Array]
 
 SHELLS = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 2.0), (1.0, 3.0), (1.0, 4.0), (1.0, 6.0))
-"""Shells on which a blob is sampled: radius of each = factor x blob radius + mm. The third is the one of the isolation:
-beyond the blur of a lesion, before the next structure."""
+"""Shells on which a blob is sampled: radius of each = factor x blob radius + mm. The third is that of ``isolation``:
+outside the blur of a lesion, inside the next structure."""
 HALF, RIM, NEAR, MIDDLE, FAR, LAST, WIDE = range(7)
 LIMIT = 5.0
 """Ratios to the contrast are clipped here: a ventricle or a vessel may be any number of lesion contrasts away."""
@@ -28,11 +28,11 @@ BEND_DEG = 50.0
 """A vessel that bends by up to this angle is still a tube."""
 BEND_2D_DEG = 35.0
 SHARPER_SCALES = 2
-"""The blob and its shells are sampled this many scales finer than it was found, so that the blur does not join them."""
+"""Blob and shells are sampled this many scales finer than the blob was found at: less blur between them."""
 CHUNK = 1024
 """Blobs sampled at a time: their samples stay in cache, and memory does not grow with their number."""
 SLICE_REACH_MM = 3.0
-"""Persistence is looked for in the next slice, or this far away where slices are closer."""
+"""``persistence`` is measured in the next slice, or at this distance where slices are closer."""
 
 
 def _sphere(count: int) -> Float64Array:
@@ -51,7 +51,7 @@ def _circle(count: int) -> Float64Array:
 
 
 def clear_of_noise(grid_level: GridLevel, blobs: Blobs, least: float, sign: int) -> Blobs:
-    """The blobs whose centre stands out from the shell around them by more than ``least``: all that is measured."""
+    """The blobs whose centre stands out from the shell around them by more than ``least``; only these are measured."""
     space = grid_level.space
     keep = np.zeros(len(blobs), dtype=bool)
 
@@ -71,7 +71,7 @@ def _jobs(blobs: Blobs) -> list[tuple[int, IndexArray]]:
 
 
 def measure_features(grid_level: GridLevel, blobs: Blobs, work: WorkVolume, sign: int) -> Features:
-    """All features of blobs that are read from their samples and from scale space.
+    """The features of blobs that come from samples around them and from scale space.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def measure_features(grid_level: GridLevel, blobs: Blobs, work: WorkVolume, sign
 
 
 def _scale_profile(grid_level: GridLevel, blobs: Blobs, sign: int) -> Features:
-    """Response at the same place at other widths, over the blob's own: a lesion on a fold answers twice."""
+    """Response at the same position at other widths, over the blob's own: a lesion on a fold responds at two."""
     space, top = grid_level.space, len(grid_level.space.sigmas_mm) - 1
     profile = {}
     for name, step in (("finer_response", -1), ("coarser_response", 1), ("coarsest_response", 2)):
@@ -119,14 +119,14 @@ def _scale_profile(grid_level: GridLevel, blobs: Blobs, sign: int) -> Features:
 
 
 def sample(grey: Float32Array, index: Float64Array) -> Float32Array:
-    """Trilinear values at fractional indices (..., 3); beyond the border counts as the border."""
+    """Trilinear values at fractional indices (..., 3); the border is repeated outwards."""
     flat = index.reshape(-1, 3).T
     values: Float32Array = ndi.map_coordinates(grey, flat, order=1, mode="nearest", prefilter=False, output=np.float32)
     return values.reshape(index.shape[:-1])
 
 
 class _Shells:
-    """Signed grey values of n blobs: at the centre, on spheres (in thick slices circles) around it, and next door."""
+    """Signed grey values of n blobs: at the centre, on spheres (thick slices: circles) around it, in next slices."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class _Shells:
         return self._relative(self.ordered[:, shell, -1])
 
     def tube_isolation(self, shell: int) -> Float32Array:
-        """... over the brightest sample whose roughly opposite side is as bright."""
+        """The same over the brightest sample whose roughly opposite sample is as bright."""
         values = self.shells[:, shell]
         opposite = np.stack([values[:, row].max(axis=1) for row in self.cone], axis=1)
         return self._relative(np.minimum(values, opposite).max(axis=1))
@@ -179,7 +179,7 @@ class _Shells:
         return result
 
     def features(self) -> Mapping[str, Float32Array | Float64Array]:
-        """All that is read from the samples."""
+        """All features that come from the samples."""
         spread = np.minimum(self.shells.std(axis=2) / self.contrast[:, None], LIMIT)
         profile = np.clip((self._quantile(0.5) - self.level[:, None]) / self.contrast[:, None], -LIMIT, 2)
         darkest = (self.centre - self.ordered[:, FAR, 0]) / self.contrast
@@ -232,7 +232,7 @@ class _Shells:
         return out
 
     def _half_maximum(self) -> tuple[Float64Array, Float64Array]:
-        """Fraction of directions without a fall to half contrast up to ``MIDDLE``, and how uneven the falls are."""
+        """Fraction of directions without a fall to half contrast up to ``MIDDLE``, and the spread of the falls."""
         half = (self.level + 0.5 * self.contrast)[:, None, None]
         below = self.shells < half
         leak = 1 - below[:, : MIDDLE + 1].any(axis=1).mean(axis=1)
@@ -242,7 +242,7 @@ class _Shells:
         return leak, distance[:, round(0.9 * (count - 1))] / distance[:, count // 2]
 
     def _next_door(self) -> tuple[Float32Array, Float32Array]:
-        """Contrast that is left in the next slice, within 2 mm of the axis: on the weaker and on the stronger side."""
+        """Contrast that remains in the next slice, within 2 mm of the axis: on the weaker and on the stronger side."""
         ring = np.concatenate([_circle(1) * 0.0, _circle(8) * 1.0, _circle(8) * 2.0]) / np.array(self.spacing)
         reach = max(1.0, SLICE_REACH_MM / self.spacing[0])
         sides = []

@@ -1,4 +1,4 @@
-"""How bright a place is against its surroundings, whether or not anything was detected there."""
+"""Brightness of any point relative to its surroundings, whether or not a lesion was detected there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST_RADIUS_MM = 0.8
 SLAB_SAMPLES = np.linspace(-0.4, 0.4, 5)
 """Midpoints of five equal parts of a slice."""
 SHIFTS_MM = 0.75
-"""The place is looked for this far around, as heads deform a little between visits."""
+"""The point is searched for within this distance, since heads deform a little between visits."""
 
 
 def signal_at(
@@ -27,7 +27,7 @@ def signal_at(
     to_scan: Float64Array | None = None,
     slab_mm: Float64Array | None = None,
 ) -> Float64Array:
-    """Mean of a ball minus the median of the shell around it, at 27 places up to ``SHIFTS_MM`` apart.
+    """Mean of a ball minus the median of the shell around it, at 27 positions up to ``SHIFTS_MM`` apart.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def signal_at(
     Returns
     -------
     array of shape (n, 27)
-        In the scan's intensity unit, positive where brighter than the surroundings, for each shift (the unshifted place
-        is number 13); NaN where a sample lies outside of the scan.
+        In the scan's intensity unit, positive where brighter than the surroundings, for each shift (number 13 is
+        unshifted); NaN where a sample lies outside of the scan.
     """
     matrix = np.eye(4) if to_scan is None else to_scan
     along = np.zeros((1, 3)) if slab_mm is None else SLAB_SAMPLES[:, None] * slab_mm

@@ -19,7 +19,7 @@ from miliary_seg.domain.arrays import BoolArray, Float32Array, IndexArray
 SQUARE = np.ones((3, 3), dtype=np.uint8)
 """A pixel and its 8 neighbours."""
 BATCH_PIXELS = 270_000
-"""Pixels of a slice range searched together: long calls beside their overhead, little memory beside the volume."""
+"""Pixels of a slice range searched together: long calls for their overhead, little memory beside the volume."""
 
 
 def maxima(
@@ -30,7 +30,7 @@ def maxima(
     mask: BoolArray | None = None,
     reach: tuple[int, int] = (1, 1),
 ) -> tuple[IndexArray, IndexArray]:
-    """Places where the Laplacian is largest among its neighbours in space and scale.
+    """Points where the Laplacian is largest among its neighbours in space and scale.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def maxima(
     if len(filled) == 0:
         return np.zeros(0, dtype=np.intp), np.zeros((0, 3), dtype=np.intp)
     low, high = int(filled[0]), int(filled[-1]) + 1
-    # Scales that do not look at each other are swept one after the other: smaller buffers.
+    # Scales that are not compared with each other are searched one after the other: smaller buffers.
     groups = [range(len(floors))] if reach[1] else [range(scale, scale + 1) for scale in own]
     found: dict[tuple[int, int], IndexArray] = {}
 

@@ -1,4 +1,4 @@
-"""From stored voxels to a clean work array: finite, unit-free, with a known noise, and no edge at the mask."""
+"""From stored voxels to a clean work array: finite, dimensionless, noise known, no edge at the border of the mask."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from miliary_seg.domain.reason import Reason
 CLIP_SPANS = 20.0
 """Voxels further than this many brain spans (1st to 99th percentile) from the median are spikes and are clipped."""
 NOISE_FLOOR_SPANS = 0.004
-"""Noise is never taken below this fraction of the brain's span: denoised scans (docs/detection.md, noise)."""
+"""Noise is never taken below this fraction of the brain's span: denoised scans (docs/detection.md, step 2)."""
 SATURATED_FRACTION = 0.02
-"""More brain voxels than this on the very largest value: the scan is saturated and bright lesions may be flat."""
+"""If a larger share of the brain has the largest value, the scan is saturated and bright lesions may be flat."""
 NOISY_SPANS = 0.15
-"""Noise above this fraction of the brain's span hides 3 mm lesions (docs/detection.md, noise)."""
+"""Noise above this fraction of the brain's span hides 3 mm lesions (docs/detection.md, doubts)."""
 FILL_MM = 2.0
 """Pitch of the grid on which the outside of the mask is filled."""
 FILL_STEPS = 4
@@ -46,14 +46,14 @@ class WorkVolume:
     def voxels(self) -> Float32Array:
         """Grey values in brain spans from the brain's median: dimensionless, finite, smooth across the mask's edge.
 
-        Made anew where they were released: the same numbers, in about a tenth of the time of detection.
+        Computed again after ``release``: the same numbers, in about a tenth of the time of detection.
         """
         if self._held is None:
             self._held = self.make()
         return self._held
 
     def release(self) -> Float32Array:
-        """The voxels, without keeping them: in the step that needs most memory they would be one copy too many."""
+        """The voxels, which are no longer kept: saves one copy of the volume in the step that needs most memory."""
         voxels, self._held = self.voxels, None
         return voxels
 
@@ -64,19 +64,19 @@ class WorkVolume:
 
     @property
     def thick(self) -> bool:
-        """Whether shape is judged in the plane of a slice only."""
+        """Whether shape is measured in the plane of a slice only."""
         return is_thick(self.spacing_mm, len(self.mask))
 
 
 def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume | Reason:
-    """Sanitise, normalise, resample and fill; a reason where nothing can be detected.
+    """Clean, normalise, resample and fill a scan; returns a reason if nothing can be detected.
 
     Parameters
     ----------
     voxels, mask
         On the input's grid (i, j, k); the mask is not empty.
     grid
-        Work frame over the mask.
+        Work grid over the mask.
     """
     brain = np.asarray(grid.cropped(voxels)[grid.cropped(mask)], dtype=np.float32)
     brain = brain[np.isfinite(brain)]
@@ -119,7 +119,7 @@ def _clean(
 
 
 def brain_span(values: Float32Array) -> tuple[float, float]:
-    """Median, and the range that holds 98 % of the brain (the full range where that is 0), in float64."""
+    """Median, and the range that holds 98 % of the brain (the full range if that is 0), in float64."""
     sample = values[:: max(1, values.size // 500_000)].astype(np.float64)
     low, median, high = np.percentile(sample, [1, 50, 99])
     span = high - low
@@ -129,7 +129,7 @@ def brain_span(values: Float32Array) -> tuple[float, float]:
 
 
 def normalise(values: Float32Array, finite: BoolArray, median: float, unit: float) -> Float32Array:
-    """Brain spans from the median, clipped; what is not finite becomes the median. ``values`` may be overwritten."""
+    """Brain spans from the median, clipped; not finite ones become the median. ``values`` may be overwritten."""
     with np.errstate(over="ignore", invalid="ignore"):
         if 1e-20 < unit < 1e20 and abs(median) < 1e4 * unit:
             result = np.subtract(values, np.float32(median), out=values)
@@ -143,7 +143,7 @@ def normalise(values: Float32Array, finite: BoolArray, median: float, unit: floa
 def _on_work_grid(
     values: Float32Array, inside: BoolArray, block: tuple[int, int, int]
 ) -> tuple[Float32Array, BoolArray]:
-    """Work voxels and mask: means over the voxels inside the mask, so that bone does not leak into the brain's edge."""
+    """Work voxels and mask: means over the voxels inside the mask, so that bone does not mix into the brain's edge."""
     if block == (1, 1, 1):
         return values, inside
     fraction = block_mean(inside, block)
@@ -170,9 +170,9 @@ def _saturation(values: Float32Array) -> tuple[Reason, ...]:
 
 
 def noise_sigma(work: Float32Array, mask: BoolArray) -> float:
-    """Noise standard deviation from the in-plane mixed second difference, which is blind to slopes and straight edges.
+    """Noise standard deviation from the in-plane mixed second difference, which slopes and straight edges leave alone.
 
-    The difference has gain 2 for white noise. The median absolute deviation ignores the folds; over about 40 slices.
+    The difference has gain 2 for white noise. The median absolute deviation ignores the folds. Reads about 40 slices.
     """
     if min(work.shape[1:]) < 2:
         return 0.0
@@ -188,7 +188,7 @@ def noise_sigma(work: Float32Array, mask: BoolArray) -> float:
 def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, float, float]) -> None:
     """Replace what lies outside of the mask by a smooth continuation of the inside (normalised convolution), in place.
 
-    Without it the edge of the mask, or a bright skull, would answer like a blob.
+    Without it the edge of the mask, or a bright skull, would respond like a blob.
     """
     if mask.all() or not mask.any():
         return

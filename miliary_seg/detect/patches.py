@@ -1,4 +1,4 @@
-"""Small pictures of candidates, in units of their own contrast: what the network looks at (docs/rejector.md)."""
+"""Small pictures of candidates in units of their own contrast: the input of the network (docs/rejector.md)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 SIZE = 24
 """Pixels along a side."""
 PIXEL_MM = 0.7
-"""Finest pixel: that of fine clinical scans; the picture then shows 17 mm, a vessel well beyond the lesion."""
+"""Finest pixel, as in fine clinical scans. The picture then shows 17 mm, enough to see a vessel beyond the lesion."""
 PIXEL_RADIUS_MM = 2.4
-"""Candidates of about this radius and less are seen at the finest pixel; larger ones at one that grows with them."""
+"""Up to about this radius the finest pixel is used; for larger candidates the pixel grows with the radius."""
 RUNGS = 2
 """Steps of the pixel per doubling of the radius."""
 BLUR_PIXELS = 0.8
-"""Width (standard deviation) of the window that makes a pixel."""
+"""Standard deviation of the Gaussian whose weighted mean is a pixel."""
 PROJECTED = 4
 """Pixels on either side of the centre that a projection covers: 6 mm in all at the finest pixel. Within that a vessel
 shows its course and a lesion stays a ball."""
 LIMIT = 3.0
-"""Grey values are cut at this many contrasts from the surroundings."""
+"""Grey values are clipped at this many contrasts from the surroundings."""
 LEAST_CONTRAST = 1e-3
-"""In the unit of the grey values (brain spans): a picture is not stretched further."""
+"""Contrasts below this (in brain spans) count as this, so that noise is not stretched further."""
 BATCH = 64
 """Candidates sampled at a time: the same whatever the number of threads, and memory does not grow with their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PatchSites:
-    """Where and how to look (n candidates on one grid)."""
+    """Position, size and contrast of n candidates on one grid."""
 
     index: Float64Array
     """Fractional index (n, 3)."""
@@ -43,7 +43,7 @@ class PatchSites:
     level: Float64Array
     """Grey value of the surroundings, times the sign."""
     contrast: Float64Array
-    """Height of the centre over it; taken as ``LEAST_CONTRAST`` where lower."""
+    """Height of the centre above ``level``; at least ``LEAST_CONTRAST``."""
 
     def where(self, rows: IndexArray) -> PatchSites:
         """Some of them."""
@@ -71,7 +71,7 @@ def pictures(grey: Float32Array, spacing_mm: Spacing, places: PatchSites, pixel_
     pixel_mm
         Pixel of the pictures.
     thick
-        Whether slices are thick: only what lies in the plane of a slice can be compared then.
+        Whether slices are thick; then only the plane of the slice is used.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def _projections(cube: Float32Array) -> Float32Array:
 
 
 def _cubes(grey: Float32Array, spacing_mm: Spacing, index: Float64Array, pixel_mm: float, thick: bool) -> Float32Array:
-    """Grey values (n, SIZE or 3 slices, SIZE, SIZE) around each index; beyond the scan the last slice goes on."""
+    """Grey values (n, SIZE or 3 slices, SIZE, SIZE) around each index; beyond the scan the last slice is repeated."""
     lines, windows = [], []
     for axis, mm in enumerate(spacing_mm):
         if thick and axis == 0:
@@ -129,7 +129,7 @@ def _boxes(grey: Float32Array, lines: list[IndexArray]) -> Float32Array:
     within = np.ones(len(box), dtype=bool)
     for line, count in zip(lines, grey.shape, strict=True):
         within &= (line[:, 0] >= 0) & (line[:, -1] < count)
-    for row in np.flatnonzero(within):  # a view, copied: a sixth of the time of an index for every voxel
+    for row in np.flatnonzero(within):  # copying a view takes a sixth of the time of indexing every voxel
         z, y, x = (slice(line[row, 0], line[row, -1] + 1, line[row, 1] - line[row, 0]) for line in lines)
         box[row] = grey[z, y, x]
     for row in np.flatnonzero(~within):

@@ -1,4 +1,4 @@
-"""The story of detection in one scan: prepare, search, measure, judge, separate, delineate."""
+"""Detection in one scan, step by step: prepare, search, measure, classify, reject, delineate."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     work = prepare(volume.voxels, mask, work_grid(volume, mask))
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
-    # BLAS threads inside of ours fight for the cores (five times as slow), and the sums must not vary with them.
+    # BLAS threads inside ours compete for the cores (five times as slow), and sums must not depend on their number.
     with threadpool_limits(limits=1):
         found = search(work, polarity)
     point = operating_point(settings.sensitivity, work.thick)
@@ -97,7 +97,7 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
 
 
 def with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
-    """Say of every lesion how far it stands out from the local white matter."""
+    """Add to every lesion its enhancement over the local white matter."""
     if not detection.lesions:
         return detection
     bright = np.array([lesion.polarity is Polarity.BRIGHT for lesion in detection.lesions])
@@ -113,13 +113,13 @@ def _n_certain(found: CandidateTable, work: WorkVolume, probability: float) -> i
 
 
 def _objects(found: CandidateTable, work: WorkVolume, rows: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """Some candidates, the strongest response first, and the one whose object each of them is part of."""
+    """The given candidates, the strongest response first, and for each the strongest candidate of the same object."""
     rows = rows[np.argsort(-found.response[rows], kind="stable")]
     return rows, rows[same_object(found.index[rows] * np.array(work.spacing_mm), found.radius_mm[rows])]
 
 
 def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
-    """Which way lesions stand out: as set, else by sequence; bright where the sequence is unknown."""
+    """Whether lesions are bright or dark: as set, else by sequence; bright if the sequence is unknown."""
     if settings.polarity != "auto":
         return Polarity(settings.polarity)
     return Polarity.DARK if volume.sequence.sequence in DARK_SEQUENCES else Polarity.BRIGHT
@@ -177,7 +177,7 @@ def _search_level(
 def _judge(
     volume: Volume, work: WorkVolume, found: CandidateTable, polarity: Polarity, point: OperatingPoint
 ) -> Detection:
-    """Accept, reject with a rule, delineate and measure."""
+    """Accept candidates or reject them by a rule, then delineate and measure."""
     candidates = _candidates(volume, work, found)
     rules = broken_rules(found.radius_mm, found.features, found.probability, point.probability_threshold)
     rules[(rules == "") & calcified(volume, candidates)] = "calcified"
@@ -248,7 +248,7 @@ def _delineate(
 
 
 def _renumbered(labels: Int32Array, sizes: list[Size | None]) -> Int32Array:
-    """Close the gaps that lesions without a voxel leave in the numbering."""
+    """Renumber labels without gaps, after lesions without a voxel were left out."""
     if all(size is not None for size in sizes):
         return labels
     present = np.array([size is not None for size in sizes])

@@ -1,8 +1,9 @@
-"""A scan that surely holds many lesions makes its doubtful candidates likelier: the scan's own prior.
+"""The scan's own prior: in a scan with many certain lesions, doubtful candidates are more likely to be lesions.
 
-The rejector's probabilities hold for the mix of lesions and other things in its training scenes. Where far more lesions
-are certain than false ones can explain, that mix is another one, and by Bayes the odds of every candidate rise by the
-ratio of both priors (Saerens 2002, doi:10.1162/089976602753284446). On a scan without such evidence nothing changes.
+The rejector's probabilities hold for the mix of lesions and other things in its training scenes. If a scan has far more
+certain lesions than false ones could explain, its mix is another one, and by Bayes the odds of every candidate rise by
+the ratio of the two priors (Saerens 2002, doi:10.1162/089976602753284446). Without such evidence nothing
+changes.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.result import OperatingPoint
 
 TYPICAL_LESIONS = 58
-"""Mean number of lesions of a training scene (docs/rejector.md): what the rejector expects."""
+"""Mean number of lesions of a training scene (docs/detection.md, "The scan's own prior")."""
 QUANTILE = 0.999
-"""As many certain lesions as false ones alone reach on one scan in a thousand prove nothing."""
+"""Quantile of the number of false certain lesions of a scan: up to that number, certain lesions prove nothing."""
 FALSE_LESION_MM = 3.0
 """Extent of a typical false lesion across slices: rates are of cross-sections, and it shows on several thin slices."""
 
@@ -28,12 +29,12 @@ FALSE_LESION_MM = 3.0
 def adjust_operating_point(
     point: OperatingPoint, thick: bool, n_certain: int, n_slices: int, spacing_mm: float
 ) -> OperatingPoint:
-    """The operating point for this very scan.
+    """The operating point for this scan.
 
     Parameters
     ----------
     point
-        As chosen; only ``balanced`` adapts, and never beyond ``high``, whose rates are measured.
+        As chosen. Only ``balanced`` adapts, at most to ``high``, whose rates are measured.
     thick
         Whether slices are thick.
     n_certain
@@ -45,7 +46,8 @@ def adjust_operating_point(
     -------
     OperatingPoint
         Its ``prior_odds_ratio`` is 1 where nothing changes. Recall and false positives lie between those of
-        ``balanced`` and ``high``; the evidence threshold moves with the probabilities: evidence is what it was.
+        ``balanced`` and ``high``; the threshold of evidence moves with the probabilities, so that the
+        same candidates are evidence.
     """
     high, strict = THRESHOLDS["high", thick], THRESHOLDS["specific", thick]
     if point.name != "balanced" or strict.recall is None or strict.false_positives_per_slice is None:

@@ -1,4 +1,4 @@
-"""What this very scan can show: the smallest lesion, and patterns of detections that are rather anatomy."""
+"""What can be detected in this scan: the smallest lesion, and patterns of detections that are probably anatomy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RIM_MM = 2.0
 """Lesions nearer than this to the edge of the brain mask are marked ``rim``: cortex, but also dura and vessels."""
 PATTERN_COUNT = 20
 PATTERN_SHARE = 0.5
-"""A pattern is doubted from this many lesions on, where more than this share of them lies in the rim."""
+"""The pattern is doubted if at least this many lesions were found and more than this share of them lies in the rim."""
 
 
 def peak_fraction(diameter_mm: float, psf_mm: float, thickness_mm: float) -> float:
@@ -51,7 +51,7 @@ def detectable_diameter_mm(noise: float, pixel_mm: float, thickness_mm: float) -
 
 
 def noise_doubts(smallest_mm: float | None) -> tuple[Reason, ...]:
-    """A doubt where not even a large lesion (up to ``LARGEST_MM``) would be found reliably: few found prove nothing."""
+    """A doubt if not even a large lesion (``LARGEST_MM``) would be found reliably: few lesions then prove nothing."""
     if smallest_mm is not None:
         return ()
     text = "in this noise no size of lesion is found reliably (docs/detection.md, smallest lesion)"
@@ -59,7 +59,7 @@ def noise_doubts(smallest_mm: float | None) -> tuple[Reason, ...]:
 
 
 def artefact_doubts(lesions: Sequence[Lesion]) -> tuple[Reason, ...]:
-    """Patterns that should not carry a positive answer."""
+    """Patterns that should not lead to a positive answer."""
     rim = sum("rim" in lesion.flags for lesion in lesions)
     if len(lesions) < PATTERN_COUNT or rim <= PATTERN_SHARE * len(lesions):
         return ()

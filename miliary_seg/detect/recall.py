@@ -1,9 +1,10 @@
-"""What share of lesions is found, by diameter, enhancement and slice thickness: measured, and told for this scan.
+"""The share of lesions that is found, by diameter, enhancement and slice thickness, as measured on implanted lesions.
 
 Lesions that replace their tissue (1.5-8 mm, 20-150 % above local white matter, a quarter without a sharp edge, rings
 from 4 mm on, in the places of metastases) were put into the heads of fourteen persons, thin and re-imaged at 3 and 5
-mm, or acquired at 6.5 mm, and looked for at the balanced point: 104 000 lesions. The share found follows a logistic
-curve in the logarithms of diameter and enhancement; the table, by place too, is in docs/measurements/decision.md.
+mm, or acquired at 6.5 mm, and the program was run at the balanced operating point: 104 000 lesions. The share found
+follows a logistic curve in the logarithms of diameter and enhancement. Tables, by place too:
+docs/measurements/detection.md and decision.md.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from miliary_seg.domain.sequence import MEASURED, Sequence
 
 POPULATION = "implanted lesions of 1.5-8 mm, 20-150 % above local white matter, on T1 after contrast and FLAIR"
 TYPICAL_ENHANCEMENT = 0.5
-"""Of the lesion that diameters are told for: half above local white matter, as small enhancing metastases are."""
+"""Enhancement of the lesion whose diameters are stated: half above local white matter, as in small metastases."""
 REFERENCE_MM = 3.0
 SMALLEST_MM, LARGEST_MM = 1.5, 8.0
-"""Diameters of the lesions that were looked for."""
+"""Smallest and largest diameter of the implanted lesions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ CURVES = (
 
 
 def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
-    """The curve that was measured on such slices; None where none was: another sequence, or thicker slices.
+    """The curve measured on such slices; None if none was measured (another sequence, or thicker slices).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""At single maxima: their place to a fraction of a voxel, their width to a fraction of a scale step, their shape."""
+"""Position of a maximum to a fraction of a voxel, its width to a fraction of a scale step, and its shape."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 STEPS = np.eye(3, dtype=np.intp)
 """One voxel along each axis."""
 CHUNK = 8192
-"""Maxima looked at together: their neighbours stay in the cache, and memory does not grow with their number."""
+"""Maxima refined together: their neighbours stay in the cache, and memory does not grow with their number."""
 
 
 def response_at(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64Array:
-    """-sigma^2 Laplacian at single voxels (n, 3) of single scales (n,); places beyond the border are moved onto it."""
+    """-sigma^2 Laplacian at single voxels (n, 3) of single scales (n,); those beyond the border are moved onto it."""
     result = np.zeros(len(scale))
     for level in np.unique(scale):
         chosen = scale == level
@@ -30,7 +30,7 @@ def response_at(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Floa
 
 
 class _Neighbours:
-    """Grey values beside n voxels (n, 3) of an array; beyond the border counts as the border."""
+    """Grey values beside n voxels (n, 3) of an array; the border is repeated outwards."""
 
     def __init__(self, array: Float32Array, voxel: IndexArray) -> None:
         self.values = array.reshape(-1)
@@ -123,5 +123,5 @@ def _hessian(space: ScaleSpace, scale: IndexArray, voxel: IndexArray) -> Float64
 
 
 def radius_mm(sigma_mm: Float64Array, thick: bool) -> Float64Array:
-    """Radius of the ball that answers most at a width: sqrt(3) sigma in 3-D, sqrt(2) sigma in the plane (Lindeberg)."""
+    """Radius of the ball that responds most at a width: sqrt(3) sigma in 3-D, sqrt(2) sigma in plane (Lindeberg)."""
     return sigma_mm * math.sqrt(2 if thick else 3)

@@ -1,4 +1,4 @@
-"""Why a candidate is no lesion: what holds whatever it looks like, and the operating point's threshold."""
+"""Rules that reject a candidate: fixed limits, and the probability threshold of the operating point."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray
 OVERLAP_RADII = 0.7
 """Of two candidates closer than this times the larger radius, the weaker one is the same object."""
 OVERLAP_MM = 1.0
-"""... and always when closer than this, or within the ball of the stronger one."""
+"""The same holds for any two closer than this, or if the weaker lies within the ball of the stronger."""
 
 
 def same_object(index_mm: Float64Array, radius: Float64Array) -> IndexArray:
-    """The stronger candidate whose object each candidate is part of; itself where it stands for its own.
+    """For each candidate the strongest candidate of the same object; itself if it is that one.
 
     Among likely candidates the one with the largest scale-normalised response fits its object best in place and width,
-    whatever their probabilities: a ball answers most strongly at its centre and its own radius.
+    whatever their probabilities: a ball responds most strongly at its centre and at its own radius.
 
     Parameters
     ----------
@@ -45,21 +45,22 @@ def same_object(index_mm: Float64Array, radius: Float64Array) -> IndexArray:
 
 
 MASS_RADIUS_MM = 8.0
-"""From here on a ball takes a fifth and more of its own window."""
+"""From this radius on, a ball takes a fifth or more of the window in which its surroundings are measured."""
 ISOLATION_LEAST = 0.3
 EIGEN_RATIO_LEAST = 0.4
 LEAK_MOST = 0.05
-"""A mass is compact: darker than its centre, and below half of its height, on all sides."""
+"""A mass is compact: on all sides the grey value is below that of the centre, and falls below half of its height."""
 THROUGH_LEAST = 0.6
-"""... and is there on both sides of its middle slice, as a cap of fluid or fat at an end of the scan is not."""
+"""A mass shows on both sides of its middle slice; a cap of fluid or fat at an end of the scan does not."""
 RANK_LEAST = 0.95
-"""... and brighter (darker) than this share of the brain, as grey matter, fluid in its gap and white matter are not.
+"""A mass is brighter (darker) than this share of the brain; grey matter, white matter and fluid in a gap are not.
 
-All chosen on masses drawn in two heads beside the development scans; measured on others (docs/detection.md, Masses)."""
+All chosen on masses drawn in two heads and on the development scans; measured on others
+(docs/measurements/detection.md, "Masses")."""
 
 
 def least_outlierness(radius_mm: Float64Array) -> Float64Array:
-    """Outlierness of a ball that stands one standard deviation of its surroundings out of them.
+    """Outlierness of a ball that is one standard deviation of its surroundings brighter than they are.
 
     The window around it, a Gaussian, holds the ball as well. With the share s of its weight inside the ball, height d
     and the surroundings' variance v, its mean lies s d above them, and its variance is v + s (1 - s) d^2. So (centre -
@@ -87,7 +88,7 @@ def least_outlierness(radius_mm: Float64Array) -> Float64Array:
 
 
 def stands_out(radius_mm: Float64Array, features: Features) -> BoolArray:
-    """Which candidates are compact masses that stand out from the brain around them, their own share taken out.
+    """Which candidates are compact masses that stand out from the brain around them; their own voxels are allowed for.
 
     Parameters
     ----------
@@ -104,12 +105,12 @@ def stands_out(radius_mm: Float64Array, features: Features) -> BoolArray:
 
 
 CONTRAST_LEAST = 3.5
-"""Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md)."""
+"""Candidates fainter than this are rejected whatever their shape: noise makes balls too (docs/detection.md, step 6)."""
 LARGE_RADIUS_MM = 2.5
 CONTRAST_LEAST_LARGE = 5.0
-"""Larger blobs must be clearer than that: convolutions of white matter are large, round and faint."""
+"""The same for larger candidates: convolutions of white matter are large, round and faint."""
 OUTLIERNESS_LEAST_LARGE = 1.0
-"""... and stand out from the brain around them: the crown of a gyrus is a ball too, of ordinary grey values."""
+"""Larger candidates must also stand out from the brain around: the crown of a gyrus is a ball of ordinary grey."""
 RULES = {
     "contrast": f"contrast below {CONTRAST_LEAST:g} ({CONTRAST_LEAST_LARGE:g} where large) noise standard deviations",
     "probability": "probability below the threshold of the operating point",

@@ -35,9 +35,9 @@ REPLICATE = cv2.BORDER_REPLICATE
 COLUMN_BLOCK = 4096
 """Pixels per block of the blur across slices: some hundred slices of it fit a 2 MB cache."""
 NEGLIGIBLE_WEIGHT = 1e-9
-"""A second difference across slices this small (slices far apart against the scale) does not change a float32."""
+"""A second difference across slices of less weight (slices far apart for the scale) does not change a float32."""
 KERNEL_TAIL = 5e-4
-"""Mass that a truncated kernel may leave out."""
+"""Part of its sum that a truncated kernel may lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class ScaleSpace:
 
     @property
     def thick(self) -> bool:
-        """Whether shape is judged in the plane of a slice only."""
+        """Whether shape is measured in the plane of a slice only."""
         return is_thick(self.spacing_mm, len(self.gaussians[0]))
 
     def weights(self, scale: int) -> Spacing:
@@ -77,10 +77,10 @@ class ScaleSpace:
 
 
 class Responses:
-    """-sigma^2 Laplacian of Gaussian of a few slices at a time, in buffers that are made once: one for each thread.
+    """-sigma^2 Laplacian of Gaussian of a few slices at a time, in buffers that are made once per thread.
 
-    Slices lie one under the other in one tall image, so that one call filters them all, with a row above and below each
-    that keeps them apart: the slice's own edge again where it is filtered, then -infinity where maxima are searched.
+    Slices are stacked in one tall image, so that one call filters them all. A row above and below each slice separates
+    them: a copy of the slice's own edge for the filter, then -infinity for the search of maxima.
     """
 
     def __init__(self, space: ScaleSpace, most: int) -> None:
@@ -126,7 +126,7 @@ class Responses:
     def _stack(self, array: Float32Array, slices: tuple[int, int], across: bool) -> None:
         """Copy slices, the first and last row of each twice, and for ``across`` the slices before and after them.
 
-        At the ends of the scan the end itself is its neighbour.
+        At the ends of the scan, the last slice is its own neighbour.
         """
         first, stop = slices
         a, b = max(first - across, 0), min(stop + across, len(array))
@@ -141,7 +141,7 @@ class Responses:
 
 
 def as_image(stack: Float32Array) -> Float32Array:
-    """Slices one under the other, without copying."""
+    """The stacked slices as one image, without copying."""
     return stack.reshape(-1, stack.shape[2])
 
 
@@ -151,12 +151,12 @@ def scale_space(
     sigmas_mm: Sequence[float],
     blurred_px2: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> ScaleSpace:
-    """Blur an array to a ladder of widths, each from the one before.
+    """Blur an array with a series of widths, each from the one before.
 
     Parameters
     ----------
     array
-        Volume (slice, row, column); one slice or 1 x N slices are answered too.
+        Volume (slice, row, column); one slice, or slices of 1 x N, are allowed too.
     spacing_mm
         Distance between voxels along each axis.
     sigmas_mm
@@ -190,7 +190,7 @@ def scale_space(
         raise ValueError(f"spacing and sigmas must be positive, sigmas ascending, got {spacing} and {sigmas}")
     gaussians: list[Float32Array] = []
     for run in _runs(spacing, sigmas, blurred_px2):
-        # One block for several widths: large pages, where the system has them, are the fewest to touch anew.
+        # One block for several widths: where the system has large pages, this causes the fewest page faults.
         targets = list(np.empty((len(run), *source.shape), dtype=np.float32))
         _blur(source, run, targets)
         gaussians += targets
@@ -199,7 +199,7 @@ def scale_space(
 
 
 def _runs(spacing: Spacing, sigmas: Sequence[float], blurred_px2: Sequence[float]) -> list[list[list[Float32Array]]]:
-    """Kernels (slice, row, column) from each width to the next, in runs that need no look at other slices.
+    """Kernels (slice, row, column) from each width to the next, in runs that do not need other slices.
 
     The first width is a run of its own, so that the source may be freed after it.
     """
@@ -238,7 +238,7 @@ def threads() -> int:
 
 
 def over_slices(work: Callable[[int, int], None], count: int, longest: int | None = None) -> None:
-    """Run ``work(first, stop)`` over contiguous ranges of slices (or of whatever is counted), on every thread.
+    """Run ``work(first, stop)`` over contiguous ranges of slices (or other items), on every thread.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def over_slices(work: Callable[[int, int], None], count: int, longest: int | Non
     """
     n = max(1, min(threads(), count), -(-count // longest) if longest else 0)
     edges = [count * i // n for i in range(n + 1)]
-    # The caller takes a share too: one thread less to start and to wait for.
+    # The calling thread does a share too: one thread less to start and to wait for.
     mine = n // min(n, threads())
     with _one_thread_in_opencv(), ThreadPoolExecutor(max(1, min(n, threads()) - 1)) as pool:
         rest = [pool.submit(work, a, b) for a, b in pairwise(edges[mine:])]
@@ -290,7 +290,7 @@ def _blur(source: Float32Array, run: Sequence[Sequence[Float32Array]], targets: 
         for z in range(first, stop):
             plane = planes[z]
             for (_, along_y, along_x), target in zip(run, targets, strict=True):
-                # Also in place: the filter keeps the rows that it still needs (held to scipy's in the tests).
+                # Works in place too: the filter keeps the rows that it still needs (tests compare with scipy).
                 cv2.sepFilter2D(plane, -1, along_x, along_y, dst=target[z], borderType=REPLICATE)
                 plane = target[z]
 

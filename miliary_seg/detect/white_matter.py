@@ -1,8 +1,8 @@
-"""The local level of white matter, against which the field states enhancement, from the scan's own grey values.
+"""The local level of white matter in the scan's own grey values: the reference for a lesion's enhancement.
 
-The level that is most common deep in the brain is a first guess; three classes (white, grey, fluid) are found around
-what is typical of the sequence; white matter is then averaged about every place, so that the shading of the coil
-is in the level. Works on blocks of about 2 mm: a level needs no fine voxels.
+The most common level deep in the brain is a first guess. Three classes (white, grey, fluid) are then found near the
+typical levels of the sequence. Finally white matter is averaged around every point, so that the level follows the bias
+field of the coil. Works on blocks of about 2 mm, since a level needs no fine voxels.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ TYPICAL = {
     Sequence.CT: (29.0, 37.0, 6.0),
     Sequence.CTC: (30.0, 40.0, 6.0),
 }
-"""Signal of white matter, grey matter and fluid: typical of clinical protocols (arbitrary unit), HU on CT; the order
-and the ratios are what counts, the same as the phantoms are drawn with (docs/phantoms.md). Unknown counts as T1."""
+"""Signal of white matter, grey matter and fluid: typical of clinical protocols (arbitrary unit), HU on CT; order and
+ratios are what counts. The phantoms are drawn with the same values (docs/phantoms.md). Unknown counts as T1."""
 BLOCK_MM = 2.0
 DEEP_MM = (10.0, 22.0)
 """Depths in the brain at which most tissue is white matter: centrum semiovale and corona radiata."""
 LOCAL_MM = 10.0
 """Standard deviation of the window in which white matter is local: wider than a gyrus, narrower than coil shading."""
 PRIOR_SHARE = 0.02
-"""Weight of the level of the whole brain where there is no white matter near: as if 2 % of the window were such."""
+"""Weight of the whole brain's level, which counts where no white matter is near: as if 2 % of the window had it."""
 ROUNDS = 8
 """Of the search for the three class means; it settles in three to five."""
 LARGEST_SHIFT = 0.35
@@ -63,7 +63,7 @@ class WhiteLevel:
 
 
 def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
-    """The local level of white matter of a scan; None where the mask holds too little to tell.
+    """The local level of white matter of a scan; None if the mask is too small.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
 
 
 MIN_BLOCKS = 200
-"""Blocks of brain, about 2 mL: less has no white matter to speak of."""
+"""Blocks of brain, about 2 mL: less has too little white matter."""
 
 
 def _white_matter(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:

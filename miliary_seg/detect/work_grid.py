@@ -1,6 +1,6 @@
-"""The frame in which detection works: slices first, nearest to RAS, cropped to the brain, no finer than 0.6 mm.
+"""The grid that detection works on: slices first, axes nearest to RAS, cropped to the brain, pixels of 0.6 mm or more.
 
-All arrays of this stage are (slice, row, column) in that frame. Because the voxel axes are first brought into one
+All arrays of this stage are (slice, row, column) on that grid. Because the voxel axes are first brought into one
 canonical order and direction, a scan gives bit for bit the same detections in any of its 48 orientations.
 """
 
@@ -19,13 +19,13 @@ from miliary_seg.domain.volume import Volume
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MARGIN_MM = 8.0
-"""Kept around the mask, so that kernels of the fine scales see a neighbourhood (docs/detection.md, work grid)."""
+"""Kept around the mask, so that kernels of the fine scales see a neighbourhood (docs/detection.md, step 1)."""
 PIXEL_MM = 0.6
 """In-plane pixels finer than this are averaged: the smallest target (1 mm) spans two of them (docs/detection.md)."""
 THICK_MM = 2.25
-"""Slices further apart: shape and surroundings are judged in the plane only (docs/detection.md, thick slices)."""
+"""With slices further apart than this, shape and surroundings are measured in the plane only (docs/detection.md)."""
 COARSEST_AXIS_RATIO = 1.5
-"""Another axis takes the place of the slice axis where its spacing is this much larger (a reformatted scan)."""
+"""If the spacing along another axis is this many times larger (a reformatted scan), that axis is used as slice axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,12 +88,12 @@ class WorkGrid:
 
 
 def is_thick(spacing_mm: tuple[float, float, float], n_slices: int) -> bool:
-    """Whether shape is judged in the plane of a slice only: slices lie far apart, or are too few."""
+    """Whether shape is measured in the plane of a slice only, because slices lie far apart or are too few."""
     return spacing_mm[0] > THICK_MM or n_slices < 3
 
 
 def work_grid(volume: Volume, mask: BoolArray) -> WorkGrid:
-    """Lay the work frame over the bounding box of a mask that is not empty."""
+    """The work grid over the bounding box of a mask that is not empty."""
     grid = volume.grid
     spacing = list(grid.spacing_mm)
     spacing[volume.slice_axis] = volume.slice_spacing_mm

@@ -2,9 +2,9 @@
 
 ``locate`` fits the atlas of this package to a scan (``register``: ``pose`` from many starts, then ``affine_fit``, then
 ``deform``), carries midline and tentorium into it (``compartments``), finds the brain (``brain_mask``) and says how far
-the fit may be trusted (``quality``). ``assign`` looks up each lesion; ``sample_points`` draws places from the mask;
-``register_rigid`` lays two scans of one head on each other. What was measured, and what falls short:
-docs/compartments.md.
+the fit may be trusted (``quality``). ``assign`` looks up each lesion, ``regions`` names its lobe or nucleus;
+``sample_points`` draws points from the mask; ``register_rigid`` aligns two scans of one head. How it works, limits and
+figures: docs/compartments.md.
 """
 
 from miliary_seg.locate.assign import assign, sample_points

@@ -24,7 +24,7 @@ _minimize: Any = optimize.minimize
 def descend(
     cost: Callable[[Float64Array], tuple[float, Float64Array]], start: Float64Array, *, iterations: int, line_steps: int
 ) -> tuple[Float64Array, float]:
-    """Minimum of a cost that returns its value and gradient (L-BFGS): where, and the value there."""
+    """Minimise a cost that returns value and gradient (L-BFGS); returns the minimum's position and value."""
     options = {"maxiter": iterations, "maxls": line_steps, "ftol": RELATIVE_CHANGE}
     found = _minimize(cost, start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x, dtype=np.float64), float(found.fun)
@@ -33,19 +33,19 @@ def descend(
 def descend_along_lines(
     cost: Callable[[Float64Array], float], start: Float64Array, *, evaluations: int, first_steps: Float64Array
 ) -> tuple[Float64Array, float]:
-    """Minimum of a cost without gradient (Powell): where, and the value there."""
+    """Minimise a cost without gradient (Powell); returns the minimum's position and value."""
     options = {"maxfev": evaluations, "xtol": 0.3, "ftol": 1e-4, "direc": np.diag(first_steps)}
     found = _minimize(cost, start, method="Powell", options=options)
     return np.asarray(found.x, dtype=np.float64), float(found.fun)
 
 
 BRAIN_WEIGHT = 2.0
-"""Weight of the brain's own information: the rings alone are content with a brain stretched to the scalp."""
+"""Weight of the brain's own information: with the rings alone, a brain stretched to the scalp fits as well."""
 SIZE_WEIGHT = 0.010
 """Weight in nats of the size penalty."""
 ITERATIONS = 40
 MIN_BRAIN_SHARE = 0.03
-"""Of the brain must be in view at the start."""
+"""Share of the brain that must be in view at the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def fit_affine(
     *,
     iterations: int = ITERATIONS,
 ) -> AffineFit | None:
-    """Best affine near a start of twelve parameters; None where hardly any of the brain is in view.
+    """Best affine near a start of twelve parameters; None if hardly any of the brain is in view.
 
     ``scan`` has the head's grey levels, ``brain_scan`` the brain's (for MR they are one). The points used are those
     inside the scan at the start, so that the fit cannot gain by pushing the brain out.

@@ -1,4 +1,4 @@
-"""Each lesion's side and level, how far from the boundary, and how sure."""
+"""Side and level of each lesion, its distance from the boundary, and the confidence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED = 20201
 
 
 def sample_points(mask: BoolArray, grid: Grid, n: int, seed: int = SEED) -> Float64Array:
-    """Draw places evenly over the volume of a mask.
+    """Draw points uniformly from the volume of a mask.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def sample_points(mask: BoolArray, grid: Grid, n: int, seed: int = SEED) -> Floa
     grid
         Where the voxels lie.
     n
-        How many places.
+        How many points.
     seed
-        Equal seeds give equal places.
+        Equal seeds give equal points.
 
     Returns
     -------
@@ -46,14 +46,14 @@ def sample_points(mask: BoolArray, grid: Grid, n: int, seed: int = SEED) -> Floa
 
 
 DISTANCES_MM = (0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.5, 5.5, 7.0, 9.0)
-"""Where the error tables below are given; linear between."""
+"""Distances in mm at which the error tables below are given; linear between."""
 MIDLINE_WRONG = (0.5, 0.387, 0.204, 0.098, 0.047, 0.0204, 0.0093, 0.0057, 0.0037, 0.0021, 0.001)
 TENTORIUM_WRONG = (0.5, 0.413, 0.255, 0.153, 0.095, 0.0505, 0.0242, 0.0120, 0.0068, 0.0037, 0.0024)
 """Share of voxels on the wrong side of a surface by their distance to it, in trusted fits of the hardest people seen:
-some with a mass that moves the midline (docs/compartments.md, "Lesions near a boundary").
+some with a mass that moves the midline (docs/measurements/compartments.md, "Lesions near a boundary").
 """
 REAL_SCAN_STRETCH = 1.5
-"""Real scans are harder than simulated ones: a distance counts for this much less."""
+"""Real scans are harder than simulated ones: distances are divided by this."""
 
 
 def assign(lesions: Iterable[Lesion], labels: LabelMap, location: Location) -> tuple[Assignment, ...]:
@@ -111,7 +111,7 @@ def _places(lesions: tuple[Lesion, ...], levels: list[Level | None], location: L
 
 
 def wrong_share(distance_mm: float, table: tuple[float, ...]) -> float:
-    """Chance that a place this far (mm) from a surface is on its other side, 0 to 0.5."""
+    """Probability that a point this far (mm) from a surface is on its other side, 0 to 0.5."""
     return float(np.interp(abs(distance_mm) / REAL_SCAN_STRETCH, DISTANCES_MM, table))
 
 

@@ -16,15 +16,15 @@ from scipy import ndimage as ndi
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray, UInt8Array
 
 N_TISSUE_CLASSES = 14
-"""Grey levels of the template's brain (docs/compartments.md, "Registration")."""
+"""Grey levels of the template's brain (docs/measurements/compartments.md, "Constants and where they come from")."""
 TISSUE_RANGE = (0.25, 0.95)
 """Template intensity (0 to 1) spanned by the tissue classes."""
 RING_STARTS_MM = (0.0, 2.5, 6.0, 14.0, 18.0)
-"""Distance outside the brain where each ring starts: fluid, skull, scalp, mixed, air (docs, "Registration")."""
+"""Distance outside the brain where each ring starts: fluid, skull, scalp, mixed, air (as above)."""
 RIM_MM = 4.0
 """Below the skull base, and in the deformable step, only this much around the brain is used."""
 OUTER_RING_SHARE = 0.4
-"""Share of the points kept in the air ring, which would outnumber the others."""
+"""Share of the points of the air ring that is kept; all of them would outnumber the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +55,7 @@ class Atlas:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TemplatePoints:
-    """Points of the template with the class of what lies there.
+    """Points of the template, each with its tissue class or ring.
 
     Classes below ``n_tissues`` are grey levels of the brain; the others are rings around it.
     """
@@ -67,7 +67,7 @@ class TemplatePoints:
     n_tissues: int
     n_classes: int
     weights: Float64Array | None = None
-    """Shape (n,), how much each point counts; None = all alike."""
+    """Shape (n,), weight of each point; None = all equal."""
 
     @property
     def in_brain(self) -> BoolArray:

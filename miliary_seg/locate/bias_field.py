@@ -1,7 +1,7 @@
-"""Shading of MR coils within the brain, once the affine fit says which tissue lies where.
+"""Bias field of MR coils within the brain, estimated after the affine fit has told which tissue lies where.
 
-Before the fit, shading can only be guessed from the head as a whole (``working_scan``). After it, each voxel of the
-brain has a tissue class, and what a class looks like here or there in the brain is shading.
+Before the fit, the bias field can only be estimated from the head as a whole (``pyramid``). After it, each voxel of the
+brain has a tissue class, and differences within a class across the brain are bias field.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from miliary_seg.locate.pyramid import N_BINS, BlockMeans, WorkingScan, resample
 from miliary_seg.locate.transform import inverse
 
 BRAIN_SHADING_MM = 20.0
-"""Width of the Gaussian (docs/compartments.md, "Constants")."""
+"""Width of the Gaussian (docs/measurements/compartments.md, "Constants and where they come from")."""
 DEPTH_MM = 3.0
 """Only tissue deeper than this counts: at the surface an affine fit mixes fluid and bone with cortex."""
 N_CLASSES, CLASS_RANGE = 12, (0.3, 0.95)
 """Steps of the template's T1 intensity, as coarse as the fit."""
 RATIOS = (0.5, 2.0)
-"""A voxel's ratio to its class is held within these: a bright lesion is not shading."""
+"""A voxel's ratio to its class is clipped to these: a bright lesion is not bias field."""
 PRIOR_SHARE = 0.02
-"""Where less brain than this is near, the gain goes to one."""
+"""If the share of brain nearby is less than this, the gain goes to one."""
 BRAIN_PERCENTILES = (3.0, 97.0)
-"""The brain's grey levels are spread over these, with a tenth of the range to spare on either side."""
+"""The brain's grey levels are spread over these, which leaves a tenth of the range on either side."""
 MIN_VOXELS = 100
 
 
 def bias_corrected(fine: WorkingScan, medium: WorkingScan, matrix: Float64Array) -> WorkingScan:
-    """The fine MR scan with shading within the brain taken out, its levels spread over the brain's own range.
+    """The fine MR scan with the brain's bias field removed and its levels spread over the brain's own range.
 
     ``medium`` is the same scan at about 4 mm, ``matrix`` carries MNI mm to scan mm. The brain's range is that of fine
     voxels, with their noise, one in each of 4 mm.
@@ -85,7 +85,7 @@ def _template_classes() -> IndexArray:
 
 
 def _gain(levels: Float32Array, classes: IndexArray, inside: BoolArray, scan: WorkingScan) -> BlockMeans:
-    """Factor that undoes shading: one over the smoothed ratio of each voxel to the mean of its class."""
+    """Factor that corrects the bias field: one over the smoothed ratio of each voxel to the mean of its class."""
     counts = np.bincount(classes[inside], minlength=N_CLASSES)
     mean = np.bincount(classes[inside], levels[inside], N_CLASSES) / np.maximum(counts, 1)
     ratio = np.zeros(levels.shape, np.float32)

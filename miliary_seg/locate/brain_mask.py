@@ -1,4 +1,4 @@
-"""The brain mask: the atlas's brain as fitted, refined to the tissue of this scan; input without a skull as it is."""
+"""The brain mask: the fitted brain of the atlas, refined by the tissue of this scan; skull-stripped input as it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from miliary_seg.locate.transform import apply, inverse
 FLUID_CLASSES, GREY_CLASSES, WHITE_CLASSES = (0, 3), (8, 9), (12, 13)
 """Steps of the template's T1 intensity (``deform.N_TISSUE_CLASSES``): ventricles, cortex and nuclei, white matter."""
 FLUID_DEPTH_MM, TISSUE_DEPTH_MM = 10.0, 4.0
-"""Read only so deep below the brain's surface: ventricles rather than sulci, cortex without the fluid around it."""
+"""Medians are taken below these depths: in ventricles, not sulci; in cortex without the fluid around it."""
 MIN_POINTS = 30
 
 
@@ -32,7 +32,7 @@ class TissueValues:
 def tissue_values(
     voxels: Float32Array, affine: Float64Array, matrix: Float64Array, deformation: Deformation
 ) -> TissueValues | None:
-    """Medians over the template's points; None where too little of one kind is in view."""
+    """Medians over the template's points; None if too little of one tissue is in view."""
     grid = lattice()
     moved = grid.points.positions_mm + grid.field(deformation.coefficients)[:, grid.used]
     ijk = apply(inverse(affine) @ matrix, moved)
@@ -75,7 +75,7 @@ def dilated(mask: BoolArray, radius_mm: float, spacing_mm: Float64Array) -> Bool
 
 
 def eroded(mask: BoolArray, radius_mm: float, spacing_mm: Float64Array) -> BoolArray:
-    """All voxels of the mask further than ``radius_mm`` from its outside; beyond the array the mask goes on."""
+    """All voxels of the mask further than ``radius_mm`` from its outside; beyond the array the mask is continued."""
     return ~dilated(~mask, radius_mm, spacing_mm)
 
 
@@ -110,7 +110,7 @@ def _shifted(offset: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[sli
 
 
 BAND_MM = 3.5
-"""Within this distance of the fitted surface, intensity decides (docs/compartments.md, "Brain mask")."""
+"""Within this distance of the fitted surface, intensity decides (docs/measurements/compartments.md, "Mask")."""
 WORK_MM = 1.0
 """Resolution at which the mask is refined: at 1.8 mm, 4 % of the cortex was lost, not 2.5 %."""
 CORE_MM = 8.0
@@ -120,7 +120,8 @@ OPENING_MM = 2.5
 CLOSING_MM = 5.0
 """Fills sulci."""
 HOLE_MM2 = 100.0
-"""Smaller holes in a slice are filled: bright fluid or vessels between folds of cortex (docs/compartments.md)."""
+"""Smaller holes in a slice are filled: bright fluid or vessels between folds of cortex
+(docs/measurements/compartments.md)."""
 SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.45
 """Gaussian and the level it is cut at: lower than one half, so that the outermost half voxel of cortex stays in."""
 CT_TISSUE_HU = (12.0, 120.0)
@@ -128,26 +129,27 @@ CT_TISSUE_HU = (12.0, 120.0)
 TISSUE_RANGE = (0.55, 3.0)
 """Tissue on MR: from this share of the brain's median (over the zero level) to so many robust deviations above it."""
 AIR_PERCENTILE = 1.0
-"""Where a scan goes below zero (standardised grey values), this percentile of it stands for its zero level."""
+"""If a scan goes below zero (standardised grey values), this percentile is taken as its zero level."""
 FLUID_SHARE, MIN_FLUID_CONTRAST = 0.5, 1.5
 """Where fluid is brighter than the brain by so many robust standard deviations, tissue ends half-way to fluid."""
 SHADING_MM, SHADING_STEP_MM = 15.0, 4.0
-"""Width of the Gaussian that tells shading from tissue, and how finely it is applied (docs/compartments.md)."""
+"""Width of the Gaussian that tells shading from tissue, and how finely it is applied
+(docs/measurements/compartments.md)."""
 SHADING_RANGE = (0.3, 3.0)
 """Of the brain's median: ventricles and vessels beyond count as this much."""
 PRIOR_SHARE, MIN_SHADING_VOXELS = 0.01, 100
-"""Where less brain than this share is near, nothing is evened out."""
+"""If the share of brain nearby is less than this, nothing is corrected."""
 STRIPPED_RING_MM = (4.0, 12.0)
 STRIPPED_SHARE = 0.9
 """Share of background around the brain above which the skull counts as removed (9 of 9 and 0 of 37 real scans)."""
 
 
 Steps = tuple[int, int, int]
-"""Every how many voxels of the scan along each axis something is looked at."""
+"""Sampling step along each axis, in voxels of the scan."""
 
 
 def ring_steps(shape: tuple[int, ...]) -> Steps:
-    """Steps at which ``is_stripped`` wants to know how far outside the brain a voxel lies."""
+    """Sampling steps of the distance outside the brain that ``is_stripped`` needs."""
     i, j, k = (2 if n > 64 else 1 for n in shape)
     return i, j, k
 
@@ -247,13 +249,13 @@ def _small_holes(mask: BoolArray, spacing_mm: Float64Array) -> BoolArray:
 
 
 def _zero_level(voxels: Float32Array) -> float:
-    """No signal: 0 for magnitudes; what is darkest where grey values were standardised and go below 0."""
+    """Level of no signal: 0 for magnitudes; the darkest level if grey values were standardised and go below 0."""
     thin = voxels[tuple(slice(None, None, max(1, n // 64)) for n in voxels.shape)]
     return min(0.0, float(np.percentile(thin, AIR_PERCENTILE)))
 
 
 def _evening(signal: Float32Array, outside_mm: Float32Array, spacing_mm: Float64Array) -> Float32Array:
-    """Factor that evens out the coils' shading: the brain's median over its mean around each voxel.
+    """Factor that corrects the bias field: the brain's median over its mean around each voxel.
 
     A receive coil can make the rim several times as bright as the middle, and skull at the rim as bright as tissue.
     """

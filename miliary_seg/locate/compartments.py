@@ -21,14 +21,14 @@ COARSE_MM = 4.0
 COVERAGE_EVERY = 2
 """Every n-th voxel of the 2 mm atlas along each axis counts for coverage."""
 PADDING_MM = 2.0
-"""A scan has noise: where all neighbours this near have one value, and that of a corner, there is no image."""
+"""A scan has noise: if all neighbours within this distance have the value of a corner, there is no image here."""
 DEEP_MM = 5.0
 """Deeper than this in the fitted brain, the mask's own refinement (``brain_mask.BAND_MM``) takes nothing away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DistanceMaps:
-    """Signed distances in mm of the scan, kept on a coarse lattice; each map of the whole grid is made when asked for.
+    """Signed distances in mm of the scan, kept on a coarse lattice; each map of the whole grid is made on demand.
 
     Three maps of a large scan at once would be most of the memory that this package needs.
     """
@@ -88,8 +88,8 @@ def coverage(
 ) -> Coverage:
     """Fraction of each compartment of the fitted atlas that the scan shows and the brain mask holds.
 
-    A place is out of view where the grid ends, where the grid is padded with background, or where it lies deep in the
-    atlas's brain and yet outside of the mask ``brain``: no lesion is looked for there.
+    A point is out of view beyond the end of the grid, where the grid is padded with background, and deep in the atlas's
+    brain but outside the mask ``brain``, since no lesion is searched for there.
     """
     atlas = load_atlas()
     every = (slice(None, None, COVERAGE_EVERY),) * 3

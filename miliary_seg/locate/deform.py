@@ -25,14 +25,14 @@ from miliary_seg.locate.transform import apply, inverse
 
 KNOT_MM = 18.0
 SURFACE_WEIGHT = 6.0
-"""Points near midline and tentorium count so much more (docs/compartments.md, "Constants")."""
+"""Points near midline and tentorium count this many times (docs/measurements/compartments.md, "Constants ...")."""
 NEAR_TENTORIUM_MM = 12.0
 NEAR_MIDLINE_MM = 10.0
 LATTICE_MM = 4
 BENDING_WEIGHT = {"MR": 1e-6, "CT": 1.5e-6}
-"""Nats per mm² of second difference (docs/compartments.md: flat from 4e-7 to 3e-6; CT is noisier)."""
+"""Nats per mm² of second difference (results are flat from 4e-7 to 3e-6; CT is noisier)."""
 SIZE_SHARE = 0.1
-"""The displacement itself is penalised by this share of the bending weight: holds what is out of view."""
+"""The displacement itself is penalised by this share of the bending weight: keeps what is out of view in place."""
 N_TISSUE_CLASSES = 16
 TISSUE_RANGE = (0.3, 0.95)
 FLUID_MM = 3.0
@@ -40,7 +40,7 @@ ITERATIONS = 60
 MIN_POINTS = 500
 INVERSE_STEPS = 5
 REACH_MM = 16.0
-"""Further than this from the box around the brain nothing is looked up, and the affine fit alone is used."""
+"""Further than this from the box around the brain the affine fit alone is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

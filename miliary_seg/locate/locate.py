@@ -1,4 +1,4 @@
-"""From one scan to its brain, its compartments and how far they may be trusted."""
+"""From one scan to its brain mask, its compartments and how far they can be trusted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from miliary_seg.locate.reorient import CanonicalView, register_turned
 from miliary_seg.settings import LocateSettings
 
 MIN_SCORE_RATIO = 0.95
-"""A fit under turned axes must not match worse than the one under the header's own."""
+"""A fit with turned axes must match at least this many times as well as the one with the header's own."""
 REORIENTED = Reason(
     code="reoriented",
     text="the head was found only after turning the scan's axes: the header is wrong or states no orientation;"
@@ -41,7 +41,7 @@ REORIENTED = Reason(
 AIR_HU = -300.0
 """CT is always this negative at its 2nd percentile, since air surrounds the head; MR only if it was shifted."""
 MAY_BE_CT = {Sequence.UNKNOWN, Sequence.CT, Sequence.CTC}
-"""A scan of a known MR sequence is not read in HU, however negative its grey values."""
+"""Scans of a known MR sequence are never taken as HU, however negative their grey values."""
 
 
 def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: BoolArray | None = None) -> Location:
@@ -75,7 +75,7 @@ def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: Bool
     voxels = _finite(canonical.view(volume.voxels))
     if float(voxels.min()) == float(voxels.max()):
         raise NoBrainError("the scan is empty: every voxel has the same value", todo="give a brain scan")
-    with threadpool_limits(limits=1):  # many small matrix products: threads only cost, and the sums must not vary
+    with threadpool_limits(limits=1):  # threads slow small products down, and sums must not vary
         return _located(volume, canonical, voxels, settings, mask)
 
 

@@ -1,4 +1,4 @@
-"""How well template classes and the scan's grey levels predict each other, in nats, and in which direction to improve.
+"""Mutual information of template classes and the scan's grey levels, in nats, with its gradient.
 
 References
 ----------
@@ -22,9 +22,9 @@ from miliary_seg.locate.transform import apply
 MARGIN = 2
 """Empty bins on either side, so that the smoothing kernel loses nothing."""
 MIN_SHARE = 0.25
-"""Of the points must be inside the scan."""
+"""Share of the points that must be inside the scan."""
 MIN_SAMPLES = 200
-"""Fewer samples tell nothing."""
+"""Fewer samples carry no information."""
 KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 """Parzen window over the scan's bins (a cubic B-spline in effect)."""
 
@@ -62,7 +62,7 @@ def mutual_information(levels: Float32Array, classes: IndexArray, n_classes: int
 
 
 def unbiased_information(levels: Float32Array, classes: IndexArray, n_classes: int) -> float:
-    """Mutual information in nats less what chance alone gives so few samples; 0 where there are next to none.
+    """Mutual information in nats minus its expected value by chance; 0 if there are too few samples.
 
     The expected value without any relation is that of the chi-squared statistic (Miller 1955): the number of free
     cells over twice the number of samples. Smoothing over bins leaves about a third of them free.

@@ -23,16 +23,16 @@ YAWS_DEG = (-20, 0, 20)
 HEIGHTS_MM = (-40, -15, 10, 35)
 FEW_TURNS_DEG = ((-20, 0, 0), (0, 0, 0), (20, 0, 0), (40, 0, 0))
 HEAD_HEIGHT_MM = 140.0
-"""The head's centre is taken from this much below its top: necks and shoulders must not pull it down."""
+"""The head's centre is computed from this height below its top, so that neck and shoulders do not pull it down."""
 SIZE_WEIGHT = 0.009
 """Weight of the size penalty against normalized mutual information, whose useful span is about 0.3."""
 REFINED = 8
-"""So many of the best distinct starts are refined."""
+"""Number of the best distinct starts that are refined."""
 EVALUATIONS = 60
 """Per pose."""
 BRAIN_WEIGHT = 1.0
-"""Of what the brain's own grey levels say: the rings alone are content with a brain stretched to the scalp, or pushed
-up and back by 2 cm (docs/compartments.md, "People who do not exist")."""
+"""Of what the brain's own grey levels say: with the rings alone, a brain stretched to the scalp or pushed up and back
+by 2 cm fits as well (docs/measurements/compartments.md, "People who do not exist")."""
 DISTINCT_UNITS = 8.0
 """Starts closer than this in every parameter count as the same."""
 FIRST_STEPS = np.array([6.0] * 6 + [3.0])
@@ -60,7 +60,7 @@ def head_centre(blocks: BlockMeans, scan: WorkingScan, is_ct: bool) -> Float64Ar
 
 
 def quick_score(scan: WorkingScan, centre: Float64Array) -> float:
-    """How well the best of a few starts fits after one round of refinement: enough to rank ways up a head may lie."""
+    """How well the best of a few starts fits after one round of refinement: enough to rank orientations."""
     cost = _cost(scan)
     start = min(_starts(centre, FEW_TURNS_DEG), key=cost)
     return -descend_along_lines(cost, start, evaluations=EVALUATIONS, first_steps=FIRST_STEPS)[1]

@@ -1,4 +1,4 @@
-"""The scan at the resolutions that registration works on: block means, corrected shading, grey-level bins."""
+"""The scan at the resolutions that registration works on: block means, corrected bias field, grey-level bins."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, Ind
 from miliary_seg.locate.transform import apply, inverse
 
 N_BINS = 24
-"""Grey levels of the scan (docs/compartments.md, "Registration")."""
+"""Grey levels of the scan (docs/measurements/compartments.md, "Constants and where they come from")."""
 HEAD_WINDOW_HU = (-60.0, 110.0)
 """CT window for pose and affine fit: fat, brain and bone stay apart."""
 BRAIN_WINDOW_HU = (-5.0, 70.0)
 """CT window for what is read within the brain: fluid, grey and white matter (1.8 to 1.4 % wrong voxels)."""
 BONE_HU = 80.0
-"""Clotted blood reaches 80 HU, bone starts above. Bone counts as air within the brain's window: bright, it ties the
-brain's surface to the skull, and where fluid lies between (atrophy) the tentorium is dragged along."""
+"""Clotted blood reaches 80 HU, bone starts above. Within the brain's window bone counts as air: bright bone ties the
+brain's surface to the skull, and where fluid lies between (atrophy) the tentorium follows."""
 FOREGROUND_SHARE = 0.12
 """Intensities above this share of the range count as foreground."""
 SHADING_MM = 30.0
@@ -44,7 +44,7 @@ class BlockMeans:
         return spacing
 
     def coarser(self, step_mm: float) -> BlockMeans:
-        """Mean over blocks of about ``step_mm``; what does not fill a block at the far end is left out."""
+        """Mean over blocks of about ``step_mm``; an incomplete block at the far end is left out."""
         factors = np.round(step_mm / self.spacing_mm).astype(int)
         factors = np.clip(factors, 1, np.array(self.voxels.shape))
         voxels = self.voxels
@@ -81,7 +81,7 @@ class WorkingScan:
 
     levels: Float32Array
     shape: tuple[int, ...]
-    """Before an axis of one voxel was doubled: what counts as inside the scan."""
+    """Shape before an axis of one voxel was doubled: only this counts as inside the scan."""
     affine: Float64Array
     inverse: Float64Array
     spacing_mm: Float64Array
@@ -155,7 +155,7 @@ def _interpolated(levels: Float32Array, corner: IndexArray, weights: Float32Arra
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GreyScale:
-    """How intensities of one scan become levels: an affine map, and for MR a gain that undoes shading."""
+    """How intensities of one scan become levels: an affine map, and for MR a gain that corrects the bias field."""
 
     low: float
     high: float
@@ -165,7 +165,7 @@ class GreyScale:
         """The levels of blocks of any resolution of the same scan.
 
         MR levels are spread so that the brightest foreground of this resolution comes last: larger blocks dim
-        small bright structures, and levels that nothing reaches would be wasted.
+        small bright structures, and some levels would never be used.
         """
         levels = (blocks.voxels - np.float32(self.low)) * np.float32((N_BINS - 1) / max(self.high - self.low, 1e-9))
         if self.gain is not None:
@@ -237,7 +237,7 @@ def blurred(samples: Float32Array, sigma: Float64Array) -> Float32Array:
 def shading_gain(
     values: Float32Array, inside: BoolArray, typical: float | np.float32, sigma: Float64Array, prior_share: float
 ) -> Float32Array:
-    """Factor that takes values to what is typical of them: one over their weighted mean around each place, smooth.
+    """Smooth factor that brings values to their typical level: one over their weighted mean around each point.
 
     ``sigma`` in voxels; only values ``inside`` count; where less than ``prior_share`` of them is near, it goes to 1.
     """

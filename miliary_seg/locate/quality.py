@@ -1,4 +1,7 @@
-"""Whether a fit may be used: independent signs, joined into one calibrated figure (docs/compartments.md, "Trust")."""
+"""Trust in a fit: independent quality figures, combined into one calibrated probability.
+
+Figures and calibration: docs/compartments.md and docs/measurements/compartments.md, "Trust".
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from miliary_seg.locate.pyramid import WorkingScan
 from miliary_seg.locate.transform import apply
 
 DEEP_MM = 6.0
-"""Deeper below the brain's surface than this, edges of the head play no part."""
+"""Deeper below the brain's surface than this, edges of the head have no influence."""
 NEAR_TENTORIUM_MM = 15.0
 
 
@@ -56,7 +59,8 @@ COEFFICIENTS = {
     "brain_mutual_information_nats": 2.42,
     "deep_mutual_information_nats": 2.02,
 }
-"""Slope of the log odds per natural logarithm of each information (fitted; docs/compartments.md, "Trust")."""
+"""Slope of the log odds per natural logarithm of each information (fitted;
+docs/measurements/compartments.md, "Trust")."""
 INTERCEPT = 12.40
 FLOOR_NATS = 0.01
 RUNNER_UP_SLOPE = -3.45
@@ -73,7 +77,7 @@ MIN_SHARE_IN_VIEW = 0.34
 """Slabs with less were up to 95 % wrong without other signs of it, that head upside down had 0.31; clinical slabs of 55
 mm start at 0.36."""
 DOUBT = 0.1
-"""Each finding that no good scan showed multiplies the figure by this."""
+"""Each finding that no good scan had multiplies the trust by this."""
 NO_BRAIN_NATS = {
     "brain_mutual_information_nats": 0.13,
     "tentorium_mutual_information_nats": 0.10,
@@ -81,7 +85,7 @@ NO_BRAIN_NATS = {
 }
 """Below all of these, nothing in the scan resembles a brain: balls, shells, tubes, texture and noise stay below."""
 NO_BRAIN_LOG_ODDS = -4.0
-"""Nor does anything where a right fit is this improbable."""
+"""Below this probability of a right fit, nothing resembles a brain either."""
 
 TOO_MANY_FINDINGS = 3
 """A limb can match the brain by chance, but then turned, without a skull around it and half outside of the scan. None
@@ -90,7 +94,7 @@ of the development scans of heads has even one of these findings."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """The figure (0 to 1), whether there is a brain at all, and what speaks against the fit."""
+    """Trust (0 to 1), whether there is a brain at all, and the findings against the fit."""
 
     figure: float
     brain_found: bool

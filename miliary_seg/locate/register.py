@@ -1,4 +1,4 @@
-"""From a scan to a fit: pose search, affine, deformation, and the figures that tell how good it is."""
+"""From a scan to a fit: pose search, affine, deformation, and its quality figures."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
 COARSE_ITERATIONS = 15
 """Of the affine fit at 8 mm, which chooses between the poses."""
 NEAR_TIE_NATS = 0.06
-"""Fits at 8 mm whose score lies this close to the best are followed too."""
+"""Fits at 8 mm whose score is this close to the best are refined at 4 mm, too."""
 DIFFERENT_MM = 8.0
 """Transforms further apart than this at the brain's corners are different answers."""
 MAX_AFFINE_STARTS = 3
 SMALLER_START = 0.86
-"""About brain over scalp of a child: from here a fit that was stretched to the scalp falls back to the brain."""
+"""About brain over scalp of a child: from this scale, a fit stretched to the scalp returns to the brain."""
 AFFINE_POINT_SHARE = 0.5
 
 
@@ -130,7 +130,7 @@ def completed(scan: Resolutions, aligned: AffineAlignment, deform: bool) -> Fit:
 def fit_near_ties(scan: Resolutions, poses: list[Pose]) -> list[AffineFit]:
     """Affine fits at 4 mm from the best of those at 8 mm and from others that fit almost as well somewhere else.
 
-    A pose has one scale: of a narrow head the wrong one can match better, which twelve parameters at 8 mm put right.
+    A pose has one scale for all axes. For a narrow head a wrong pose can match better; twelve parameters correct that.
     """
     tried = (
         fit_affine(scan.coarse, scan.coarse, template_points(8), from_pose(p.parameters), iterations=COARSE_ITERATIONS)

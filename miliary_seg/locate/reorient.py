@@ -56,7 +56,7 @@ class CanonicalView:
         )
 
     def view(self, array: NDArray[T]) -> NDArray[T]:
-        """An array of the original grid, seen canonically."""
+        """An array of the original grid, viewed with canonical axes."""
         return array.transpose(self.axes)[self._steps]
 
     def back(self, array: NDArray[T]) -> NDArray[T]:
@@ -70,18 +70,19 @@ class CanonicalView:
 
 
 TURNS_FOLLOWED = 2
-"""So many of the 23 quarter turns with the best quick scores are fitted (docs/compartments.md, "Wrong headers")."""
+"""Of the 23 quarter turns, this many with the best quick scores are fitted
+(docs/measurements/compartments.md, "Wrong headers")."""
 
 
 def register_turned(scan: Resolutions, deform: bool) -> Fit | None:
-    """Best fit under any quarter turn of the scan's axes but none; its matrix is that of the scan as it was given."""
+    """Best fit with the scan's axes turned by quarter turns; its matrix is for the scan as it was given."""
     turns = quarter_turns()
     scores = [_score(turned(scan, turn)) for turn in turns]
     best: tuple[AffineAlignment, int] | None = None
     for n in np.argsort(scores)[::-1][:TURNS_FOLLOWED]:
         aligned = fit_affine_multistart(turned(scan, turns[n])) if scores[n] > 0 else None
         if aligned is None or tilt_deg(aligned.best.matrix) > MAX_TILT_DEG:
-            continue  # a head found lying askew lies straight under another turn
+            continue  # a head that is found tilted is upright under another turn
         if best is None or aligned.best.score > best[0].best.score:
             best = (aligned, int(n))
     if best is None:

@@ -1,4 +1,4 @@
-"""Two scans of the same head laid on each other: a rigid fit of one brain to the other, in any pair of contrasts."""
+"""Rigid registration of two scans of one head, brain to brain, in any pair of contrasts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from miliary_seg.locate.reorient import CanonicalView
 from miliary_seg.locate.transform import UNIT, apply, inverse, rotation
 
 START_PITCH_DEG = (0.0, -20.0, 20.0)
-"""Heads nod between visits far more than they roll or turn."""
+"""Between visits heads differ in pitch far more than in roll or yaw."""
 MIN_POINTS = 2000
-"""Points of the earlier brain, 4 mm apart: an eighth of a brain; fewer say nothing about a pose."""
+"""Points of the earlier brain, 4 mm apart: an eighth of a brain; fewer do not determine a pose."""
 MAX_POINTS = 60_000
 AGREEMENT_MM = 1.0
 """Two fits to separate halves of the brain's voxels must agree this well (docs/timeline.md)."""
@@ -43,7 +43,7 @@ class RigidAlignment:
     in_view_fraction: float
     """Share of the earlier brain that the later scan sees."""
     reasons: tuple[Reason, ...]
-    """Why it may not be used; none where it may."""
+    """Reasons against using it; empty if it can be used."""
 
     @property
     def trusted(self) -> bool:
@@ -69,7 +69,7 @@ def register_rigid(earlier: Volume, earlier_place: Location, later: Volume, late
     earlier, later
         Two scans of one head, of any sequence, grid and pose.
     earlier_place, later_place
-        What ``locate`` found in them; only their brain masks are used.
+        What ``locate`` returned for them; only the brain masks are used.
 
     Returns
     -------

@@ -15,10 +15,11 @@ UNIT = 0.02
 CENTRE_MNI_MM = np.array([0.0, -20.0, 5.0])
 """Centre of rotation: the middle of the template's brain."""
 MEAN_LOG_SCALE = float(np.log(0.93))
-"""People's brains against MNI152, which is larger than life: 0.93 +- 0.06 (20 label maps; docs/compartments.md)."""
+"""People's brains against MNI152, which is larger than people: 0.93 +- 0.06 (20 label maps;
+docs/measurements/compartments.md)."""
 SD_LOG_SCALE = 0.06
 USUAL_PITCH_DEG = 15.0
-"""Heads lie in scanners pitched forward by 0 to 30 degrees against MNI (docs/compartments.md, "Trust")."""
+"""Heads lie in scanners pitched forward by 0 to 30 degrees against MNI (docs/measurements/compartments.md)."""
 CORNERS_MNI_MM = np.array([[x, y, z] for x in (-60, 60) for y in (-95, 60) for z in (-45, 70)], dtype=np.float64).T
 """Corners of a box around the brain, shape (3, 8): how far two transforms differ is measured there."""
 
