@@ -15,7 +15,7 @@ from scipy.stats import nbinom
 EDGES_MM = (0.0, 2.25, 4.0, 5.75, 7.0)
 NOTHING, TYPICAL_MM, SIZES_MM = 0.5, 4.0, (2.0, 8.0)
 SHAPES = (30.0, 30.0, 15.0, 12.0)
-"""Largest shapes: a narrower interval than that of a few dozen scans of fourteen persons would be pretended."""
+"""Largest shapes: a narrower interval than that of a few dozen scans of twelve persons would be pretended."""
 TO_ONE, TO_ZERO = 2.0, 0.3
 """Weak pulls of the power towards 1 and of the power of the size towards 0, so that few scans make no steep curve."""
 THRESHOLD = 20

@@ -54,9 +54,9 @@ TYPICAL_MM = 4.0
 SIZES_MM = (2.0, 8.0)
 """Mean diameters of marked lesions that were seen; beyond them the nearer end is taken."""
 MODELS = (
-    CountModel(up_to_mm=2.25, scale=0.785, power=1.051, size_power=-0.458, shape=30.0),
-    CountModel(up_to_mm=4.0, scale=1.068, power=1.095, size_power=-1.284, shape=30.0),
-    CountModel(up_to_mm=5.75, scale=2.138, power=1.054, size_power=-2.003, shape=15.0),
+    CountModel(up_to_mm=2.25, scale=0.807, power=1.042, size_power=-0.451, shape=30.0),
+    CountModel(up_to_mm=4.0, scale=1.138, power=1.077, size_power=-1.259, shape=30.0),
+    CountModel(up_to_mm=5.75, scale=2.525, power=1.022, size_power=-2.103, shape=14.8),
     CountModel(up_to_mm=7.0, scale=3.094, power=1.203, size_power=-3.250, shape=12.0),
 )
 """Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""

@@ -1,8 +1,8 @@
 """The share of lesions that is found, by diameter, enhancement and slice thickness, as measured on implanted lesions.
 
 Lesions that replace their tissue (1.5-8 mm, 20-150 % above local white matter, a quarter without a sharp edge, rings
-from 4 mm on, in the places of metastases) were put into the heads of fourteen persons, thin and re-imaged at 3 and 5
-mm, or acquired at 6.5 mm, and the program was run at the balanced operating point: 104 000 lesions. The share found
+from 4 mm on, in the places of metastases) were put into the heads of twelve persons, thin and re-imaged at 3 and 5
+mm, or acquired at 6.5 mm, and the program was run at the balanced operating point: 96 000 lesions. The share found
 follows a logistic curve in the logarithms of diameter and enhancement. Tables, by place too:
 docs/measurements/detection.md and decision.md.
 """
@@ -44,9 +44,9 @@ class RecallCurve:
 
 
 CURVES = (
-    RecallCurve(up_to_mm=2.25, level=1.45, size=3.61, contrast=1.73),
-    RecallCurve(up_to_mm=4.0, level=0.04, size=4.23, contrast=1.79),
-    RecallCurve(up_to_mm=5.75, level=-1.05, size=4.70, contrast=2.01),
+    RecallCurve(up_to_mm=2.25, level=1.32, size=3.52, contrast=1.77),
+    RecallCurve(up_to_mm=4.0, level=0.0, size=4.15, contrast=1.78),
+    RecallCurve(up_to_mm=5.75, level=-1.10, size=4.78, contrast=2.06),
     RecallCurve(up_to_mm=7.0, level=-1.81, size=3.90, contrast=1.20),
 )
 """Fitted on the runs of ``bench decision`` (docs/measurements/decision.md)."""
@@ -59,7 +59,7 @@ def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
     --------
     >>> thin, thick = recall_curve(1.0, Sequence.T1C), recall_curve(5.0, Sequence.T1C)
     >>> round(thin.share_found(3.0, 0.5), 2), round(thick.share_found(3.0, 0.5), 2)
-    (0.81, 0.26)
+    (0.79, 0.25)
     """
     if sequence not in MEASURED:
         return None
