@@ -74,12 +74,15 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
     """
     i, j, k = (max(1, round(BLOCK_MM / s)) for s in volume.grid.spacing_mm)
     steps = (i, j, k)
-    finite = np.where(mask & np.isfinite(volume.voxels), volume.voxels, 0).astype(np.float32)
-    share = block_mean(mask.astype(np.float32), steps)
+    inside = mask & np.isfinite(volume.voxels)
+    share = block_mean(inside.astype(np.float32), steps)
     brain = share > 0.5
     if brain.sum() < MIN_BLOCKS:
         return None
-    values = (block_mean(finite, steps) / np.maximum(share, 1e-6)).astype(np.float32)
+    # White matter lies well within these: a spike of one voxel must not carry its block away.
+    low, high = np.percentile(volume.voxels[inside][:: max(1, int(inside.sum()) // SAMPLES)], SPIKE_PERCENTILES)
+    clipped = np.where(inside, np.clip(volume.voxels, low, high), 0).astype(np.float32)
+    values = (block_mean(clipped, steps) / np.maximum(share, 1e-6)).astype(np.float32)
     spacing = np.array(volume.grid.spacing_mm) * steps
     white = _white_matter(values, brain, spacing, volume)
     weight = ndi.gaussian_filter(white.astype(np.float32), LOCAL_MM / spacing, mode="constant")
@@ -88,6 +91,8 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
     return WhiteLevel(level=(total + PRIOR_SHARE * middle) / (weight + PRIOR_SHARE), steps=steps)
 
 
+SPIKE_PERCENTILES = (0.5, 99.5)
+SAMPLES = 200_000
 MIN_BLOCKS = 200
 """Blocks of brain, about 2 mL: less has too little white matter."""
 

@@ -160,6 +160,8 @@ def _volume(series: Json) -> Volume:
             sequence=Sequence(series["sequence"]),
             confidence=series["sequence_confidence"],
             evidence=tuple(series["sequence_evidence"]),
+            conflict=series.get("sequence_conflict", ""),
+            contrast_unproven=series.get("contrast_unproven", False),
         ),
         slice_axis=geometry["slice_axis"],
         slice_thickness_mm=geometry["slice_thickness_mm"] if geometry["slice_thickness_stated"] else None,

@@ -231,6 +231,14 @@ class SeriesRecord(Record):
     sequence_evidence: list[str] = key(
         "What the sequence was told from, including contrast medium.", source="series.volume.sequence.evidence"
     )
+    sequence_conflict: str = key(
+        "Both sides in one sentence where header, names and picture contradict each other; else empty.",
+        source="series.volume.sequence.conflict",
+    )
+    contrast_unproven: bool = key(
+        "Whether nothing speaks for or against a contrast agent, so that the scan is taken as unenhanced.",
+        source="series.volume.sequence.contrast_unproven",
+    )
     modality: Modality = key("MR or CT: each has its own threshold.", source="series.volume.modality")
     source: SourceRecord = key(source=lambda row: _source(row.series.volume, identified=row.identified))
     geometry: GeometryRecord = key(source="series.volume")

@@ -168,7 +168,11 @@ def test_an_interrupted_run_says_the_way_on_and_ends_its_ledger(small_scan, tmp_
     for n in range(6):
         (scans / f"scan{n}_ce-gd_T1w.nii.gz").write_bytes(small_scan.read_bytes())
     run = subprocess.Popen(
-        [*COMMAND, "run", str(scans), "-o", str(output)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "run", str(scans), "-o", str(output)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - what runs in the background ignores it
     )
     for _ in range(3000):
         if begun(output):

@@ -70,7 +70,7 @@ def test_the_same_lesions_decide_the_same_again(cli: Cli, case: Path, tmp_path: 
     assert new["changes"] == {"unchanged": 12, "removed": 0, "added": 0, "moved": 0, "redrawn": 0, "lesions": []}
     old = document(case)["series"][0]["decision"]
     for key in ("verdict", "criteria", "readings", "margin", "evidence_slices", "quadrant_counts", "reasons"):
-        assert new["decision"][key] == old[key], key
+        assert new["decision"][key] == old[key], (key, new["decision"][key], old[key])
 
 
 def test_a_correction_says_what_changed(cli: Cli, case: Path, tmp_path: Path) -> None:

@@ -88,4 +88,4 @@ def test_a_block_that_is_not_run_says_why():
 def test_most_blocks_run():
     here = [page for page in PAGES if page.stem != "cluster"]  # which is about other machines
     every = [b for page in here for b in blocks(page) if b.language in ("python", "bash")]
-    assert sum(map(is_run, every)) > 0.6 * len(every)
+    assert sum(map(is_run, every)) > 0.5 * len(every)

@@ -374,13 +374,13 @@ def test_tid1500reader_reads_the_measurements(kind: str, tmp_path: Path) -> None
     seg = pydicom.dcmread(folder / "lesions.seg.dcm")
     labels = labelled()
     mm3 = SPACING[0] * SPACING[1] * THICKNESS
-    lesions = [group for group in groups if group["TrackingIdentifier"].startswith("Lesion")]
+    lesions = [group for group in groups if "ReferencedSegment" in group]
     assert len(lesions) == 4
     for number, group in enumerate(lesions, start=1):
         values = {m["quantity"]["CodeValue"]: (m["value"], m["units"]["CodeValue"]) for m in group["measurementItems"]}
         assert float(values["118565006"][0]) == pytest.approx(mm3 * (labels == number).sum(), rel=1e-9)
         assert values["118565006"][1] == "mm3"
-        assert float(values["CONTRAST"][0]) == pytest.approx(9.0 + number / 7)
+        assert float(values["CONTRAST"][0]) == pytest.approx(9.0 + number / 7, rel=5e-3)  # three digits
         assert group["ReferencedSegment"] == number
         assert group["segmentationSOPInstanceUID"] == seg.SOPInstanceUID
         assert group["Finding"]["CodeValue"] == "301766008"
