@@ -64,6 +64,10 @@ UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, s
 """Thicker slices or another sequence than any that were measured: the widest interval."""
 
 
+UNLIKE = 0.01
+"""Share of scans that are taken to behave like none that was measured: of 181 scans no less can be said."""
+
+
 def model_for(thickness_mm: float, sequence: Sequence) -> CountModel:
     """The model that was measured on slices of this thickness of this sequence, or the widest one."""
     if sequence not in MEASURED:
@@ -99,7 +103,13 @@ def true_count(
     True
     """
     model = model_for(thickness_mm, sequence)
-    pmf = _pmf(round(model.mean(expected, size_mm), 3), model.shape)
+    parts = [
+        share * _pmf(round(law.mean(expected, size_mm), 3), law.shape)
+        for share, law in ((1 - UNLIKE, model), (UNLIKE, UNMEASURED))
+    ]
+    pmf = np.zeros(max(map(len, parts)))
+    for part in parts:
+        pmf[: len(part)] += part
     return tuple((n, float(p)) for n, p in enumerate(pmf) if p > 0)
 
 
