@@ -378,7 +378,7 @@ def test_tid1500reader_reads_the_measurements(kind: str, tmp_path: Path) -> None
     assert len(lesions) == 4
     for number, group in enumerate(lesions, start=1):
         values = {m["quantity"]["CodeValue"]: (m["value"], m["units"]["CodeValue"]) for m in group["measurementItems"]}
-        assert float(values["118565006"][0]) == pytest.approx(mm3 * (labels == number).sum(), rel=1e-9)
+        assert float(values["118565006"][0]) == pytest.approx(mm3 * (labels == number).sum(), rel=5e-3)  # three digits
         assert values["118565006"][1] == "mm3"
         assert float(values["CONTRAST"][0]) == pytest.approx(9.0 + number / 7, rel=5e-3)  # three digits
         assert group["ReferencedSegment"] == number
