@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from miliary_seg.domain.appearance import Appearance, by_pair, contradiction, gained, weigh
 from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.comparison import Comparison, matched
 from miliary_seg.domain.compartment import Assignment
@@ -20,9 +19,10 @@ from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
-from miliary_seg.domain.sequence import Sequence, SequenceEvidence
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError, UsageError
+from miliary_seg.sequence_check import PairOfT1, weighed
 from miliary_seg.settings import Settings
 from miliary_seg.software import software
 
@@ -84,7 +84,7 @@ def analyze(
     clock = _Clock()
     results, caveats, not_analysed = [], list(study.caveats), list(study.unreadable_series)
     failures: list[MiliaryError] = []
-    pair = _Pair()
+    pair = PairOfT1()
     for volume in study.volumes:
         if given is not None and volume.id not in given:
             text = f"Lesions were given, but none for series {volume.id}: it is not analysed."
@@ -136,14 +136,6 @@ def _study(given: object, settings: Settings) -> Study:
     raise UsageError(what, todo="Volume.from_array(voxels, affine) makes a Volume of an array")
 
 
-def look_at(volume: Volume, settings: Settings | None = None) -> tuple[SequenceEvidence, Appearance | None]:
-    """What the picture of one volume says: the weighed evidence, and the look itself (None without a trusted fit)."""
-    from miliary_seg.locate import locate
-
-    seen = locate(volume, (settings or Settings()).locate).appearance
-    return weigh(volume.sequence, seen), seen
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scan:
     """One volume of a study, and what is the same for all of them."""
@@ -177,7 +169,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
             "if it is something else say so with --sequence; else --series for another one, or --mask for your own mask"
         )
         raise NoBrainError(f"no brain found, read as {_read_as(volume)} ({why})", where=volume.id, todo=todo)
-    scan = replace(scan, volume=_weighed(volume, location))
+    scan = replace(scan, volume=weighed(volume, location))
     volume = scan.volume
     (detection, assignments, decision), *more = [_decided(scan, location, one) for one in detectors]
     return SeriesResult(
@@ -205,15 +197,6 @@ def _read_as(volume: Volume) -> str:
     name = str(volume.modality) if kind is Sequence.UNKNOWN else str(kind).upper()
     assumed = any(caveat.code == "modality_assumed" for caveat in volume.caveats)
     return f"{name}{', which nothing in the file says' if assumed else ''}"
-
-
-def _weighed(volume: Volume, location: Location) -> Volume:
-    """The volume with what the picture says beside what header and names say."""
-    sequence = weigh(volume.sequence, location.appearance)
-    caveats = contradiction(volume.sequence, location.appearance)
-    if sequence is volume.sequence and not caveats:
-        return volume
-    return replace(volume, sequence=sequence, caveats=(*volume.caveats, *caveats))
 
 
 def _decided(
@@ -258,46 +241,6 @@ def describe(detection: Detection, location: Location) -> Pattern:
     n = points_needed(len(detection.lesions))
     places = sample_points(location.brain_mask, location.compartments.grid, n)
     return describe_pattern(detection.lesions, places, detection.operating_point.evidence_probability)
-
-
-@dataclass(slots=True)
-class _Pair:
-    """Two T1 of like parameters in one study: the later one that gained where contrast agent shows is the enhanced one.
-
-    Both are fitted to the same atlas, so that their places are compared without registering one to the other.
-    """
-
-    earlier: SeriesResult | None = None
-
-    def compared(self, result: SeriesResult, settings: Settings) -> SeriesResult:
-        """The result, decided anew where the pair says that it is enhanced."""
-        first, self.earlier = self.earlier, self.earlier or (result if _unsaid(result.volume) else None)
-        one = None if first is None else first.location.appearance
-        other = result.location.appearance
-        if first is None or one is None or other is None or not _like(first.volume, result.volume):
-            return result
-        return _decided_again(result, by_pair(result.volume.sequence), settings) if gained(one, other) else result
-
-
-def _unsaid(volume: Volume) -> bool:
-    return volume.sequence.sequence is Sequence.T1 and volume.sequence.contrast_unproven
-
-
-def _like(one: Volume, other: Volume) -> bool:
-    """Whether header and names call both a T1, of one geometry, and the later one is not stated to be unenhanced."""
-    t1 = {Sequence.T1, Sequence.T1C}
-    open_question = other.sequence.contrast_unproven or other.sequence.confidence == "low"
-    alike = one.plane == other.plane and np.allclose(one.grid.spacing_mm, other.grid.spacing_mm, rtol=0.1)
-    return open_question and alike and {one.sequence.sequence, other.sequence.sequence} <= t1
-
-
-def _decided_again(result: SeriesResult, sequence: SequenceEvidence, settings: Settings) -> SeriesResult:
-    from miliary_seg.decide import decide
-
-    volume = replace(result.volume, sequence=sequence)
-    facts = scan_facts(volume, result.location, result.detection)
-    decision = decide(result.detection.lesions, result.assignments, facts, settings.decide)
-    return replace(result, volume=volume, decision=decision)
 
 
 def _checked(mask: BoolArray | None, study: Study) -> BoolArray | None:

@@ -42,7 +42,7 @@ def _look(cases: tuple[CaseInfo, ...], inventory: dict[str, Any], settings: Sett
     """Add to every series in use what its picture says."""
     from miliary_seg.errors import MiliaryError
     from miliary_seg.load import load_case
-    from miliary_seg.pipeline import look_at
+    from miliary_seg.sequence_check import look_at
 
     for case, shown in zip(cases, inventory["cases"], strict=True):
         by_id = {series["id"]: series for series in shown["series"]}
