@@ -43,6 +43,12 @@ ROUNDS = 8
 """Of the search for the three class means; it settles in three to five."""
 LARGEST_SHIFT = 0.35
 """Most that a class mean moves from what is typical of a sequence, over its distance to the neighbouring class."""
+MIN_BLOCKS = 200
+"""Blocks of brain, about 2 mL: less has too little white matter."""
+SPIKE_PERCENTILES = (0.5, 99.5)
+"""Of the brain's grey values: what lies beyond is clipped, so that one spike does not carry its block away."""
+SAMPLES = 200_000
+"""Voxels that these percentiles are taken of: they need no more."""
 LESION_QUANTILE = 0.9
 """Of a lesion's voxels: the maximum would add the noise of a few voxels to every lesion."""
 
@@ -79,32 +85,44 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
     brain = share > 0.5
     if brain.sum() < MIN_BLOCKS:
         return None
-    # White matter lies well within these: a spike of one voxel must not carry its block away.
     low, high = np.percentile(volume.voxels[inside][:: max(1, int(inside.sum()) // SAMPLES)], SPIKE_PERCENTILES)
     clipped = np.where(inside, np.clip(volume.voxels, low, high), 0).astype(np.float32)
     values = (block_mean(clipped, steps) / np.maximum(share, 1e-6)).astype(np.float32)
     spacing = np.array(volume.grid.spacing_mm) * steps
     white = _white_matter(values, brain, spacing, volume)
-    weight = ndi.gaussian_filter(white.astype(np.float32), LOCAL_MM / spacing, mode="constant")
-    total = ndi.gaussian_filter(np.where(white, values, 0).astype(np.float32), LOCAL_MM / spacing, mode="constant")
-    middle = float(np.median(values[white]))
-    return WhiteLevel(level=(total + PRIOR_SHARE * middle) / (weight + PRIOR_SHARE), steps=steps)
+    total = np.where(white, values, 0).astype(np.float32)
+    level = local_mean(total, white.astype(np.float32), float(np.median(values[white])), spacing)
+    return WhiteLevel(level=level, steps=steps)
 
 
-SPIKE_PERCENTILES = (0.5, 99.5)
-SAMPLES = 200_000
-MIN_BLOCKS = 200
-"""Blocks of brain, about 2 mL: less has too little white matter."""
+def local_mean(total: Float32Array, weight: Float32Array, common: float, spacing_mm: Float64Array) -> Float32Array:
+    """Mean in a Gaussian window about each block, drawn to the level of the whole brain where the window is empty.
+
+    Parameters
+    ----------
+    total, weight
+        Sum of the grey values that count in each block, and their number, in any unit of volume.
+    common
+        Level of the whole brain.
+    spacing_mm
+        Of the blocks, shape (3,).
+    """
+    sigma = LOCAL_MM / spacing_mm
+    total, weight = (ndi.gaussian_filter(part, sigma, mode="constant") for part in (total, weight))
+    level: Float32Array = ((total + PRIOR_SHARE * common) / (weight + PRIOR_SHARE)).astype(np.float32)
+    return level
 
 
 def _white_matter(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:
     """Blocks of white matter, without their rim of partial volume where enough is left, and without outliers."""
     depth = ndi.distance_transform_edt(np.pad(brain, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     deep = values[brain & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]
-    common = _most_common(deep if deep.size >= MIN_BLOCKS else values[brain])
+    common = most_common(deep if deep.size >= MIN_BLOCKS else values[brain])
     typical = np.array(TYPICAL.get(volume.sequence.sequence, TYPICAL[Sequence.T1]))
     start = typical + common - typical[0] if volume.modality is Modality.CT else typical / typical[0] * common
-    white = _nearest_class(values, brain, start) == 0
+    means = class_means(values[brain], start)
+    white = np.zeros(brain.shape, dtype=np.bool_)
+    white[brain] = np.argmin(np.abs(values[brain][:, None] - means), axis=1) == 0
     inner = ndi.binary_erosion(white)
     chosen: BoolArray = inner if inner.sum() > 0.05 * white.sum() else white
     if not chosen.any():
@@ -115,8 +133,8 @@ def _white_matter(values: Float32Array, brain: BoolArray, spacing: Float64Array,
     return kept
 
 
-def _most_common(values: Float32Array) -> float:
-    """Peak of a smoothed histogram."""
+def most_common(values: Float32Array) -> float:
+    """The most common grey value of some voxels: the peak of a smoothed histogram."""
     low, high = np.percentile(values, (1, 99))
     if high <= low:
         return float(low)
@@ -125,20 +143,25 @@ def _most_common(values: Float32Array) -> float:
     return float((edges[peak] + edges[peak + 1]) / 2)
 
 
-def _nearest_class(values: Float32Array, brain: BoolArray, start: Float64Array) -> Int32Array:
-    """0 white, 1 grey, 2 fluid, by the nearest of three means found by k-means from ``start``; -1 outside."""
-    inside = values[brain]
+def class_means(values: Float32Array, start: Float64Array) -> Float64Array:
+    """Mean grey values of white matter, grey matter and fluid, by k-means from what is typical.
+
+    Parameters
+    ----------
+    values
+        Grey values of the brain, shape (n,).
+    start
+        Typical mean of each class, shape (3,); no mean moves further from it than ``LARGEST_SHIFT``.
+    """
     spread = np.array([np.abs(start[c] - np.delete(start, c)).min() for c in range(3)])
     means = start.copy()
     for _ in range(ROUNDS):
-        nearest = np.argmin(np.abs(inside[:, None] - means), axis=1)
+        nearest = np.argmin(np.abs(values[:, None] - means), axis=1)
         for c in range(3):
             if (nearest == c).sum() > 20:
                 reach = LARGEST_SHIFT * spread[c]
-                means[c] = np.clip(np.median(inside[nearest == c]), start[c] - reach, start[c] + reach)
-    classes = np.full(values.shape, -1, dtype=np.int32)
-    classes[brain] = np.argmin(np.abs(inside[:, None] - means), axis=1)
-    return classes
+                means[c] = np.clip(float(np.median(values[nearest == c])), start[c] - reach, start[c] + reach)
+    return means
 
 
 def enhancement(volume: Volume, labels: Int32Array, white: WhiteLevel | None, bright: BoolArray) -> list[float | None]:

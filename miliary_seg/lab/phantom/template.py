@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage as ndi
 
+from miliary_seg.detect.white_matter import TYPICAL
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Modality, Sequence
@@ -35,18 +36,18 @@ TEXTURE = 0.02
 """Standard deviation of the texture of tissue as a fraction of its signal at anatomy = 1."""
 
 SIGNALS: dict[Sequence, tuple[float, ...]] = {
-    #                white grey fluid bone marrow fat muscle skin eye air
-    Sequence.T1: (800, 560, 200, 90, 520, 950, 380, 620, 220, 8),
-    Sequence.T1C: (800, 580, 200, 90, 560, 950, 430, 700, 230, 8),
-    Sequence.T2: (300, 430, 950, 50, 300, 550, 160, 330, 1000, 8),
-    Sequence.FLAIR: (420, 540, 110, 50, 260, 480, 260, 350, 160, 8),
-    Sequence.DWI: (400, 460, 90, 15, 25, 50, 60, 50, 120, 8),
-    Sequence.ADC: (700, 800, 2800, 30, 60, 60, 900, 200, 2500, 8),
-    Sequence.SWI: (450, 500, 600, 30, 160, 350, 330, 300, 600, 8),
-    Sequence.T2STAR: (450, 500, 650, 30, 160, 350, 330, 300, 650, 8),
-    Sequence.PD: (650, 760, 700, 60, 400, 800, 450, 600, 700, 8),
-    Sequence.CT: (29, 37, 6, 1100, 450, -90, 55, 35, 15, -1000),
-    Sequence.CTC: (30, 40, 6, 1100, 450, -90, 60, 45, 15, -1000),
+    # white matter, grey matter and fluid as the program takes them, then bone marrow fat muscle skin eye air
+    Sequence.T1: (*TYPICAL[Sequence.T1], 90, 520, 950, 380, 620, 220, 8),
+    Sequence.T1C: (*TYPICAL[Sequence.T1C], 90, 560, 950, 430, 700, 230, 8),
+    Sequence.T2: (*TYPICAL[Sequence.T2], 50, 300, 550, 160, 330, 1000, 8),
+    Sequence.FLAIR: (*TYPICAL[Sequence.FLAIR], 50, 260, 480, 260, 350, 160, 8),
+    Sequence.DWI: (*TYPICAL[Sequence.DWI], 15, 25, 50, 60, 50, 120, 8),
+    Sequence.ADC: (*TYPICAL[Sequence.ADC], 30, 60, 60, 900, 200, 2500, 8),
+    Sequence.SWI: (*TYPICAL[Sequence.SWI], 30, 160, 350, 330, 300, 600, 8),
+    Sequence.T2STAR: (*TYPICAL[Sequence.T2STAR], 30, 160, 350, 330, 300, 650, 8),
+    Sequence.PD: (*TYPICAL[Sequence.PD], 60, 400, 800, 450, 600, 700, 8),
+    Sequence.CT: (*TYPICAL[Sequence.CT], 1100, 450, -90, 55, 35, 15, -1000),
+    Sequence.CTC: (*TYPICAL[Sequence.CTC], 1100, 450, -90, 60, 45, 15, -1000),
 }
 """Signal of each of ``TISSUES``: typical of clinical protocols (arbitrary unit), HU on CT."""
 

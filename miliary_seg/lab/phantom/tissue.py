@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage as ndi
 
+from miliary_seg.detect.white_matter import DEEP_MM, WhiteLevel, class_means, local_mean, most_common
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Modality, Sequence
@@ -23,19 +24,11 @@ from miliary_seg.lab.phantom.spec import REGIONS
 from miliary_seg.lab.phantom.template import SIGNALS
 
 WHITE, GREY, FLUID = 1, 2, 3
-DEEP_SHELL_MM = (10.0, 22.0)
-"""Depths in the brain at which most tissue is white matter: centrum semiovale and corona radiata."""
-LOCAL_MM = 10.0
-"""Standard deviation of the window in which white matter is local: wider than a gyrus, narrower than coil shading."""
-PRIOR_SHARE = 0.02
-"""Weight of the level of the whole brain where there is no white matter near: as if 2 % of the window were such."""
+LEAST_DEEP = 500
+"""Fewer voxels deep in the brain do not tell what is common there."""
 COARSE_MM = 3.0
 SMOOTH_MM = {Modality.MR: 0.8, Modality.CT: 2.0}
 """Blur before voxels are put into classes: on CT noise is as large as the difference of grey and white matter."""
-ROUNDS = 8
-"""Of the search for the three class means; it settles in three to five."""
-LARGEST_SHIFT = 0.35
-"""Most that a class mean moves from what is typical of a sequence, over its distance to the neighbouring class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,22 +39,17 @@ class Tissue:
     """``WHITE``, ``GREY``, ``FLUID``; 0 outside the brain."""
     depth_mm: Float32Array
     """Distance to the surface of the brain mask, 0 outside."""
-    coarse_level: Float32Array
-    """Local level of white matter in the scan's intensity (HU on CT), on a coarse lattice."""
-    steps: tuple[int, int, int]
-    """Voxels between points of that lattice."""
+    level: WhiteLevel
+    """Local level of white matter."""
     grid: Grid
 
     def white_at(self, points_ras_mm: Float64Array) -> Float64Array:
         """Local level of white matter, shape (n, 3) to (n,), in the scan's intensity unit."""
-        steps = np.array(self.steps)
-        index = (self.grid.to_ijk(points_ras_mm) - (steps - 1) / 2) / steps
-        level = ndi.map_coordinates(self.coarse_level, index.T, order=1, mode="nearest")
-        return np.asarray(level, dtype=np.float64)
+        return self.level.at(self.grid.to_ijk(points_ras_mm))
 
     def white(self) -> Float32Array:
         """The same at every voxel."""
-        return _fine(self.coarse_level, self.steps, self.grid.shape)
+        return _fine(self.level, self.grid.shape)
 
 
 @lru_cache(maxsize=2)
@@ -78,21 +66,22 @@ def tissue_of(head: Head, sequence: Sequence) -> Tissue:
     depth = depth_inside_mm(head)
     if head.regions is not None:
         classes = _known(head)
-        level, steps = _local_level(head, classes == WHITE)
-        return Tissue(classes=classes, depth_mm=depth, coarse_level=level, steps=steps, grid=head.grid)
+        level = _local_level(head, classes == WHITE)
+        return Tissue(classes=classes, depth_mm=depth, level=level, grid=head.grid)
     blur = [SMOOTH_MM[head.modality] / s if s < 3 else 0.0 for s in head.grid.spacing_mm]
     smooth = ndi.gaussian_filter(head.voxels, blur, truncate=2.5)
-    white = _common(smooth[head.brain & (depth > DEEP_SHELL_MM[0]) & (depth < DEEP_SHELL_MM[1])], smooth[head.brain])
+    deep = smooth[head.brain & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]
+    white = most_common(deep if deep.size >= LEAST_DEEP else smooth[head.brain])
     typical = np.array(SIGNALS.get(sequence, SIGNALS[Sequence.T1])[:3], dtype=np.float64)
     offset = 0.0 if head.modality is Modality.MR else white - typical[0]
     means = typical / typical[0] * white if head.modality is Modality.MR else typical + offset
     classes = _classes(smooth, head.brain, means)
-    level, steps = _local_level(head, ndi.binary_erosion(classes == WHITE))
-    evenness = white / np.maximum(_fine(level, steps, head.grid.shape), 1e-6)
+    level = _local_level(head, ndi.binary_erosion(classes == WHITE))
+    evenness = white / np.maximum(_fine(level, head.grid.shape), 1e-6)
     if head.modality is Modality.MR:
         classes = _classes((smooth * evenness).astype(np.float32), head.brain, means)
-        level, steps = _local_level(head, _interior(classes == WHITE))
-    return Tissue(classes=classes, depth_mm=depth, coarse_level=level, steps=steps, grid=head.grid)
+        level = _local_level(head, _interior(classes == WHITE))
+    return Tissue(classes=classes, depth_mm=depth, level=level, grid=head.grid)
 
 
 def _known(head: Head) -> UInt8Array:
@@ -106,29 +95,10 @@ def _known(head: Head) -> UInt8Array:
     return classes
 
 
-def _common(deep: Float32Array, all_of_it: Float32Array) -> float:
-    """The most common value: the peak of a smoothed histogram."""
-    values = deep if deep.size >= 500 else all_of_it
-    low, high = np.percentile(values, (1, 99))
-    if high <= low:
-        return float(low)
-    counts, edges = np.histogram(values, bins=128, range=(low, high))
-    peak = int(np.argmax(ndi.gaussian_filter1d(counts.astype(np.float64), 3)))
-    return float((edges[peak] + edges[peak + 1]) / 2)
-
-
 def _classes(values: Float32Array, brain: BoolArray, start: Float64Array) -> UInt8Array:
     """Nearest of three class means (white, grey, fluid), the means found by k-means from what is typical."""
     sample = values[brain]
-    sample = sample[:: max(1, sample.size // 200_000)]
-    spread = np.array([np.abs(start[c] - np.delete(start, c)).min() for c in range(3)])
-    means = start.copy()
-    for _ in range(ROUNDS):
-        nearest = np.argmin(np.abs(sample[:, None] - means), axis=1)
-        for c in range(3):
-            if (nearest == c).sum() > 20:
-                found = float(np.median(sample[nearest == c]))
-                means[c] = np.clip(found, start[c] - LARGEST_SHIFT * spread[c], start[c] + LARGEST_SHIFT * spread[c])
+    means = class_means(sample[:: max(1, sample.size // 200_000)], start)
     order = np.argsort(means)
     edges = (means[order][1:] + means[order][:-1]) / 2
     codes = (order + 1).astype(np.uint8)
@@ -143,7 +113,7 @@ def _interior(white: BoolArray) -> BoolArray:
     return inner if inner.sum() > 0.05 * white.sum() else white
 
 
-def _local_level(head: Head, white: BoolArray) -> tuple[Float32Array, tuple[int, int, int]]:
+def _local_level(head: Head, white: BoolArray) -> WhiteLevel:
     """Mean of white matter in a window about each point of a coarse lattice, robust against what is not white."""
     sites = white if white.any() else head.brain
     inside = head.voxels[sites]
@@ -154,11 +124,8 @@ def _local_level(head: Head, white: BoolArray) -> tuple[Float32Array, tuple[int,
     steps = (a, b, c)
     total = _binned(np.where(usable, head.voxels, 0).astype(np.float32), steps)
     weight = _binned(usable.astype(np.float32), steps)
-    sigma = [LOCAL_MM / (s * n) for s, n in zip(head.grid.spacing_mm, steps, strict=True)]
-    total = ndi.gaussian_filter(total, sigma, mode="constant")
-    weight = ndi.gaussian_filter(weight, sigma, mode="constant")
-    level = (total + PRIOR_SHARE * middle) / (weight + PRIOR_SHARE)
-    return level.astype(np.float32), steps
+    level = local_mean(total, weight, middle, np.array(head.grid.spacing_mm) * steps)
+    return WhiteLevel(level=level, steps=steps)
 
 
 def _binned(values: Float32Array, steps: tuple[int, int, int]) -> Float32Array:
@@ -170,10 +137,10 @@ def _binned(values: Float32Array, steps: tuple[int, int, int]) -> Float32Array:
     return out
 
 
-def _fine(coarse: Float32Array, steps: tuple[int, int, int], shape: tuple[int, int, int]) -> Float32Array:
-    scale = 1 / np.array(steps, dtype=np.float64)
-    offset = -(np.array(steps) - 1) / 2 * scale
+def _fine(white: WhiteLevel, shape: tuple[int, int, int]) -> Float32Array:
+    scale = 1 / np.array(white.steps, dtype=np.float64)
+    offset = -(np.array(white.steps) - 1) / 2 * scale
     out: Float32Array = ndi.affine_transform(
-        coarse, scale, offset, output_shape=shape, order=1, mode="nearest", output=np.float32
+        white.level, scale, offset, output_shape=shape, order=1, mode="nearest", output=np.float32
     )
     return out
