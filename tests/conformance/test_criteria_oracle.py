@@ -284,7 +284,7 @@ def test_native_and_equivalent_slices_must_agree() -> None:
 def test_the_probability_is_the_sum_over_all_worlds(seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     n_between = 0
-    for _ in range(30):
+    for _ in range(90):
         scan = few_uncertain(rng, 5)
         for reading in program(scan).readings[::5]:
             choice = dict(reading.choices)
@@ -305,4 +305,4 @@ def test_the_probability_is_the_sum_over_all_worlds(seed: int) -> None:
             )
             assert reading.probability == pytest.approx(expected, abs=1e-9), (scan, reading)
             n_between += 0 < expected < 1
-    assert n_between > 1
+    assert n_between > 5

@@ -1,8 +1,8 @@
 """Every code block of the documentation runs: Python as it stands, lines of ``miliary-seg`` in this process.
 
 A block that cannot run says why after its language: ```` ```bash no-run: needs a cluster ````. Pages find
-``sample_data``, a BIDS dataset ``DATASET`` and a small scan ``SCANS/scan.nii.gz`` in the working folder; blocks of a
-page run one after the other.
+``sample_data``, a BIDS dataset ``DATASET``, a small scan ``SCANS/scan.nii.gz`` and a mask of a lesion in it
+``masks/scan.nii.gz`` in the working folder; blocks of a page run one after the other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,6 +51,11 @@ def workplace(tmp_path, small_scan, monkeypatch):
     (tmp_path / "sample_data").symlink_to(REPOSITORY / "sample_data")
     (tmp_path / "SCANS").mkdir()
     shutil.copy(small_scan, tmp_path / "SCANS" / "scan.nii.gz")
+    (tmp_path / "masks").mkdir()
+    scan = nib.load(small_scan)
+    lesions = np.zeros(scan.shape, dtype=np.uint8)
+    lesions[tuple(slice(n // 2, n // 2 + 2) for n in scan.shape)] = 1
+    nib.save(nib.Nifti1Image(lesions, scan.affine), tmp_path / "masks" / "scan.nii.gz")
     (tmp_path / "SCANS" / "scan.json").write_text('{"Modality": "MR", "ContrastBolusIngredient": "GADOLINIUM"}')
     anat = tmp_path / "DATASET" / "sub-01" / "anat"
     anat.mkdir(parents=True)
@@ -88,4 +95,4 @@ def test_a_block_that_is_not_run_says_why():
 def test_most_blocks_run():
     here = [page for page in PAGES if page.stem != "cluster"]  # which is about other machines
     every = [b for page in here for b in blocks(page) if b.language in ("python", "bash")]
-    assert sum(map(is_run, every)) > 0.5 * len(every)
+    assert sum(map(is_run, every)) > 0.6 * len(every)
