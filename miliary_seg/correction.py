@@ -262,6 +262,8 @@ def _detection(stored: StoredSeries, given: GivenLesions, found: tuple[Lesion, .
         polarity=_polarity(stored, chosen),
         noise_sigma=document["noise_sigma"],
         operating_point=stated_point(StatedRates(), found, brain, stored.volume),
+        diameters_measured_on=document["diameters_measured_on"],
+        half_found_diameter_mm=document["half_found_diameter_mm"],
         detectable_diameter_mm=document["detectable_diameter_mm"],
         doubts=tuple(doubt for doubt in stored.image_doubts if doubt.code not in OF_DETECTION),
         source=LesionSource(

@@ -237,6 +237,11 @@ THRESHOLDS: dict[tuple[str, bool], Threshold] = {
 """By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
 deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
 a slice on their lesion-free MR scans (CT: docs/measurements/rejector.md)."""
+MEASURED_ON = (
+    "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and lesion-free MR "
+    "scans, of persons left out of the fit"
+)
+"""On what these were measured: printed wherever they are."""
 
 
 def probability(features: Features, thick: bool) -> Float64Array:
@@ -268,6 +273,7 @@ def operating_point(name: str, thick: bool) -> OperatingPoint:
         probability_threshold=chosen.probability,
         measured_recall=chosen.recall,
         measured_false_positives_per_slice=chosen.false_positives_per_slice,
+        measured_on=MEASURED_ON,
         evidence_probability=strict.probability,
         evidence_false_positives_per_slice=strict.false_positives_per_slice,
     )

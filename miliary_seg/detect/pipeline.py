@@ -19,7 +19,7 @@ from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
-from miliary_seg.detect.recall import found_diameter_mm
+from miliary_seg.detect.recall import POPULATION, found_diameter_mm
 from miliary_seg.detect.refine import radius_mm
 from miliary_seg.detect.rejection import CALCIFIED_HU, RULES, broken_rules, same_object
 from miliary_seg.detect.white_matter import enhancement, white_level
@@ -202,6 +202,7 @@ def _judge(
             )
     labels = _renumbered(labels, sizes)
     labels.setflags(write=False)
+    half, most = (found_diameter_mm(share, volume.thickness_mm, volume.sequence.sequence) for share in (0.5, 0.9))
     smallest = detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm)
     return Detection(
         candidates=tuple(candidates),
@@ -211,8 +212,9 @@ def _judge(
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
-        half_found_diameter_mm=found_diameter_mm(0.5, volume.thickness_mm, volume.sequence.sequence),
-        detectable_diameter_mm=_larger(smallest, found_diameter_mm(0.9, volume.thickness_mm, volume.sequence.sequence)),
+        diameters_measured_on="" if half is None else POPULATION,
+        half_found_diameter_mm=half,
+        detectable_diameter_mm=_larger(smallest, most),
         doubts=(*work.doubts, *noise_doubts(smallest)),
         artefact_doubts=artefact_doubts(lesions),
     )

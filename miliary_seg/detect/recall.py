@@ -14,7 +14,11 @@ from math import exp, log
 
 from miliary_seg.domain.sequence import MEASURED, Sequence
 
-POPULATION = "implanted lesions of 1.5-8 mm, 20-150 % above local white matter, on T1 after contrast and FLAIR"
+POPULATION = (
+    "implanted lesions of 1.5 to 8 mm that replace their tissue, in twelve persons, T1 (mostly after contrast) and "
+    "FLAIR; diameters are those of lesions 50 % above local white matter"
+)
+"""On what the diameters were measured: printed wherever they are."""
 TYPICAL_ENHANCEMENT = 0.5
 """Enhancement of the lesion whose diameters are stated: half above local white matter, as in small metastases."""
 REFERENCE_MM = 3.0

@@ -54,6 +54,8 @@ class OperatingPoint:
     probability_threshold: float
     measured_recall: float | None = None
     measured_false_positives_per_slice: float | None = None
+    measured_on: str = ""
+    """On what recall and false positives were measured; empty where they were stated by a user."""
     evidence_probability: float = 0.0
     """Lesions less probable than this count on slices, but are no evidence for a side or level."""
     evidence_false_positives_per_slice: float | None = None
@@ -76,6 +78,8 @@ class Detection:
     noise_sigma: float
     """Robust standard deviation of the noise inside the brain, in the scan's intensity unit."""
     operating_point: OperatingPoint
+    diameters_measured_on: str = ""
+    """On what the next two figures were measured; empty where there are none."""
     half_found_diameter_mm: float | None = None
     """Diameter from which on half of the lesions at 50 % above local white matter are found on slices as thick as
     these; None where that was not measured (``detect/recall.py``)."""

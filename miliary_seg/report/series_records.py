@@ -149,6 +149,7 @@ class OperatingPointRecord(Record):
     measured_false_positives_per_slice: Size | None = key(
         "Measured number of false cross-sections a slice, on lesion-free scans.", unit="lesions per slice"
     )
+    measured_on: str = key("On what both were measured; empty where a user stated them.")
     evidence_probability: Share = key("Less probable lesions count on slices, but are no evidence for a side or level.")
     evidence_false_positives_per_slice: Size | None = key(
         "The measured rate of false cross-sections of lesions at least that probable.", unit="lesions per slice"
@@ -170,6 +171,7 @@ class DetectionRecord(Record):
     operating_point: OperatingPointRecord = key(
         "How sensitive the detector was set, with what was measured there (docs/detection.md)."
     )
+    diameters_measured_on: str = key("On what the next two figures were measured; empty where there are none.")
     half_found_diameter_mm: Size | None = key(
         "Diameter from which on half of the lesions at 50 % above local white matter are found on slices as thick as "
         "these; null where that was not measured.",
