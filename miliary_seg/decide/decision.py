@@ -168,7 +168,7 @@ def _slice_answer(evidence: Evidence, reading: Interpretation) -> SliceAnswer:
 def _over_thicknesses(answers: Sequence[SliceAnswer]) -> tuple[Verdict, tuple[Reason, ...]]:
     """Met or not met only where every thickness says so; else indeterminate, with both counts where they differ."""
     verdict = _agreed(answer.verdict for answer in answers)
-    if verdict is answers[0].verdict is answers[-1].verdict:
+    if all(answer.verdict is verdict for answer in answers):
         return verdict, ()
     said = "; ".join(f"{a.thickness_mm:.3g} mm: {a.count} marked, {a.verdict.text}" for a in answers)
     return verdict, (reason("slice_thickness_decides", said),)

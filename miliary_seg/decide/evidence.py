@@ -56,7 +56,7 @@ class Evidence:
     threshold: int
     gates: Gates
     regions: Regions
-    worlds: Scenarios
+    scenarios: Scenarios
     slabs: SliceStack
     """Slabs of the acquired slices."""
     stacks: Mapping[tuple[str, str], SliceStack | None]
@@ -96,7 +96,7 @@ class Evidence:
             threshold=settings.ct_lesions_per_slice if on_ct else settings.mri_lesions_per_slice,
             gates=gates_of(facts, settings),
             regions=regions_of(lesions, assignments, facts, settings),
-            worlds=scenarios_of(lesions),
+            scenarios=scenarios_of(lesions),
             slabs=slabs,
             stacks=stacks,
             expected=None if everything is None else _stacks(everything, facts, settings),
@@ -106,6 +106,9 @@ class Evidence:
 
     def criteria(self, reading: Interpretation) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
         """Answer each criterion under one reading."""
+        return self._once(("criteria", reading), lambda: self._criteria(reading))
+
+    def _criteria(self, reading: Interpretation) -> tuple[CriterionResult, CriterionResult, CriterionResult]:
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         return (
             count_criterion(self.count(reading), self.gates, self.evidence_slices(reading)),
@@ -186,17 +189,18 @@ class Evidence:
 
     def probability(self, reading: Interpretation) -> float | None:
         """P(criteria met); None where it cannot be known: places unknown, or part of the brain not in view."""
-        deciding = self._deciding_in_worlds(reading)
-        if deciding is None or self.gates.sides or (self.gates.coverage and not self.shown(reading)):
+        counted = self.stacks[reading.plane, reading.slice] is not None
+        if not counted or self.gates.sides or (self.gates.coverage and not self.shown(reading)):
             return None
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         placed = self._once(
-            ("placed", fewest, by_quadrant), lambda: self.worlds.regions_met(self.regions, fewest, by_quadrant)
+            ("placed", fewest, by_quadrant), lambda: self.scenarios.regions_met(self.regions, fewest, by_quadrant)
         )
-        if self.expected is None:
-            return self.worlds.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
+        deciding = self._deciding_in_scenarios(reading) if self.expected is None else None
+        if deciding is not None:
+            return self.scenarios.chance(reached(deciding, self.threshold, self.facts.lesion_sensitivity) * placed)
         names = (*LEVELS, *(QUADRANTS if by_quadrant else SIDES))
-        shown = self.worlds.chance(placed)
+        shown = self.scenarios.chance(placed)
         unseen = float(np.prod([self.regions.chance_unseen(name, fewest) for name in names]))
         return (self.chance_of_count(reading) or 0.0) * max(shown, unseen)
 
@@ -213,8 +217,8 @@ class Evidence:
 
     def _count_distribution(self, reading: Interpretation) -> CountDistribution:
         if self.expected is None:
-            deciding = self._deciding_in_worlds(reading)
-            return () if deciding is None else self.worlds.distribution(deciding, self.facts.lesion_sensitivity)
+            deciding = self._deciding_in_scenarios(reading)
+            return () if deciding is None else self.scenarios.distribution(deciding, self.facts.lesion_sensitivity)
         expected = self.expected_count(reading)
         if expected is None:
             return ()
@@ -241,11 +245,11 @@ class Evidence:
             kind=reading.non_contiguous, separation_mm=self.settings.separation_mm, threshold=self.threshold
         )
 
-    def _deciding_in_worlds(self, reading: Interpretation) -> Int64Array | None:
+    def _deciding_in_scenarios(self, reading: Interpretation) -> Int64Array | None:
         stack, apart = self.stacks[reading.plane, reading.slice], self._apart(reading)
         if stack is None:
             return None
-        counts = self._once(("counts", id(stack)), lambda: self.worlds.counts(stack))
+        counts = self._once(("counts", id(stack)), lambda: self.scenarios.counts(stack))
         return self._once(("deciding", id(stack), apart), lambda: second_best(counts, stack, apart))
 
     def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:

@@ -1,9 +1,10 @@
-"""How likely the criteria are met, if every lesion is real with its own probability and some were missed.
+"""How likely given lesions meet the criteria, if each is real with its own probability and some were missed.
 
-Lesions are taken as independent. One lesion spans several slices, so counts of neighbouring slices rise and fall
-together; therefore whole lesions are drawn, never slices. With few uncertain lesions every combination is
-enumerated and the answer is exact; otherwise it is a seeded simulation. Where the detector's sensitivity was
-measured, the lesions that it missed on the deciding image are added in closed form. What it leaves out: correlated
+For lesions that others found; with the program's own candidates ``true_count`` says how many an image truly shows, and
+only sides and levels are drawn here. Lesions are taken as independent. One lesion spans several slices, so counts of
+neighbouring slices rise and fall together; therefore whole lesions are drawn, never slices. With few uncertain lesions
+every combination is enumerated and the answer is exact; otherwise it is a seeded simulation. Where a sensitivity was
+stated, the lesions that were missed on the deciding image are added in closed form. What it leaves out: correlated
 false positives (vessels), the scan's gates. docs/criteria.md says how to read it.
 """
 
@@ -33,16 +34,16 @@ CERTAIN = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scenarios:
-    """Possible truths: which lesions are real in each, and how much weight each world has."""
+    """Possible truths: which lesions are real in each, and how much weight each scenario has."""
 
     present: BoolArray
-    """Shape (worlds, lesions)."""
+    """Shape (scenarios, lesions)."""
     weights: Float64Array
-    """Shape (worlds,), sum 1."""
+    """Shape (scenarios,), sum 1."""
     exact: bool
 
     def regions_met(self, regions: Regions, fewest: int, by_quadrant: bool) -> BoolArray:
-        """Whether every side and level has enough sure lesions in each world, shape (worlds,)."""
+        """Whether every side and level has enough sure lesions in each scenario, shape (scenarios,)."""
         names = (*LEVELS, *(QUADRANTS if by_quadrant else SIDES))
         columns = [REGIONS.index(name) for name in names]
         held = self.present.astype(np.float32) @ regions.sure[:, columns].astype(np.float32)
@@ -50,12 +51,12 @@ class Scenarios:
         return enough
 
     def counts(self, stack: SliceStack) -> Int16Array:
-        """Lesions per image in each world, shape (images, worlds)."""
+        """Lesions per image in each scenario, shape (images, scenarios)."""
         shown = stack.shows.astype(np.float32) @ self.present.T.astype(np.float32)
         return np.rint(np.minimum(shown, np.iinfo(np.int16).max)).astype(np.int16)
 
     def chance(self, met: BoolArray | Float64Array) -> float:
-        """Weighted mean over the worlds of how likely something holds in each."""
+        """Weighted mean over the scenarios of how likely something holds in each."""
         return float(min(1.0, (self.weights * met).sum()))
 
     def distribution(self, counts: Int64Array, sensitivity: float | None) -> tuple[tuple[int, float], ...]:
@@ -67,7 +68,7 @@ class Scenarios:
 
 
 def reached(counts: Int64Array, threshold: int, sensitivity: float | None) -> Float64Array:
-    """How likely the true count of an image reaches the threshold, in each world.
+    """How likely the true count of an image reaches the threshold, in each scenario.
 
     Of an image with T true lesions the detector shows n, binomial with its sensitivity s. With weight 1/T on every T
     (no size is preferred, and none found means none there) the missed ones are negative binomial: T - n failures
@@ -76,7 +77,7 @@ def reached(counts: Int64Array, threshold: int, sensitivity: float | None) -> Fl
     Parameters
     ----------
     counts
-        Real lesions among those found on the deciding image, shape (worlds,).
+        Real lesions among those found on the deciding image, shape (scenarios,).
     threshold
         Lesions that the rule asks for.
     sensitivity
@@ -130,7 +131,7 @@ def scenarios_of(lesions: Sequence[Lesion]) -> Scenarios:
     """Enumerate or simulate which lesions are real.
 
     Draws belong to a lesion's rank by id, so neither the order of the lesions nor the probability of another one
-    changes them: a higher probability never makes a lesion vanish from a simulated world.
+    changes them: a higher probability never makes a lesion vanish from a simulated scenario.
 
     Raises
     ------

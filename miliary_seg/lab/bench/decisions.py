@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,14 +36,17 @@ THICKNESSES_MM = (1.0, 3.0, 5.0)
 COUNTS = (0, 5, 10, 15, 18, 20, 22, 25, 30, 40, 60)
 SIZES_MM = {"small": (1.5, 3.0), "mixed": (1.5, 8.0), "large": (3.0, 8.0)}
 ENHANCEMENTS = {"faint": (0.2, 0.5), "mixed": (0.2, 1.5), "strong": (0.7, 1.5)}
-PATTERNS = {
+PATTERNS: dict[str, dict[str, Any]] = {
     "spread": {},
     "one-sided": {"side": "left"},
     "supratentorial": {"level": "supratentorial"},
     "few-large": {"count": 8, "second_best": None, "diameter_mm": (8.0, 25.0), "enhancement": (0.3, 1.0)},
 }
 """What the lesions do besides their number; only ``spread`` meets the part of the rule about sides and levels."""
+OWN_MM = 1.3
+"""Up to this thickness a host's own slices are taken."""
 MOST_LESIONS = 3000
+"""More are not tried: small faint lesions then do not reach the wanted count, and the scene is told as not made."""
 IRREGULARITY, RINGS, SOFT = 0.2, 0.25, 0.25
 """Lobed outlines; a quarter of the lesions from 4 mm on are rings, a quarter of all have no sharp edge."""
 
@@ -112,33 +117,58 @@ def run(plan: DecisionPlan, settings: Settings) -> Iterator[DecisionRun | str]:
     """
     for host in plan.hosts:
         head = head_of(host, settings)
-        for thickness in plan.thicknesses_mm:
-            for pattern in plan.patterns:
-                for wanted in plan.counts if pattern != "few-large" else (0,):
-                    for draw in range(plan.draws):
-                        name = f"{host.name}, {thickness:g} mm, {pattern}, {wanted}, draw {draw}"
-                        try:
-                            yield _run(plan, head, (host.name, thickness, pattern, wanted, draw), settings)
-                        except MiliaryError as error:
-                            yield f"{name}: {error.what}"
+        for thickness, pattern, wanted, draw in _scenes(plan):
+            scene = DecisionScene(
+                host=host.name, thickness_mm=thickness, pattern=pattern, wanted=wanted, draw=draw, seed=plan.seed
+            )
+            try:
+                yield _run(scene, head, settings)
+            except MiliaryError as error:
+                yield f"{scene.name}: {error.what}"
 
 
-def _run(plan: DecisionPlan, head: Head, scene: tuple[str, float, str, int, int], settings: Settings) -> DecisionRun:
-    _, thickness, pattern, wanted, _ = scene
-    digest = hashlib.sha256(repr((plan.seed, *scene)).encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+def _scenes(plan: DecisionPlan) -> Iterator[tuple[float, str, int, int]]:
+    """Thickness, pattern, wanted count and draw; a pattern of its own count has one scene for each draw."""
+    for pattern in plan.patterns:
+        counts = plan.counts if PATTERNS[pattern].get("second_best", 0) is not None else (0,)
+        for thickness, wanted, draw in product(plan.thicknesses_mm, counts, range(plan.draws)):
+            yield thickness, pattern, wanted, draw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionScene:
+    """One head to be made, analysed and held against the truth."""
+
+    host: str
+    thickness_mm: float
+    pattern: str
+    wanted: int
+    draw: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.host}, {self.thickness_mm:g} mm, {self.pattern}, {self.wanted}, draw {self.draw}"
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Draws that belong to this scene alone."""
+        words = (self.seed, self.host, self.thickness_mm, self.pattern, self.wanted, self.draw)
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(words).encode()).digest()[:8], "big"))
+
+
+def _run(scene: DecisionScene, head: Head, settings: Settings) -> DecisionRun:
+    rng = scene.rng
     size, enhancement = str(rng.choice(list(SIZES_MM))), str(rng.choice(list(ENHANCEMENTS)))
-    spec = _spec(head, wanted, size, enhancement)
-    spec = replace(spec, lesions=replace(spec.lesions, **PATTERNS[pattern]))  # type: ignore[arg-type]
-    (made,) = implanted_series(head, spec, (thickness if thickness > OWN_MM else None,), int(rng.integers(2**31)))
+    spec = _spec(head, scene.wanted, size, enhancement)
+    spec = replace(spec, lesions=replace(spec.lesions, **PATTERNS[scene.pattern]))
+    thickness = scene.thickness_mm if scene.thickness_mm > OWN_MM else None
+    (made,) = implanted_series(head, spec, (thickness,), int(rng.integers(2**31)))
     evidence = SequenceEvidence(sequence=spec.sequence, confidence="high")
     volume = replace(made.volume, sequence=evidence)
     result = analyze(Study(case="bench", volumes=(volume,)), settings).series[0]
     return _row(scene, (size, enhancement), made, result)
-
-
-OWN_MM = 1.3
-"""Up to this thickness a host's own slices are taken."""
 
 
 def _spec(head: Head, wanted: int, size: str, enhancement: str) -> PhantomSpec:
@@ -162,21 +192,18 @@ def _spec(head: Head, wanted: int, size: str, enhancement: str) -> PhantomSpec:
     )
 
 
-def _row(
-    scene: tuple[str, float, str, int, int], kind: tuple[str, str], made: Phantom, series: SeriesResult
-) -> DecisionRun:
-    name, _, pattern, wanted, draw = scene
+def _row(scene: DecisionScene, kind: tuple[str, str], made: Phantom, series: SeriesResult) -> DecisionRun:
     decision = series.decision
     native, *others = decision.slice_answers
     thick = others[0] if others else native
     low, _, high = native.count_interval or (None, None, None)
     slab_low, _, slab_high = thick.count_interval or (None, None, None)
     return DecisionRun(
-        host=name,
+        host=scene.host,
         thickness_mm=round(series.volume.thickness_mm, 3),
-        pattern=pattern,
-        wanted=wanted,
-        draw=draw,
+        pattern=scene.pattern,
+        wanted=scene.wanted,
+        draw=scene.draw,
         size=kind[0],
         enhancement=kind[1],
         true_count=made.truth.second_best,
@@ -244,6 +271,8 @@ def _cell(here: Sequence[DecisionRun], low: int, high: int) -> Cell:
 
 
 RUNS, PAGE = "runs.csv", "decision.md"
+VERDICTS = (Verdict.MET, Verdict.INDETERMINATE, Verdict.NOT_MET)
+DEFINITION = "Heads with implanted lesions that replace their tissue, imaged anew at every slice thickness."
 
 
 def decision_sections(runs: Sequence[DecisionRun], failed: Sequence[str] = ()) -> list[Section]:
@@ -269,9 +298,6 @@ def decision_sections(runs: Sequence[DecisionRun], failed: Sequence[str] = ()) -
     return sections
 
 
-VERDICTS = (Verdict.MET, Verdict.INDETERMINATE, Verdict.NOT_MET)
-
-
 def write_decisions(runs: Sequence[DecisionRun], failed: Sequence[str], output: Path, *, force: bool = False) -> Path:
     """Write ``decision.md``, and ``runs.csv`` last, so that it means completeness.
 
@@ -286,6 +312,3 @@ def write_decisions(runs: Sequence[DecisionRun], failed: Sequence[str], output: 
     write_bytes(output / PAGE, page.encode(), force=True)
     write_bytes(output / RUNS, table_csv([run.row for run in runs]).encode(), force=True)
     return output / PAGE
-
-
-DEFINITION = "Heads with implanted lesions that replace their tissue, imaged anew at every slice thickness."
