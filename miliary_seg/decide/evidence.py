@@ -89,7 +89,7 @@ class Evidence:
         stacks = _stacks(lesions, facts, settings)
         slabs = stacks["acquired", "equivalent"]
         assert slabs is not None  # noqa: S101 - acquired slices always exist
-        everything = None if facts.doubtful is None else (*lesions, *facts.doubtful)
+        everything = None if facts.unmarked is None else (*lesions, *facts.unmarked)
         return cls(
             facts=facts,
             settings=settings,

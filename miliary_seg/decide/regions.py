@@ -131,7 +131,7 @@ def regions_of(
     ids = tuple(lesion.id for lesion in lesions)
     shown = [len(lesion.slices) for lesion in lesions if lesion.slices]
     limits = _error_limits(facts, settings, sum(shown) / len(shown) if shown else 1.0)
-    share = None if facts.doubtful is None else LEAST_SHARE
+    share = None if facts.unmarked is None else LEAST_SHARE
     return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=limits, least_share=share)
 
 

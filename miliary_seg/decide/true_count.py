@@ -17,7 +17,7 @@ from scipy.stats import nbinom
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.decision import CountDistribution
-from miliary_seg.domain.sequence import MEASURED, Sequence
+from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
 
 NEGLIGIBLE = 1e-9
 """Probability of all counts beyond the last that is kept."""
@@ -64,13 +64,13 @@ UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, s
 """Thicker slices or another sequence than any that were measured: the widest interval."""
 
 
-UNLIKE = 0.01
+OUTLIER_SHARE = 0.01
 """Share of scans that are taken to behave like none that was measured: of 181 scans no less can be said."""
 
 
 def model_for(thickness_mm: float, sequence: Sequence) -> CountModel:
     """The model that was measured on slices of this thickness of this sequence, or the widest one."""
-    if sequence not in MEASURED:
+    if sequence not in RECALL_MEASURED:
         return UNMEASURED
     return next((model for model in MODELS if thickness_mm <= model.up_to_mm), UNMEASURED)
 
@@ -105,7 +105,7 @@ def true_count(
     model = model_for(thickness_mm, sequence)
     parts = [
         share * _pmf(round(law.mean(expected, size_mm), 3), law.shape)
-        for share, law in ((1 - UNLIKE, model), (UNLIKE, UNMEASURED))
+        for share, law in ((1 - OUTLIER_SHARE, model), (OUTLIER_SHARE, UNMEASURED))
     ]
     pmf = np.zeros(max(map(len, parts)))
     for part in parts:

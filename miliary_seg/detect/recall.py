@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-from miliary_seg.domain.sequence import MEASURED, Sequence
+from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
 
 POPULATION = (
     "implanted lesions of 1.5 to 8 mm that replace their tissue, in twelve persons, T1 (mostly after contrast) and "
@@ -65,7 +65,7 @@ def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
     >>> round(thin.share_found(3.0, 0.5), 2), round(thick.share_found(3.0, 0.5), 2)
     (0.79, 0.25)
     """
-    if sequence not in MEASURED:
+    if sequence not in RECALL_MEASURED:
         return None
     return next((curve for curve in CURVES if thickness_mm <= curve.up_to_mm), None)
 

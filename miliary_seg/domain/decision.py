@@ -105,9 +105,9 @@ class ScanFacts:
     """Lesions less probable than this count on slices, but are no evidence for a side or level."""
     evidence_false_positives_per_slice: float | None = None
     """Measured mean number of false lesions at least that probable, over slices; None = as for all lesions."""
-    doubtful: tuple[Lesion, ...] | None = None
-    """Candidates that were not accepted, with their probabilities and the slices on which each would show. None: the
-    lesions were not found by a detector that was measured, so what it misses is not known."""
+    unmarked: tuple[Lesion, ...] | None = None
+    """Candidates that were too improbable to be marked, with their probabilities and the slices on which each would
+    show. None: the lesions were not found by a detector that was measured, so what it misses is not known."""
 
     @property
     def n_slices(self) -> int:

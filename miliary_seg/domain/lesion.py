@@ -61,8 +61,8 @@ class Lesion:
     """Local contrast over the noise standard deviation of the scan."""
     probability: float
     enhancement: float | None = None
-    """Brightest value above the local white matter, as a fraction of it (CT: in HU); negative where darker; None where
-    it was not measured."""
+    """How far its bright voxels (90th percentile; the 10th of a dark lesion) lie above the local white matter, as a
+    fraction of it (CT: in HU); negative where below; None where it was not measured."""
     polarity: Polarity = Polarity.BRIGHT
     slices: tuple[int, ...] = ()
     """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""

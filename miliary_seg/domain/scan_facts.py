@@ -35,7 +35,7 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         false_positives_per_slice=point.measured_false_positives_per_slice,
         evidence_probability=point.evidence_probability,
         evidence_false_positives_per_slice=point.evidence_false_positives_per_slice,
-        doubtful=doubtful(volume, detection) if detection.source.is_ours else None,
+        unmarked=unmarked(volume, detection) if detection.source.is_ours else None,
     )
 
 
@@ -43,7 +43,7 @@ LEAST_PROBABILITY = 0.01
 """Less probable candidates are left out of the sum: a scan has thousands of them, and none is seen by a reader."""
 
 
-def doubtful(volume: Volume, detection: Detection) -> tuple[Lesion, ...]:
+def unmarked(volume: Volume, detection: Detection) -> tuple[Lesion, ...]:
     """Candidates that are too improbable to be marked, as lesions: what they add to the true count is not nothing."""
     return tuple(
         _as_lesion(rejection.candidate, volume)

@@ -23,7 +23,7 @@ KEYS = {
     *TABLE["defaults"],
     *("name", "says", "lesions", "verdict", "reasons", "margin", "criteria", "evidence", "disagree", "readings"),
     *("sensitivity", "false_positives_per_slice", "hole_after", "diameter_mm", "enhancement"),
-    *("detector", "doubtful", "slices", "told"),
+    *("detector", "unmarked", "slices", "told"),
 }
 PLACEMENT = re.compile(
     r"(?P<n>\d+) (?:unplaced|"
@@ -74,11 +74,11 @@ def lesion(case: dict[str, Any], number: int, slices: tuple[int, ...], chance: f
     )
 
 
-def doubtful_of(case: dict[str, Any]) -> tuple[Lesion, ...] | None:
+def unmarked_of(case: dict[str, Any]) -> tuple[Lesion, ...] | None:
     if not case.get("detector"):
         return None
     found: list[Lesion] = []
-    for line in case.get("doubtful", ()):
+    for line in case.get("unmarked", ()):
         match = DOUBTFUL.fullmatch(line)
         assert match, line
         for _ in range(int(match["n"])):
@@ -117,7 +117,7 @@ def facts_of(case: dict[str, Any]) -> ScanFacts:
         artefact_doubts=tuple(Reason(code=code, text=code) for code in case["artefact_doubts"]),
         lesion_sensitivity=case.get("sensitivity"),
         false_positives_per_slice=case.get("false_positives_per_slice"),
-        doubtful=doubtful_of(case),
+        unmarked=unmarked_of(case),
     )
 
 

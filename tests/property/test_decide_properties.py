@@ -71,7 +71,7 @@ def place(number: int, side: Side | None, level: Level | None, sure: tuple[bool,
 
 
 @st.composite
-def scenes(draw: st.DrawFn, doubtful: bool = True, n_lesions: int = 12) -> Scene:
+def scenes(draw: st.DrawFn, unmarked: bool = True, n_lesions: int = 12) -> Scene:
     n = draw(st.integers(1, 10))
     lesions, places = [], []
     for number in range(1, draw(st.integers(0, n_lesions)) + 1):
@@ -82,7 +82,7 @@ def scenes(draw: st.DrawFn, doubtful: bool = True, n_lesions: int = 12) -> Scene
         places.append(place(number, side, level, (draw(st.booleans()), draw(st.booleans()))))
     share = st.sampled_from([0.0, 0.5, 0.95, 1.0])
     facts = facts_at([float(k) for k in range(n)])
-    if doubtful:
+    if unmarked:
         facts = replace(
             facts,
             coverage=Coverage(
@@ -109,11 +109,11 @@ def answers(decision: Decision, without: str = "no reading") -> dict[str, Verdic
 def measured(draw: st.DrawFn) -> Scene:
     """A scan searched by a measured detector. All candidates are of one size (the count depends on the mean)."""
     scene = draw(scenes())
-    candidates = tuple(doubtful_one(-number, scene, draw) for number in range(1, draw(st.integers(0, 8)) + 1))
-    return replace(scene, facts=replace(scene.facts, doubtful=candidates))
+    candidates = tuple(unmarked_one(-number, scene, draw) for number in range(1, draw(st.integers(0, 8)) + 1))
+    return replace(scene, facts=replace(scene.facts, unmarked=candidates))
 
 
-def doubtful_one(number: int, scene: Scene, draw: st.DrawFn) -> Lesion:
+def unmarked_one(number: int, scene: Scene, draw: st.DrawFn) -> Lesion:
     first = draw(st.integers(0, scene.facts.n_slices - 1))
     slices = range(first, min(scene.facts.n_slices, first + draw(st.integers(1, 3))))
     return lesion(number, slices, draw(st.sampled_from([0.02, 0.2, 0.5, 0.9])))
@@ -121,12 +121,12 @@ def doubtful_one(number: int, scene: Scene, draw: st.DrawFn) -> Lesion:
 
 @many
 @given(measured(), st.data())
-def test_one_more_doubtful_candidate_never_makes_a_negative_or_lowers_a_probability(
+def test_one_more_unmarked_candidate_never_makes_a_negative_or_lowers_a_probability(
     scene: Scene, data: st.DataObject
 ) -> None:
     before = scene.decided()
-    candidates = (*(scene.facts.doubtful or ()), doubtful_one(-99, scene, data.draw))
-    after = replace(scene, facts=replace(scene.facts, doubtful=candidates)).decided()
+    candidates = (*(scene.facts.unmarked or ()), unmarked_one(-99, scene, data.draw))
+    after = replace(scene, facts=replace(scene.facts, unmarked=candidates)).decided()
     assert before.verdict is Verdict.NOT_MET or after.verdict is not Verdict.NOT_MET
     later = {reading.name: reading for reading in after.readings}
     for reading in before.readings:
@@ -144,11 +144,11 @@ def test_one_more_doubtful_candidate_never_makes_a_negative_or_lowers_a_probabil
 def test_likelier_candidates_never_lower_the_probability(scene: Scene, data: st.DataObject) -> None:
     lesions, candidates = (
         tuple(replace(x, probability=data.draw(st.floats(x.probability, 1.0))) for x in some)
-        for some in (scene.lesions, scene.facts.doubtful or ())
+        for some in (scene.lesions, scene.facts.unmarked or ())
     )
     assume(max(sum(0 < x.probability < 1 for x in some) for some in (scene.lesions, lesions)) <= 11)  # all exact
     before = scene.decided()
-    after = replace(scene, lesions=lesions, facts=replace(scene.facts, doubtful=candidates)).decided()
+    after = replace(scene, lesions=lesions, facts=replace(scene.facts, unmarked=candidates)).decided()
     later = {reading.name: reading.probability for reading in after.readings}
     for reading in before.readings:
         if reading.probability is not None and "separate-runs" not in reading.name:
@@ -160,10 +160,10 @@ def test_likelier_candidates_never_lower_the_probability(scene: Scene, data: st.
 @many
 @given(measured(), st.randoms(use_true_random=False))
 def test_the_order_of_candidates_changes_nothing(scene: Scene, random: object) -> None:
-    lesions, candidates = list(scene.lesions), list(scene.facts.doubtful or ())
+    lesions, candidates = list(scene.lesions), list(scene.facts.unmarked or ())
     random.shuffle(lesions)  # type: ignore[attr-defined]
     random.shuffle(candidates)  # type: ignore[attr-defined]
-    mixed = Scene(tuple(lesions), scene.places, replace(scene.facts, doubtful=tuple(candidates))).decided()
+    mixed = Scene(tuple(lesions), scene.places, replace(scene.facts, unmarked=tuple(candidates))).decided()
     straight = scene.decided()
     assert answers(mixed) == answers(straight)
     assert (mixed.verdict, mixed.margin, mixed.borderline) == (straight.verdict, straight.margin, straight.borderline)
@@ -172,7 +172,7 @@ def test_the_order_of_candidates_changes_nothing(scene: Scene, random: object) -
 
 
 @many
-@given(scenes(doubtful=False), st.data())
+@given(scenes(unmarked=False), st.data())
 def test_fading_never_adds_to_a_slab(scene: Scene, data: st.DataObject) -> None:
     bright = tuple(replace(x, enhancement=data.draw(st.floats(-2, 2))) for x in scene.lesions)
     fainter = tuple(replace(x, enhancement=(x.enhancement or 0) * data.draw(st.floats(0, 1))) for x in bright)
@@ -327,7 +327,7 @@ def test_doubts_never_turn_a_negative_into_a_positive_or_back(scene: Scene) -> N
 
 
 @many
-@given(scenes(doubtful=False))
+@given(scenes(unmarked=False))
 def test_what_meets_the_rule_on_mri_meets_it_on_ct(scene: Scene) -> None:
     mri = answers(scene.decided(), without="separate-runs")
     ct_facts = replace(

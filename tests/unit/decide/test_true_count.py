@@ -13,7 +13,7 @@ from miliary_seg.decide.regions import regions_of
 from miliary_seg.decide.true_count import MODELS, MOST, SIZES_MM, TYPICAL_MM, at_least, model_for, true_count
 from miliary_seg.domain.compartment import Coverage, Level, Side
 from miliary_seg.domain.decision import Verdict, count_interval
-from miliary_seg.domain.sequence import MEASURED, Sequence
+from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
@@ -46,7 +46,7 @@ def test_models_cover_growing_thickness_and_beyond_is_the_widest() -> None:
     widest = model_for(ends[-1] + 0.01, Sequence.T1C)
     assert all(widest.shape < model.shape for model in MODELS)
     for sequence in Sequence:
-        assert (model_for(ends[0], sequence) is widest) == (sequence not in MEASURED)
+        assert (model_for(ends[0], sequence) is widest) == (sequence not in RECALL_MEASURED)
     assert DecideSettings().max_thickness_mm == ends[-1]
 
 
@@ -63,24 +63,24 @@ def test_no_image_holds_more_than_a_brain_can() -> None:
 
 
 def test_all_candidates_of_the_second_best_image_enter(build: Any) -> None:
-    """Marked 3 on slice 2 and 2 on slice 7; ten doubtful ones of 0.4 on each: the sum on the second-best image is 6."""
-    doubtful = tuple(build.lesion(-i, [2, 7], p=0.4) for i in range(1, 11))
-    decision = decide(*build.crowd({2: 3, 7: 2}), build.facts(10, doubtful=doubtful), NATIVE)
+    """Marked 3 on slice 2 and 2 on slice 7; ten unmarked ones of 0.4 on each: the sum on the second-best image is 6."""
+    unmarked = tuple(build.lesion(-i, [2, 7], p=0.4) for i in range(1, 11))
+    decision = decide(*build.crowd({2: 3, 7: 2}), build.facts(10, unmarked=unmarked), NATIVE)
     assert decision.count_distribution == true_count(6.0, 2.0, 1.0)
     assert decision.count_interval == count_interval(decision.count_distribution)
     assert decision.margin == 2 - 20
     assert decision.slice_counts[2] == 3
 
 
-def test_doubtful_candidates_elsewhere_change_nothing(build: Any) -> None:
+def test_unmarked_candidates_elsewhere_change_nothing(build: Any) -> None:
     crowd = build.crowd({2: 3, 7: 3})
     elsewhere = tuple(build.lesion(-i, [4], p=0.1) for i in range(1, 6))
-    with_them = decide(*crowd, build.facts(10, doubtful=elsewhere), NATIVE)
-    assert with_them.count_distribution == decide(*crowd, build.facts(10, doubtful=()), NATIVE).count_distribution
+    with_them = decide(*crowd, build.facts(10, unmarked=elsewhere), NATIVE)
+    assert with_them.count_distribution == decide(*crowd, build.facts(10, unmarked=()), NATIVE).count_distribution
 
 
 def test_a_scan_without_any_candidate_is_no_scan_that_surely_holds_none(build: Any) -> None:
-    decision = decide([], [], build.facts(10, doubtful=()), NATIVE)
+    decision = decide([], [], build.facts(10, unmarked=()), NATIVE)
     assert decision.count_distribution == true_count(0.0, TYPICAL_MM, 1.0)
     assert decision.count_distribution[0][1] < 1
     assert decision.verdict is Verdict.NOT_MET
@@ -96,14 +96,14 @@ def test_given_lesions_are_all_that_there_are(build: Any) -> None:
 
 
 def test_without_images_there_is_no_distribution(build: Any) -> None:
-    facts = build.facts(10, doubtful=(), slice_centres_ras_mm=())
+    facts = build.facts(10, unmarked=(), slice_centres_ras_mm=())
     decision = decide(*build.crowd({2: 20, 7: 20}), facts, replace(NATIVE, plane="axial"))
     assert (decision.count_distribution, decision.probability) == ((), None)
     assert decision.verdict is Verdict.INDETERMINATE
 
 
 def test_a_probability_needs_the_whole_brain_in_view_unless_the_criteria_are_shown(build: Any) -> None:
-    facts = build.facts(10, doubtful=(), coverage=Coverage(left_infratentorial=0.2))
+    facts = build.facts(10, unmarked=(), coverage=Coverage(left_infratentorial=0.2))
     assert decide(*build.crowd({2: 3, 7: 3}), facts, NATIVE).probability is None
     shown = decide(*build.crowd({2: 60, 7: 60}), facts, NATIVE)
     assert shown.verdict is Verdict.MET
@@ -112,13 +112,13 @@ def test_a_probability_needs_the_whole_brain_in_view_unless_the_criteria_are_sho
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
-def test_a_doubtful_probability_lies_between_0_and_1(build: Any, p: float) -> None:
+def test_the_probability_of_an_unmarked_candidate_lies_between_0_and_1(build: Any, p: float) -> None:
     with pytest.raises(UsageError, match="not a number from 0 to 1"):
-        decide([], [], build.facts(3, doubtful=(build.lesion(-1, [0], p=p),)), NATIVE)
+        decide([], [], build.facts(3, unmarked=(build.lesion(-1, [0], p=p),)), NATIVE)
 
 
 def test_an_empty_side_is_the_less_likely_the_more_lesions_are_seen(build: Any) -> None:
-    facts = build.facts(60, doubtful=())
+    facts = build.facts(60, unmarked=())
     chances = []
     for n in (0, 1, 5, 20, 40):
         lesions, _ = build.crowd({5: n})
@@ -127,7 +127,7 @@ def test_an_empty_side_is_the_less_likely_the_more_lesions_are_seen(build: Any) 
         chances.append(regions.chance_unseen("right", 1))
         assert regions.chance_unseen("left", 1) == (1.0 if n else chances[0])
         assert 0 <= regions.chance_unseen("right", 3) <= 1
-        assert regions_of(lesions, places, replace(facts, doubtful=None), NATIVE).chance_unseen("right", 1) == 0
+        assert regions_of(lesions, places, replace(facts, unmarked=None), NATIVE).chance_unseen("right", 1) == 0
     assert chances[0] == 1.0
     assert all(b < a for a, b in pairwise(chances))
 
@@ -136,5 +136,5 @@ def test_an_empty_side_is_the_less_likely_the_more_lesions_are_seen(build: Any) 
 def test_too_few_lesions_to_show_three_leave_a_side_open(build: Any, n: int) -> None:
     lesions, _ = build.crowd({5: n})
     places = [build.place(x.id, Side.LEFT, Level.SUPRATENTORIAL) for x in lesions]
-    regions = regions_of(lesions, places, build.facts(10, doubtful=()), NATIVE)
+    regions = regions_of(lesions, places, build.facts(10, unmarked=()), NATIVE)
     assert regions.chance_unseen("right", 3) == 1.0

@@ -11,7 +11,7 @@ import pytest
 
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Candidate, Rejection
-from miliary_seg.domain.scan_facts import LEAST_PROBABILITY, doubtful
+from miliary_seg.domain.scan_facts import LEAST_PROBABILITY, unmarked
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import Volume
 
@@ -34,9 +34,9 @@ def found(*rejected: tuple[str, Candidate]) -> Any:
     return SimpleNamespace(rejections=tuple(Rejection(candidate=c, rule=rule, reason=rule) for rule, c in rejected))
 
 
-def test_only_what_is_merely_improbable_is_doubtful() -> None:
+def test_only_what_is_merely_improbable_is_unmarked() -> None:
     faint = replace(CANDIDATE, id=8, probability=LEAST_PROBABILITY / 2)
-    kept = doubtful(VOLUME, found(("probability", CANDIDATE), ("too_small", CANDIDATE), ("probability", faint)))
+    kept = unmarked(VOLUME, found(("probability", CANDIDATE), ("too_small", CANDIDATE), ("probability", faint)))
     assert [lesion.candidate_id for lesion in kept] == [7]
     (lesion,) = kept
     assert (lesion.id, lesion.probability, lesion.contrast, lesion.polarity) == (-7, 0.2, 6.0, Polarity.DARK)
@@ -57,5 +57,5 @@ def test_only_what_is_merely_improbable_is_doubtful() -> None:
 )
 def test_a_candidate_shows_where_slices_cut_its_ball(place: float, diameter: float, slices: tuple[int, ...]) -> None:
     candidate = replace(CANDIDATE, centroid_ijk=(4.0, 4.0, place), diameter_mm=diameter)
-    (lesion,) = doubtful(VOLUME, found(("probability", candidate)))
+    (lesion,) = unmarked(VOLUME, found(("probability", candidate)))
     assert lesion.slices == slices

@@ -126,8 +126,8 @@ def test_candidates_that_were_not_marked_reach_the_criteria(result) -> None:
     series = result.series[0]
     facts = scan_facts(series.volume, series.location, series.detection)
     improbable = {r.candidate.id for r in series.detection.rejections if r.rule == "probability"}
-    assert facts.doubtful is not None
-    assert {lesion.candidate_id for lesion in facts.doubtful} <= improbable
+    assert facts.unmarked is not None
+    assert {lesion.candidate_id for lesion in facts.unmarked} <= improbable
     assert sum(p for _, p in series.decision.count_distribution) == pytest.approx(1)
     assert next(answer.slice for answer in series.decision.slice_answers) == "native"
 
