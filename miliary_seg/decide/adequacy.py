@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from miliary_seg.decide.reasons import coverage_reasons, reason, unique
 from miliary_seg.decide.slice_counts import has_holes, is_axial
-from miliary_seg.domain.decision import ScanFacts
+from miliary_seg.domain.decision import HIDES_LESIONS, ScanFacts
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.settings import DecideSettings
@@ -37,8 +37,9 @@ class Gates:
     """Any statement about left and right."""
     plane: tuple[Reason, ...]
     """Any count on an axial reformat."""
-    coverage: tuple[Reason, ...] = ()
-    """How likely the criteria are met: part of the brain is not in view, or which part is not known."""
+    probability: tuple[Reason, ...] = ()
+    """Any probability that the criteria are met, unless they are shown: part of the brain is not in view, which part is
+    not known, or lesions need not show on such a scan at all."""
 
 
 def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
@@ -60,7 +61,7 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
         presence=unique((*nowhere, *uneven, *((reason("artefact_pattern", shown), *artefacts) if artefacts else ()))),
         levels=unique((*nowhere, *untrusted)),
         sides=unique((*nowhere, *untrusted, *unoriented)),
-        coverage=unique((*nowhere, *covered)),
+        probability=unique((*nowhere, *covered, *(r for r in _sequence(facts) if r.code in HIDES_LESIONS))),
         plane=() if is_axial(facts) is not None else (reason("plane_unknown"),),
     )
 

@@ -188,9 +188,9 @@ class Evidence:
         return tuple(slices)
 
     def probability(self, reading: Interpretation) -> float | None:
-        """P(criteria met); None where it cannot be known: places unknown, or part of the brain not in view."""
+        """P(criteria met); None where it cannot be known: see ``Gates.sides`` and ``Gates.probability``."""
         counted = self.stacks[reading.plane, reading.slice] is not None
-        if not counted or self.gates.sides or (self.gates.coverage and not self.shown(reading)):
+        if not counted or self.gates.sides or (self.gates.probability and not self.shown(reading)):
             return None
         fewest, by_quadrant = reading.min_per_region, reading.bilateral == "quadrants"
         placed = self._once(

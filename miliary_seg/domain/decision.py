@@ -39,6 +39,10 @@ def count_interval(distribution: CountDistribution) -> tuple[int, int, int] | No
     return low, middle, high
 
 
+HIDES_LESIONS = frozenset({"unknown_sequence", "no_contrast", "sequence_insensitive"})
+"""Codes of the reasons for which the lesions that show say nothing of those that are there."""
+
+
 class Verdict(StrEnum):
     """Meets, does not meet, or indeterminate for the proposed criteria."""
 
@@ -198,7 +202,8 @@ class Decision:
     probability: float | None = None
     """P(criteria met) under the default reading, of ``slice_answers`` the least: given the probabilities of all
     candidates and what the detector was measured to miss. It knows nothing of image doubts or artefacts; None where
-    sides or levels are unknown, or where nothing is shown and part of the brain is not in view."""
+    sides or levels are unknown, and, unless the criteria are shown, where part of the brain is not in view or lesions
+    need not show on such a scan (no contrast medium, another or an unknown sequence)."""
     borderline: bool = False
     """The 95 % interval of the true count (``count_distribution``) holds the threshold."""
     margin: int = 0

@@ -113,7 +113,7 @@ class DecisionRecord(Record):
     readings: list[ReadingRecord] = key("The answer under every reading of the rule's open points.")
     probability: Share | None = key(
         "Probability that the criteria are met, from all candidates and the detector's measured misses; of native and "
-        "thick slices the smaller one; null where it cannot be known (part of the brain or its sides not in view)."
+        "thick slices the smaller one; null where it cannot be known (brain not in view, sides unknown, no contrast)."
     )
     borderline: bool = key("Whether the 95 % interval of the true count holds the threshold.")
     margin: int = key("Count of the deciding (second-best admissible) slice minus the threshold.", unit="lesions")

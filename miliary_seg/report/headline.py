@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from miliary_seg.domain.compartment import Level, Side
-from miliary_seg.domain.decision import SliceAnswer, Verdict
+from miliary_seg.domain.decision import HIDES_LESIONS, SliceAnswer, Verdict
 from miliary_seg.domain.result import SeriesResult
 
 NAME = "the proposed criteria of miliary brain metastasis"
@@ -77,6 +77,8 @@ def why_no_probability(series: SeriesResult) -> str:
         return "the atlas fit is not trusted"
     if not fit.sides_usable:
         return "left and right are unknown"
+    if any(item.code in HIDES_LESIONS for item in series.decision.reasons):
+        return "lesions need not show on such a scan"
     return "part of the brain is not in view"
 
 
