@@ -2,15 +2,15 @@
 
 Real heads (or label maps) take lesions that replace their tissue, so many that a wanted number is visible on the second
 of two separate slices; each is imaged with slices of several thicknesses, analysed, and its answer is held against the
-truth. What the criteria read of the scan stands beside the truth in ``runs.csv``: ``scripts/fit-true-count`` fits the
-count model on it.
+truth. What the criteria read of the scan stands beside the truth in ``runs.csv``, and every implanted lesion, found or
+missed, in ``lesions.csv``: ``scripts/fit-decision`` fits the count model and the recall curves on them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from miliary_seg.domain.volume import Study
 from miliary_seg.errors import MiliaryError, OutputError, UsageError
 from miliary_seg.lab.bench.hosts import head_of
 from miliary_seg.lab.bench.scenes import Host
+from miliary_seg.lab.bench.scoring import MatchRule, match
 from miliary_seg.lab.bench.sections import Section
+from miliary_seg.lab.bench.selftest import predicted_findings, true_findings
 from miliary_seg.lab.bench.write import markdown, table_csv
 from miliary_seg.lab.phantom import Head, LesionSpec, MimicSpec, Phantom, PhantomSpec, ScannerSpec, implanted_series
 from miliary_seg.pipeline import analyze
@@ -70,10 +72,29 @@ class DecisionPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionLesion:
+    """One implanted lesion: a row of ``lesions.csv``."""
+
+    host: str
+    sequence: str
+    thickness_mm: float
+    diameter_mm: float
+    enhancement: float
+    """Asked, as a fraction of local white matter (HU on CT)."""
+    place: str
+    kind: str
+    slices: int
+    """Number of slices on which it is visible."""
+    found: bool
+    """Whether an accepted lesion matches it one to one, as ``bench score`` matches (docs/bench.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRun:
     """One scan, its truth and its answer: a row of ``runs.csv``."""
 
     host: str
+    sequence: str
     thickness_mm: float
     pattern: str
     wanted: int
@@ -98,11 +119,12 @@ class DecisionRun:
     verdict: str
     native_verdict: str
     reasons: str
+    lesions: tuple[DecisionLesion, ...] = ()
 
     @property
     def row(self) -> dict[str, object]:
-        """Column -> value."""
-        return asdict(self)
+        """Column -> value, without the lesions."""
+        return {column.name: getattr(self, column.name) for column in fields(self) if column.name != "lesions"}
 
 
 def run(plan: DecisionPlan, settings: Settings) -> Iterator[DecisionRun | str]:
@@ -200,6 +222,7 @@ def _row(scene: DecisionScene, kind: tuple[str, str], made: Phantom, series: Ser
     slab_low, _, slab_high = thick.count_interval or (None, None, None)
     return DecisionRun(
         host=scene.host,
+        sequence=str(series.volume.sequence.sequence),
         thickness_mm=round(series.volume.thickness_mm, 3),
         pattern=scene.pattern,
         wanted=scene.wanted,
@@ -220,6 +243,26 @@ def _row(scene: DecisionScene, kind: tuple[str, str], made: Phantom, series: Ser
         verdict=str(decision.verdict),
         native_verdict=str(native.verdict),
         reasons=";".join(item.code for item in decision.reasons),
+        lesions=_lesions(scene, made, series),
+    )
+
+
+def _lesions(scene: DecisionScene, made: Phantom, series: SeriesResult) -> tuple[DecisionLesion, ...]:
+    """Every implanted lesion, in the order of the truth."""
+    found = set(match(predicted_findings(series), true_findings(made), MatchRule()).reference.tolist())
+    return tuple(
+        DecisionLesion(
+            host=scene.host,
+            sequence=str(series.volume.sequence.sequence),
+            thickness_mm=round(series.volume.thickness_mm, 3),
+            diameter_mm=lesion.diameter_mm,
+            enhancement=lesion.enhancement or 0.0,
+            place=lesion.place or "",
+            kind=lesion.kind,
+            slices=len(lesion.slices),
+            found=position in found,
+        )
+        for position, lesion in enumerate(made.truth.lesions)
     )
 
 
@@ -270,7 +313,7 @@ def _cell(here: Sequence[DecisionRun], low: int, high: int) -> Cell:
     )
 
 
-RUNS, PAGE = "runs.csv", "decision.md"
+RUNS, LESIONS, PAGE = "runs.csv", "lesions.csv", "decision.md"
 VERDICTS = (Verdict.MET, Verdict.INDETERMINATE, Verdict.NOT_MET)
 DEFINITION = "Heads with implanted lesions that replace their tissue, imaged anew at every slice thickness."
 
@@ -299,7 +342,7 @@ def decision_sections(runs: Sequence[DecisionRun], failed: Sequence[str] = ()) -
 
 
 def write_decisions(runs: Sequence[DecisionRun], failed: Sequence[str], output: Path, *, force: bool = False) -> Path:
-    """Write ``decision.md``, and ``runs.csv`` last, so that it means completeness.
+    """Write ``decision.md`` and ``lesions.csv``, and ``runs.csv`` last, so that it means completeness.
 
     Raises
     ------
@@ -310,5 +353,7 @@ def write_decisions(runs: Sequence[DecisionRun], failed: Sequence[str], output: 
         raise OutputError("a bench is here already", where=output, todo="add --force to replace it")
     page = markdown("Decision against truth", DEFINITION, decision_sections(runs, failed))
     write_bytes(output / PAGE, page.encode(), force=True)
+    lesions = [asdict(lesion) for run in runs for lesion in run.lesions]
+    write_bytes(output / LESIONS, table_csv(lesions).encode(), force=True)
     write_bytes(output / RUNS, table_csv([run.row for run in runs]).encode(), force=True)
     return output / PAGE

@@ -9,7 +9,7 @@ from miliary_seg.lab.bench.scoring.cases import CaseInput, CaseScore, score_case
 from miliary_seg.lab.bench.scoring.findings import Findings
 from miliary_seg.lab.bench.scoring.froc import Froc, froc
 from miliary_seg.lab.bench.scoring.intervals import Estimate
-from miliary_seg.lab.bench.scoring.matching import MatchRule
+from miliary_seg.lab.bench.scoring.matching import MatchRule, match
 from miliary_seg.lab.bench.scoring.pooled import Pooled, pooled
 from miliary_seg.lab.bench.scoring.verdicts import VerdictTable, verdict_table
 
@@ -25,6 +25,7 @@ __all__ = [
     "VerdictTable",
     "calibration",
     "froc",
+    "match",
     "pooled",
     "score_case",
     "verdict_table",

@@ -10,7 +10,9 @@ import pytest
 
 from miliary_seg.errors import OutputError, UsageError
 from miliary_seg.lab.bench.decisions import (
+    LESIONS,
     RUNS,
+    DecisionLesion,
     DecisionPlan,
     DecisionRun,
     cells,
@@ -21,8 +23,20 @@ from miliary_seg.lab.bench.decisions import (
 from miliary_seg.lab.bench.scenes import Host
 from miliary_seg.settings import Settings
 
+LESION = DecisionLesion(
+    host="a",
+    sequence="t1c",
+    thickness_mm=1.0,
+    diameter_mm=2.5,
+    enhancement=0.4,
+    place="junction",
+    kind="solid",
+    slices=2,
+    found=True,
+)
 RUN = DecisionRun(
     host="a",
+    sequence="t1c",
     thickness_mm=1.0,
     pattern="spread",
     wanted=25,
@@ -43,6 +57,7 @@ RUN = DecisionRun(
     verdict="MET",
     native_verdict="MET",
     reasons="",
+    lesions=(LESION, replace(LESION, found=False)),
 )
 
 
@@ -69,6 +84,9 @@ def test_files_are_written_once(tmp_path: Path) -> None:
     assert "Answers by true count" in page.read_text("utf-8")
     (row,) = csv.DictReader((tmp_path / "out" / RUNS).read_text("utf-8").splitlines())
     assert (row["true_count"], row["expected"], row["verdict"]) == ("25", "24", "MET")
+    assert "lesions" not in row
+    lesions = list(csv.DictReader((tmp_path / "out" / LESIONS).read_text("utf-8").splitlines()))
+    assert [(lesion["diameter_mm"], lesion["found"]) for lesion in lesions] == [("2.5", "true"), ("2.5", "false")]
     with pytest.raises(OutputError, match="already"):
         write_decisions([RUN], [], tmp_path / "out")
     write_decisions([RUN], [], tmp_path / "out", force=True)
@@ -89,3 +107,9 @@ def test_a_head_without_lesions_and_one_with_many() -> None:
     assert (none.true_count, none.verdict) == (0, "NOT_MET")
     assert many.true_count == 40
     assert many.verdict != "NOT_MET"
+    assert none.lesions == ()
+    assert sum(lesion.slices > 0 for lesion in many.lesions) >= many.true_count
+    found = [lesion for lesion in many.lesions if lesion.found]
+    assert 0 < len(found) < len(many.lesions)
+    diameter = {state: [x.diameter_mm for x in many.lesions if x.found is state] for state in (True, False)}
+    assert sum(diameter[True]) / len(diameter[True]) > sum(diameter[False]) / len(diameter[False])
