@@ -14,6 +14,7 @@ from miliary_seg.detect.scale_space import Spacing
 from miliary_seg.detect.work_grid import THICK_MM
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.grid import other_axes
+from miliary_seg.domain.lesion import Candidate, Lesion
 from miliary_seg.domain.volume import Volume
 
 EXTENT_ANGLES = 24
@@ -56,6 +57,40 @@ def _size(region: BoolArray, box: tuple[slice, ...], volume: Volume) -> Size:
         max_diameter_mm=longest,
         perpendicular_diameter_mm=perpendicular,
         slices=tuple(int(k) + box[axis].start for k in shown),
+    )
+
+
+def measured_lesion(candidate: Candidate, size: Size, number: int, n_slices: int, *, in_rim: bool) -> Lesion:
+    """An accepted candidate with the measures of its voxels.
+
+    Parameters
+    ----------
+    candidate
+        Place, contrast, probability and polarity.
+    size
+        What ``measure_labels`` found for its label.
+    number
+        The lesion's id.
+    n_slices
+        Of the scan.
+    in_rim
+        Whether it lies at the edge of the brain mask.
+    """
+    flags = {"rim": in_rim, "scan_end": size.slices[0] == 0 or size.slices[-1] == n_slices - 1}
+    return Lesion(
+        id=number,
+        centroid_ras_mm=candidate.centroid_ras_mm,
+        centroid_ijk=candidate.centroid_ijk,
+        volume_mm3=size.volume_mm3,
+        equivalent_diameter_mm=size.equivalent_diameter_mm,
+        contrast=candidate.contrast,
+        probability=candidate.probability,
+        polarity=candidate.polarity,
+        slices=size.slices,
+        max_diameter_mm=size.max_diameter_mm,
+        perpendicular_diameter_mm=size.perpendicular_diameter_mm,
+        candidate_id=candidate.id,
+        flags=tuple(name for name, is_set in flags.items() if is_set),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.delineate import Size, measure_labels
+from miliary_seg.detect.delineate import Size, measure_labels, measured_lesion
 from miliary_seg.detect.normalise import prepare
 from miliary_seg.detect.pipeline import lesion_polarity, with_enhancement
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
@@ -192,23 +192,8 @@ class _Facts:
             contrast=over_noise,
             probability=self.probabilities[number - 1],
         )
-        ends = {"scan_end": size.slices[0] == 0 or size.slices[-1] == self.volume.n_slices - 1}
-        flags = {"rim": self._in_rim(centre), **ends}
-        lesion = Lesion(
-            id=number,
-            centroid_ras_mm=candidate.centroid_ras_mm,
-            centroid_ijk=ijk,
-            volume_mm3=size.volume_mm3,
-            equivalent_diameter_mm=size.equivalent_diameter_mm,
-            contrast=over_noise,
-            probability=candidate.probability,
-            polarity=polarity,
-            slices=size.slices,
-            max_diameter_mm=size.max_diameter_mm,
-            candidate_id=number,
-            flags=tuple(name for name, is_set in flags.items() if is_set),
-        )
-        return candidate, lesion
+        in_rim = self._in_rim(centre)
+        return candidate, measured_lesion(candidate, size, number, self.volume.n_slices, in_rim=in_rim)
 
     def _in_rim(self, centre: Float64Array) -> bool:
         """Whether the edge of the brain mask is nearer than ``RIM_MM``, in any of 26 directions."""

@@ -12,7 +12,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
 from miliary_seg.detect.classifier import operating_point, probability, rescore
 from miliary_seg.detect.context import add_outlierness, add_ranks, edge_distance_mm
-from miliary_seg.detect.delineate import Seeds, Size, join_pieces, label_lesions, measure_labels, true_radius_mm
+from miliary_seg.detect.delineate import (
+    Seeds,
+    Size,
+    join_pieces,
+    label_lesions,
+    measure_labels,
+    measured_lesion,
+    true_radius_mm,
+)
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, clear_of_noise, measure_features
 from miliary_seg.detect.normalise import WorkVolume, prepare
@@ -197,9 +205,9 @@ def _judge(
         if size is None:
             rejections.append(Rejection(candidate=candidates[n], rule="overlap", reason=RULES["overlap"]))
         else:
-            lesions.append(
-                replace(_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices), probability=float(chance[n]))
-            )
+            in_rim = candidates[n].features["edge_mm"] < RIM_MM
+            lesion = measured_lesion(candidates[n], size, len(lesions) + 1, volume.n_slices, in_rim=in_rim)
+            lesions.append(replace(lesion, probability=float(chance[n])))
     labels = _renumbered(labels, sizes)
     labels.setflags(write=False)
     half, most = (found_diameter_mm(share, volume.thickness_mm, volume.sequence.sequence) for share in (0.5, 0.9))
@@ -279,28 +287,6 @@ def _candidates(volume: Volume, work: WorkVolume, found: CandidateTable) -> list
         )
         for n, ((i, j, k), (x, y, z), size, sign, chance, row) in enumerate(zip(*columns, strict=True), start=1)
     ]
-
-
-def _lesion(candidate: Candidate, size: Size, number: int, n_slices: int) -> Lesion:
-    flags = {
-        "rim": candidate.features["edge_mm"] < RIM_MM,
-        "scan_end": size.slices[0] == 0 or size.slices[-1] == n_slices - 1,
-    }
-    return Lesion(
-        id=number,
-        centroid_ras_mm=candidate.centroid_ras_mm,
-        centroid_ijk=candidate.centroid_ijk,
-        volume_mm3=size.volume_mm3,
-        equivalent_diameter_mm=size.equivalent_diameter_mm,
-        contrast=candidate.contrast,
-        probability=candidate.probability,
-        polarity=candidate.polarity,
-        slices=size.slices,
-        max_diameter_mm=size.max_diameter_mm,
-        perpendicular_diameter_mm=size.perpendicular_diameter_mm,
-        candidate_id=candidate.id,
-        flags=tuple(name for name, is_set in flags.items() if is_set),
-    )
 
 
 def _nothing(volume: Volume, polarity: Polarity, settings: DetectSettings, doubt: Reason) -> Detection:

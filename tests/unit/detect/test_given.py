@@ -49,6 +49,18 @@ def test_lesions_are_measured_on_their_own_voxels() -> None:
     assert [item.code for item in found.caveats] == ["given_lesions"]
 
 
+def test_a_large_given_lesion_is_measurable() -> None:
+    """12 x 6 pixels of 1 mm on two slices: the diagonal, and what lies at right angles to it on the same slice."""
+    volume, brain, labels = head()
+    labels[20:32, 28:34, 11:13] = 7
+    found = given_detection(volume, brain, given(volume, labels))
+    large = found.lesions[6]
+    assert large.max_diameter_mm == pytest.approx(np.hypot(11, 5) + 1, abs=0.1)
+    assert large.perpendicular_diameter_mm == pytest.approx(2 * 11 * 5 / np.hypot(11, 5) + 1, abs=0.5)
+    assert large.measurable
+    assert not any(lesion.measurable for lesion in found.lesions[:6])
+
+
 def test_without_rates_counts_are_exact_and_stated_rates_reach_the_decision() -> None:
     from dataclasses import replace
 
