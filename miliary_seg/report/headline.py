@@ -11,12 +11,6 @@ from miliary_seg.domain.compartment import Level, Side
 from miliary_seg.domain.decision import HIDES_LESIONS, SliceAnswer, Verdict
 from miliary_seg.domain.result import SeriesResult
 
-NAME = "the proposed criteria of miliary brain metastasis"
-SENTENCES = {
-    Verdict.MET: f"The pattern meets {NAME}",
-    Verdict.NOT_MET: f"The pattern does not meet {NAME}",
-    Verdict.INDETERMINATE: f"The pattern is indeterminate for {NAME}",
-}
 STATES = {Verdict.MET: "met", Verdict.NOT_MET: "not met", Verdict.INDETERMINATE: "open"}
 
 
@@ -33,6 +27,17 @@ class Line:
     def state(self) -> str:
         """``met``, ``not met`` or ``open``."""
         return STATES[self.verdict]
+
+
+def sentence(verdict: Verdict) -> str:
+    """The answer in one sentence, without its full stop.
+
+    Examples
+    --------
+    >>> sentence(Verdict.NOT_MET)
+    'The pattern does not meet the proposed criteria of miliary brain metastasis'
+    """
+    return f"The pattern {verdict.text} of miliary brain metastasis"
 
 
 def lines(series: SeriesResult) -> tuple[Line, Line, Line]:
@@ -85,7 +90,7 @@ def why_no_probability(series: SeriesResult) -> str:
 def summary(series: SeriesResult) -> str:
     """All of it as one text, for readers without layout."""
     parts = [f"{line.what}: {line.numbers} ({line.asked}; {line.state})" for line in lines(series)]
-    return f"{SENTENCES[series.decision.verdict]}. {'; '.join(parts)}."
+    return f"{sentence(series.decision.verdict)}. {'; '.join(parts)}."
 
 
 def _on_slices(series: SeriesResult) -> str:

@@ -56,6 +56,7 @@ def report_html(result: CaseResult, document: dict[str, Any]) -> str:
     return page(
         TEMPLATE,
         document=document,
+        sentence=headline.sentence(result.decision.verdict),
         panels=panels,
         rule=RULE,
         face_note=FACE_NOTE,
