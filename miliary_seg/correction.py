@@ -24,6 +24,7 @@ from miliary_seg.domain.lesion_source import GivenLesions, LesionSource
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
+from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.stored_location import unpack
 from miliary_seg.domain.volume import LabelMap
 
@@ -112,9 +113,9 @@ def decide_again(
     labels = LabelMap(labels=new, grid=stored.volume.grid)
     location = _location(stored, new > 0)
     pairs, same = matched(stored.labels, labels), _unchanged(old, new)
-    found = _lesions(stored, labels, {b: a for a, b in pairs}, same)
+    found = _lesions(stored, labels, location.brain_mask, {b: a for a, b in pairs}, same)
     places = _places(stored, assign(found, labels, location), same)
-    detection = _detection(stored, given, found, labels)
+    detection = _detection(stored, given, found, labels, location.brain_mask)
     facts = scan_facts(stored.volume, location, detection)
     decision = decide(found, places, facts, stored.settings.decide)
     result = SeriesResult(
@@ -199,10 +200,14 @@ def _location(stored: StoredSeries, where: BoolArray) -> Location:
 
 
 def _lesions(
-    stored: StoredSeries, labels: LabelMap, partners: dict[int, int], same: dict[int, int]
+    stored: StoredSeries, labels: LabelMap, brain: BoolArray, partners: dict[int, int], same: dict[int, int]
 ) -> tuple[Lesion, ...]:
-    """Stored measurements where nothing changed, new ones elsewhere; contrast stays that of the lesion before."""
+    """Stored measurements where nothing changed, new ones elsewhere.
+
+    What needs grey values, contrast and enhancement, stays that of the lesion before.
+    """
     from miliary_seg.detect.delineate import measure_labels
+    from miliary_seg.detect.given import Instances
 
     count = int(labels.labels.max(initial=0))
     is_new = np.ones(count + 1, dtype=bool)
@@ -210,6 +215,8 @@ def _lesions(
     sizes = measure_labels(np.where(is_new[labels.labels], labels.labels, 0), stored.volume, count)
     before = {lesion.id: lesion for lesion in stored.lesions}
     boxes = ndi.find_objects(labels.labels, max_label=count)
+    scan = Instances(labels=labels.labels, volume=stored.volume, mask=brain)
+    usual = Polarity.DARK if _polarity(stored) is Polarity.DARK else Polarity.BRIGHT
     found = []
     for number, (size, box) in enumerate(zip(sizes, boxes, strict=True), start=1):
         if number in same:
@@ -217,24 +224,11 @@ def _lesions(
             continue
         if size is None or box is None:
             continue
-        centre = np.argwhere(labels.labels[box] == number).mean(axis=0) + [s.start for s in box]
         old = before.get(partners.get(number, 0))
-        ras = stored.volume.grid.to_ras_mm(centre)
-        found.append(
-            Lesion(
-                id=number,
-                centroid_ijk=(float(centre[0]), float(centre[1]), float(centre[2])),
-                centroid_ras_mm=(float(ras[0]), float(ras[1]), float(ras[2])),
-                volume_mm3=size.volume_mm3,
-                equivalent_diameter_mm=size.equivalent_diameter_mm,
-                contrast=float("nan") if old is None else old.contrast,
-                probability=1.0,
-                slices=size.slices,
-                max_diameter_mm=size.max_diameter_mm,
-                candidate_id=None if old is None else old.candidate_id,
-                enhancement=None if old is None else old.enhancement,
-            )
-        )
+        contrast, polarity = (float("nan"), usual) if old is None else (old.contrast, old.polarity)
+        _, lesion = scan.lesion(number, box, size, contrast=contrast, polarity=polarity, probability=1.0)
+        kept = (None, None) if old is None else (old.candidate_id, old.enhancement)
+        found.append(replace(lesion, candidate_id=kept[0], enhancement=kept[1]))
     return tuple(found)
 
 
@@ -246,20 +240,20 @@ def _places(stored: StoredSeries, anew: tuple[Assignment, ...], same: dict[int, 
     )
 
 
-def _detection(stored: StoredSeries, given: GivenLesions, found: tuple[Lesion, ...], labels: LabelMap) -> Detection:
+def _detection(
+    stored: StoredSeries, given: GivenLesions, found: tuple[Lesion, ...], labels: LabelMap, brain: BoolArray
+) -> Detection:
     from miliary_seg.detect import StatedRates
     from miliary_seg.detect.given import stated_point
 
-    chosen = stored.settings.detect
     text = "The lesions were corrected by a reader: their count is taken as exact."
     document = stored.document["detection"]
-    brain = np.unpackbits(stored.location["brain"], count=labels.labels.size).reshape(labels.labels.shape).astype(bool)
     return Detection(
         candidates=(),
         rejections=(),
         lesions=found,
         lesion_labels=labels,
-        polarity=_polarity(stored, chosen),
+        polarity=_polarity(stored),
         noise_sigma=document["noise_sigma"],
         operating_point=stated_point(StatedRates(), found, brain, stored.volume),
         diameters_measured_on=document["diameters_measured_on"],
@@ -278,10 +272,10 @@ def _detection(stored: StoredSeries, given: GivenLesions, found: tuple[Lesion, .
     )
 
 
-def _polarity(stored: StoredSeries, settings: Any) -> Any:
+def _polarity(stored: StoredSeries) -> Polarity:
     from miliary_seg.detect.pipeline import lesion_polarity
 
-    return lesion_polarity(stored.volume, settings)
+    return lesion_polarity(stored.volume, stored.settings.detect)
 
 
 def _changes(

@@ -17,7 +17,7 @@ from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diame
 from miliary_seg.detect.rejection import RULES
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.arrays import BoolArray, Float64Array, Int32Array
-from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.lesion import Candidate, Lesion, Point, Rejection
 from miliary_seg.domain.lesion_source import GivenLesions
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Detection, OperatingPoint
@@ -148,15 +148,17 @@ def _measured(volume: Volume, mask: BoolArray, labels: Int32Array, given: GivenL
     smallest = None
     if not isinstance(work, Reason):
         smallest = detectable_diameter_mm(work.noise, max(work.spacing_mm[1:]), volume.thickness_mm)
-    sizes = measure_labels(labels, volume, len(given))
     boxes = ndi.find_objects(labels, max_label=len(given))
     contrasts = np.array([_contrast(volume, labels, n, box) for n, box in enumerate(boxes, start=1)])
-    centres = np.array([_centre(labels, n, box) for n, box in enumerate(boxes, start=1)]).reshape(-1, 3)
-    facts = _Facts(volume=volume, mask=mask, noise=noise, probabilities=given.probabilities)
-    pairs = [
-        facts.lesion(n, size, centre, c)
-        for n, (size, centre, c) in enumerate(zip(sizes, centres, contrasts, strict=True), 1)
-    ]
+    scan = Instances(labels=labels, volume=volume, mask=mask)
+    pairs = []
+    for n, (size, contrast) in enumerate(zip(measure_labels(labels, volume, len(given)), contrasts, strict=True), 1):
+        if size is None:
+            raise InputError(f"lesion {n} has no voxel", todo="number instances 1, 2, 3 ...")
+        over_noise = float(abs(contrast) / noise) if noise > 0 else 0.0
+        polarity = Polarity.DARK if contrast < 0 else Polarity.BRIGHT
+        chance = given.probabilities[n - 1]
+        pairs.append(scan.lesion(n, boxes[n - 1], size, contrast=over_noise, polarity=polarity, probability=chance))
     return _Measured(
         candidates=tuple(candidate for candidate, _ in pairs),
         lesions=tuple(lesion for _, lesion in pairs),
@@ -169,48 +171,53 @@ def _measured(volume: Volume, mask: BoolArray, labels: Int32Array, given: GivenL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Facts:
+class Instances:
+    """Labelled lesions on a scan, as candidates that were accepted."""
+
+    labels: Int32Array
     volume: Volume
     mask: BoolArray
-    noise: float
-    probabilities: Sequence[float]
 
-    def lesion(self, number: int, size: Size | None, centre: Float64Array, contrast: float) -> tuple[Candidate, Lesion]:
-        """Candidate and lesion of one instance."""
-        if size is None:
-            raise InputError(f"lesion {number} has no voxel", todo="number instances 1, 2, 3 ...")
-        ijk = (float(centre[0]), float(centre[1]), float(centre[2]))
-        ras = tuple(self.volume.grid.to_ras_mm(centre).tolist())
-        polarity = Polarity.DARK if contrast < 0 else Polarity.BRIGHT
-        over_noise = float(abs(contrast) / self.noise) if self.noise > 0 else 0.0
+    def lesion(
+        self, number: int, box: Box, size: Size, *, contrast: float, polarity: Polarity, probability: float
+    ) -> tuple[Candidate, Lesion]:
+        """Candidate and lesion of one instance.
+
+        Parameters
+        ----------
+        number
+            Its label, which becomes the id of both.
+        box
+            Of the label (``ndimage.find_objects``).
+        size
+            What ``measure_labels`` found for it.
+        contrast
+            Over the scan's noise.
+        polarity, probability
+            Of the lesion.
+        """
+        i, j, k = (np.argwhere(self.labels[box] == number).mean(axis=0) + [s.start for s in box]).tolist()
+        x, y, z = self.volume.grid.to_ras_mm(np.array([i, j, k])).tolist()
         candidate = Candidate(
             id=number,
-            centroid_ijk=ijk,
-            centroid_ras_mm=(ras[0], ras[1], ras[2]),
+            centroid_ijk=(i, j, k),
+            centroid_ras_mm=(x, y, z),
             diameter_mm=size.equivalent_diameter_mm,
             polarity=polarity,
-            contrast=over_noise,
-            probability=self.probabilities[number - 1],
+            contrast=contrast,
+            probability=probability,
         )
-        in_rim = self._in_rim(centre)
+        in_rim = self._in_rim(candidate.centroid_ras_mm)
         return candidate, measured_lesion(candidate, size, number, self.volume.n_slices, in_rim=in_rim)
 
-    def _in_rim(self, centre: Float64Array) -> bool:
+    def _in_rim(self, centre_ras_mm: Point) -> bool:
         """Whether the edge of the brain mask is nearer than ``RIM_MM``, in any of 26 directions."""
         directions = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1.0
         steps = directions / np.linalg.norm(directions, axis=1)[:, None] * RIM_MM
         grid = self.volume.grid
-        places = np.rint(grid.to_ijk(grid.to_ras_mm(centre) + steps)).astype(int)
+        places = np.rint(grid.to_ijk(np.array(centre_ras_mm) + steps)).astype(int)
         inside = ((places >= 0) & (places < grid.shape)).all(axis=1)
         return not (inside.all() and self.mask[tuple(places.T)].all())
-
-
-def _centre(labels: Int32Array, number: int, box: Box | None) -> Float64Array:
-    """Mean voxel index of an instance."""
-    if box is None:
-        return np.zeros(3)
-    centre: Float64Array = np.argwhere(labels[box] == number).mean(axis=0) + [s.start for s in box]
-    return centre
 
 
 def _contrast(volume: Volume, labels: Int32Array, number: int, box: Box | None) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.domain.compartment import Assignment, Coverage, Level, Registration, Side
+from miliary_seg.domain.compartment import Assignment, Coverage, Level, Region, Registration, Side, Tissue
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
@@ -184,6 +184,7 @@ def _lesion(row: Json) -> Lesion:
         polarity=Polarity(row["polarity"]),
         slices=tuple(row["slices"]),
         max_diameter_mm=row["max_diameter_mm"],
+        perpendicular_diameter_mm=row.get("perpendicular_diameter_mm"),
         candidate_id=row["candidate_id"],
         flags=tuple(row["flags"]),
         enhancement=row.get("enhancement"),
@@ -200,4 +201,8 @@ def _assignment(row: Json) -> Assignment:
         tentorium_distance_mm=row["tentorium_distance_mm"],
         side_confidence=row["side_confidence"],
         level_confidence=row["level_confidence"],
+        region=None if row.get("region") is None else Region[row["region"].upper()],
+        region_confidence=row.get("region_confidence"),
+        tissue=None if row.get("tissue") is None else Tissue(row["tissue"]),
+        tissue_confidence=row.get("tissue_confidence"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,23 @@ def truth_map(small_phantom: Any, path: Path, values: np.ndarray | None = None) 
 
 def document(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same_row(a: dict[str, str], b: dict[str, str]) -> bool:
+    """Whether two rows say the same; numbers may differ by what ``result.json`` rounds off."""
+    return a.keys() == b.keys() and all(a[key] == b[key] or same_number(a[key], b[key]) for key in a)
+
+
+def same_number(a: str, b: str) -> bool:
+    try:
+        return float(a) == pytest.approx(float(b), rel=1e-6, abs=1e-6)
+    except ValueError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +89,9 @@ def test_the_same_lesions_decide_the_same_again(cli: Cli, case: Path, tmp_path: 
     old = document(case)["series"][0]["decision"]
     for key in ("verdict", "criteria", "readings", "margin", "evidence_slices", "quadrant_counts", "reasons"):
         assert new["decision"][key] == old[key], (key, new["decision"][key], old[key])
+    tables = [read_table(folder / "lesions.csv") for folder in (lesions.parent, tmp_path / "new")]
+    for before, after in zip(*tables, strict=True):  # every measurement and place of unchanged lesions
+        assert same_row(before, after), (before, after)
 
 
 def test_a_correction_says_what_changed(cli: Cli, case: Path, tmp_path: Path) -> None:
@@ -93,7 +114,12 @@ def test_a_correction_says_what_changed(cli: Cli, case: Path, tmp_path: Path) ->
     by_kind = {change["what"]: change for change in new["changes"]["lesions"]}
     assert by_kind["removed"]["id_before"] == 3
     assert by_kind["moved"]["shift_mm"] == pytest.approx(2 * 1.6, rel=0.02)
-    assert len((tmp_path / "new" / "lesions.csv").read_text().splitlines()) == 13
+    rows = {row["id"]: row for row in read_table(tmp_path / "new" / "lesions.csv")}
+    assert len(rows) == 12
+    moved_row = rows[str(by_kind["moved"]["id_after"])]
+    stored = next(row for row in document(case)["series"][0]["lesions"] if row["id"] == 5)
+    assert same_number(moved_row["perpendicular_diameter_mm"], str(stored["perpendicular_diameter_mm"]))
+    assert (moved_row["polarity"], moved_row["flags"]) == (stored["polarity"], ";".join(stored["flags"]))
     assert cli("decide", case, "--lesions", file, "-o", tmp_path / "new").code == 6  # there already
 
 

@@ -353,6 +353,20 @@ def test_where_no_side_may_be_used_no_compartment_is_offered(case, unusable, ori
     assert orientation in " ".join(page.text)
 
 
+@pytest.mark.parametrize("unusable", [{"orientation_known": False}, {"reoriented": True}, {"trusted": False}])
+def test_where_no_side_may_be_used_no_coverage_of_a_side_is_told(case, unusable):
+    assert "100 % in view" in page_of(case)
+    series = case.series[0]
+    location = replace(series.location, registration=replace(series.location.registration, **unusable))
+    places = tuple(replace(place, side=None) for place in series.assignments)
+    html = page_of(replace(case, series=(replace(series, location=location, assignments=places),)))
+    assert "% in view" not in html
+    assert html.count("coverage unknown") == 4
+    coverage = html.split("part of each compartment in view")[1].split("</table>")[0]
+    assert "%" not in coverage
+    assert coverage.count("unknown") == 4
+
+
 def test_a_page_without_viewer_holds_neither_scan_nor_library(case):
     settings = {**case.settings, "report": {**case.settings["report"], "viewer": False}}
     page = Page(page_of(replace(case, settings=settings)))
