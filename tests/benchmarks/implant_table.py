@@ -20,8 +20,8 @@ from scan_table import EXTRA, SCANS, SHARED, line
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import UsageError
-from miliary_seg.lab.bench.selftest import second_apart
 from miliary_seg.lab.phantom import Head, LesionSpec, Phantom, PhantomSpec, ScannerSpec, head_from_volume, make
+from miliary_seg.lab.phantom.truth import second_best
 from miliary_seg.load import load_study
 from miliary_seg.locate import locate
 from miliary_seg.pipeline import analyze
@@ -81,8 +81,8 @@ def row(scan: str, name: str, spec: LesionSpec, head: Head) -> str:
     slab = next(
         str(r.verdict) for r in decision.readings if r.name.startswith("acquired/equivalent/pairwise/independent")
     )
-    counts = f"{max(truth.slice_counts)} ({second_apart(truth.slice_counts)})"
-    found = f"{max(decision.slice_counts)} ({second_apart(decision.slice_counts)})"
+    counts = f"{max(truth.slice_counts)} ({truth.second_best})"
+    found = f"{max(decision.slice_counts)} ({second_best(decision.slice_counts)})"
     reasons = ", ".join(reason.code for reason in decision.reasons)
     values = (name, counts, max(truth.slab_counts), f"{recall:.2f}", extra, found, max(decision.slab_counts))
     return line((f"`{scan}`", *values, decision.verdict, slab, reasons))

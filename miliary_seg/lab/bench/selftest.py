@@ -103,7 +103,7 @@ def score_scene(scene: Scene, settings: Settings) -> SceneScore:
     return SceneScore(
         scene=scene,
         score=replace(score, given=slim),
-        true_count=second_apart(made.truth.slice_counts),
+        true_count=made.truth.second_best,
         found_count=series.decision.margin + series.decision.threshold,
         worst_slice=max(counts, default=0),
         borderline=series.decision.borderline,
@@ -158,20 +158,6 @@ def candidates_of(series: SeriesResult) -> Findings:
     refused = {r.candidate.id for r in series.detection.rejections if r.rule not in BY_THRESHOLD}
     kept = [candidate for candidate in series.detection.candidates if candidate.id not in refused]
     return Findings.of([c.centroid_ras_mm for c in kept], scores=[c.probability for c in kept])
-
-
-def second_apart(counts: Sequence[int]) -> int:
-    """Largest n such that two slices that are not neighbours both show at least n.
-
-    Examples
-    --------
-    >>> second_apart([5, 9, 8, 0, 3]), second_apart([7, 7]), second_apart([])
-    (5, 0, 0)
-    """
-    best = 0
-    for k, n in enumerate(counts):
-        best = max(best, min(n, max(counts[: max(0, k - 1)], default=0)))
-    return best
 
 
 @lru_cache(maxsize=8)

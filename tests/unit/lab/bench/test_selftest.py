@@ -17,9 +17,10 @@ from miliary_seg.lab.bench.document import schema
 from miliary_seg.lab.bench.hosts import given_hosts, head_of, painted
 from miliary_seg.lab.bench.scenes import FAMILIES, BenchPlan, Host, Scene, drawn_hosts, scenes_of, spec_of
 from miliary_seg.lab.bench.scoring import CaseInput, Findings, MatchRule, score_case
-from miliary_seg.lab.bench.selftest import SceneScore, SelfTest, run, second_apart
+from miliary_seg.lab.bench.selftest import SceneScore, SelfTest, run
 from miliary_seg.lab.bench.selftest_pages import write_selftest
 from miliary_seg.lab.bench.summary import Summary
+from miliary_seg.lab.phantom.truth import second_best
 from miliary_seg.settings import Settings
 
 PLAN = BenchPlan(hosts=drawn_hosts(3, 0))
@@ -59,7 +60,7 @@ def test_plans_that_make_no_sense(wrong: dict[str, object], message: str) -> Non
 )
 def test_the_second_best_slice_apart(counts: list[int], wanted: int) -> None:
     """Neighbours are no pair."""
-    assert second_apart(counts) == wanted
+    assert second_best(counts) == wanted
 
 
 def segmentation(path: Path, codes=(2, 3, 41, 42, 7, 8, 46, 47, 4, 1005, 2030, 16)) -> Path:
