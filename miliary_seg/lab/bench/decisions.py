@@ -195,8 +195,8 @@ def _run(scene: DecisionScene, head: Head, settings: Settings) -> DecisionRun:
 
 def _spec(head: Head, wanted: int, size: str, enhancement: str) -> PhantomSpec:
     real = head.volume is not None
-    known = head.volume.sequence.sequence if head.volume is not None else Contrast.T1C
-    shows = known if known in (Contrast.FLAIR, Contrast.T2, Contrast.DWI, Contrast.CT, Contrast.CTC) else Contrast.T1C
+    known = (Contrast.FLAIR, Contrast.T2, Contrast.DWI, Contrast.CT, Contrast.CTC)
+    shows = head.sequence if head.sequence in known else Contrast.T1C
     return PhantomSpec(
         sequence=shows,
         mimics=MimicSpec() if real else MimicSpec(vessels=60),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,12 +65,20 @@ def head_of(host: Host, settings: Settings) -> Head:
         anatomy = np.random.default_rng(np.random.SeedSequence(host.seed).spawn(1)[0])
         return template_head(Sequence.T1C, anatomy)
     if host.kind == "labels":
-        return painted(host.path)
+        wanted = settings.load.sequence
+        return painted(host.path, Sequence.T1C if wanted == "auto" else Sequence(wanted))
     return head_from_scan(host.path, settings)
 
 
-def painted(path: Path) -> Head:
-    """A post-contrast T1 head painted from a FreeSurfer segmentation, one signal a tissue.
+def painted(path: Path, sequence: Sequence = Sequence.T1C) -> Head:
+    """A head painted from a FreeSurfer segmentation, one signal a tissue.
+
+    Parameters
+    ----------
+    path
+        Label map, NIfTI or MGH.
+    sequence
+        Whose signals; one that the phantoms lack gets those of T1 after contrast.
 
     Raises
     ------
@@ -84,7 +93,8 @@ def painted(path: Path) -> Head:
         codes[(codes >= first) & (codes < last)] = whole
     if not set(NEEDED) <= set(np.unique(codes).tolist()):
         raise UnsuitableImageError("not a FreeSurfer segmentation of a whole head", where=path)
-    white, grey, fluid = SIGNALS[Sequence.T1C][:3]
+    sequence = sequence if sequence in SIGNALS else Sequence.T1C
+    white, grey, fluid, *_, air = SIGNALS[sequence]
     signal = {"white": white, "cortex": grey, "deep_grey": (white + grey) / 2, "cerebellum": grey}
     regions, intensities, compartments = {}, dict.fromkeys(FLUID, fluid), {}
     for side, table in ((Side.LEFT, LEFT), (Side.RIGHT, RIGHT)):
@@ -94,14 +104,16 @@ def painted(path: Path) -> Head:
                 regions[code], intensities[code] = region, signal[region]
                 compartments[code] = int(Compartment.of(side, level))
     intensities |= dict.fromkeys((7, 46, *STEM), white)
-    background = {int(c): 8.0 for c in np.unique(codes) if int(c) not in intensities}
-    return head_from_labels(
+    background = {int(c): air for c in np.unique(codes) if int(c) not in intensities}
+    head = head_from_labels(
         LabelMap(labels=codes, grid=file.labels.grid),
         background | intensities,
         regions=regions,
         compartments=compartments,
         fluid=(*FLUID, *STEM),
+        is_ct=sequence in (Sequence.CT, Sequence.CTC),
     )
+    return replace(head, painted_as=sequence)
 
 
 def _images(root: Path) -> list[Path]:

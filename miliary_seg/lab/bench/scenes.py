@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.sequence import Sequence as Contrast
 from miliary_seg.errors import UsageError
 from miliary_seg.lab.phantom import Head, LesionSpec, MimicSpec, PhantomSpec, ScannerSpec, preset
 
@@ -115,7 +116,7 @@ def spec_of(scene: Scene, head: Head, middle: int) -> PhantomSpec:
     return replace(
         base,
         name=scene.id,
-        sequence=head.volume.sequence.sequence if head.volume is not None else base.sequence,
+        sequence=base.sequence if head.sequence is Contrast.UNKNOWN else head.sequence,
         scanner=scanner,
         mimics=MimicSpec() if on_host else base.mimics,
         lesions=_lesions(scene, base.lesions, middle, thickness, head),
@@ -123,7 +124,7 @@ def spec_of(scene: Scene, head: Head, middle: int) -> PhantomSpec:
 
 
 def _lesions(scene: Scene, base: LesionSpec, middle: int, thickness: float, head: Head) -> LesionSpec:
-    dark = head.volume is not None and str(head.volume.sequence.sequence) in ("swi", "t2star", "adc")
+    dark = head.sequence in (Contrast.SWI, Contrast.T2STAR, Contrast.ADC)
     base = replace(base, polarity=Polarity.DARK if dark else Polarity.BRIGHT)
     if scene.family == "lesions":
         return replace(base, count=N_LESIONS, diameter_mm=(1.5, 8.0), contrast=(3.0, 30.0), gap_mm=2.0)

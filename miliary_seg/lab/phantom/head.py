@@ -9,7 +9,7 @@ import numpy as np
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
 from miliary_seg.domain.grid import Grid
-from miliary_seg.domain.sequence import Modality
+from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError, NoBrainError, UsageError
 from miliary_seg.lab.phantom.spec import REGIONS
@@ -37,6 +37,8 @@ class Head:
     modality: Modality = Modality.MR
     volume: Volume | None = None
     """The real scan behind it, if there is one."""
+    painted_as: Sequence = Sequence.UNKNOWN
+    """Whose signals it has, where there is no real scan."""
     sinus_paths: tuple[Float64Array, ...] = field(default=())
     """Courses of the large venous sinuses, each (n, 3) in RAS mm."""
 
@@ -47,6 +49,11 @@ class Head:
                 raise GeometryError(f"{name} of the host are {array.shape}, its grid is {self.grid.shape}")
         if not self.brain.any():
             raise NoBrainError("the host's brain mask is empty", where=self.name, todo="give a mask of the brain")
+
+    @property
+    def sequence(self) -> Sequence:
+        """What it shows; unknown = as the phantom's plan says."""
+        return self.painted_as if self.volume is None else self.volume.sequence.sequence
 
 
 def head_from_volume(

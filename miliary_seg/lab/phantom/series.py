@@ -107,8 +107,8 @@ def imaged(
     """
     if spec.lesions.enhancement is None:
         raise UsageError("these lesions are added, not put in place of tissue", todo="give lesions.enhancement")
-    if host is not None and host.volume is not None and host.volume.sequence.sequence is not Contrast.UNKNOWN:
-        spec = replace(spec, sequence=host.volume.sequence.sequence)  # which tissue is white matter depends on it
+    if host is not None and host.sequence is not Contrast.UNKNOWN:
+        spec = replace(spec, sequence=host.sequence)  # which tissue is white matter depends on it
     with threadpool_limits(limits=1):  # as in make
         return _imaged(spec, scanners, host, seed, count_on)
 

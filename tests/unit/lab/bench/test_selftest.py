@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from miliary_seg.domain.decision import Verdict
+from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import NoImageError, UnsuitableImageError, UsageError
 from miliary_seg.lab.bench.document import schema
 from miliary_seg.lab.bench.hosts import given_hosts, head_of, painted
@@ -84,6 +85,18 @@ def test_heads_painted_from_a_freesurfer_segmentation(tmp_path: Path) -> None:
     assert head.brain[2 * at[16], 5, 5]
     assert head.regions[2 * at[4], 5, 5] == 0
     assert head.voxels[2 * at[4], 5, 5] < head.voxels[2 * at[3], 5, 5] < head.voxels[2 * at[2], 5, 5]
+
+
+def test_a_segmentation_is_painted_as_the_sequence_that_is_asked_for(tmp_path: Path) -> None:
+    path = segmentation(tmp_path / "sub-1" / "aseg.nii.gz")
+    (host,) = given_hosts([tmp_path])
+    for asked, sequence in (("auto", Sequence.T1C), ("flair", Sequence.FLAIR), ("ctc", Sequence.CTC)):
+        head = head_of(host, replace(Settings(), load=replace(Settings().load, sequence=asked)))
+        assert head.sequence is sequence
+        white, grey = (np.median(head.voxels[nib.load(path).get_fdata() == code]) for code in (2, 3))
+        assert (grey > white) == (sequence is not Sequence.T1C)
+    assert head.modality is Modality.CT
+    assert head.voxels.min() < -900
 
 
 def test_an_8_bit_scan_is_no_segmentation(tmp_path: Path) -> None:
