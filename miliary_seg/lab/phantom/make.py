@@ -16,11 +16,11 @@ from miliary_seg.errors import UsageError
 from miliary_seg.lab.phantom.finish import Phantom, in_view, local_sd, nearest_voxel, volume_of, with_skull
 from miliary_seg.lab.phantom.head import Head
 from miliary_seg.lab.phantom.mimics import add_mimics, enhancement_unit, make_mimics
-from miliary_seg.lab.phantom.place import Placed, Slices, place, value_at
+from miliary_seg.lab.phantom.place import Placed, Slices, place, whereabouts
 from miliary_seg.lab.phantom.render import Optics, Patch, lesion_patch
 from miliary_seg.lab.phantom.scanner import acquire, degraded, noisy, optics_for, receive_field, resampled_labels
 from miliary_seg.lab.phantom.series import imaged
-from miliary_seg.lab.phantom.spec import REGIONS, PhantomSpec
+from miliary_seg.lab.phantom.spec import PhantomSpec
 from miliary_seg.lab.phantom.template import template_head
 from miliary_seg.lab.phantom.truth import HALF, LesionTruth, Truth
 from miliary_seg.lab.phantom.view import sigma_of, slices_of
@@ -155,20 +155,13 @@ def _lesion_truth(
     others = other_axes(axis)
     peaks[patch.where[axis]] = patch.signal.max(axis=others) * abs(amplitude)
     floor = scene.spec.visible_contrast * scene.sigma
-    code = 0
-    if scene.head.compartments is not None:
-        code = int(value_at(scene.head, scene.head.compartments, lesion.centre_ras_mm[None])[0])
-    region = 0
-    if scene.head.regions is not None:
-        region = int(value_at(scene.head, scene.head.regions, lesion.centre_ras_mm[None])[0])
-    x, y, z = (round(float(v), 6) for v in lesion.centre_ras_mm)
-    a, b, c = sorted(round(float(v), 6) for v in np.sqrt((lesion.axes_mm**2).sum(axis=0)))
+    where = whereabouts(scene.head, lesion)
     sigma = scene.sigma or 1.0
     return LesionTruth(
         id=number,
-        centre_ras_mm=(x, y, z),
+        centre_ras_mm=where.centre_ras_mm,
         diameter_mm=lesion.diameter_mm,
-        semi_axes_mm=(a, b, c),
+        semi_axes_mm=lesion.semi_axes_mm,
         extent_mm=lesion.extent_mm(scene.slices.normal),
         kind=lesion.kind,
         polarity=str(Polarity.BRIGHT if amplitude > 0 else Polarity.DARK),
@@ -176,9 +169,9 @@ def _lesion_truth(
         contrast_noise=abs(amplitude) / sigma,
         contrast_local=abs(amplitude) / (local or 1.0),
         peak_contrast=float(peaks.max()) / sigma,
-        side=str(Compartment(code).side) if code else None,
-        level=str(Compartment(code).level) if code else None,
-        region=REGIONS[region - 1] if region else None,
+        side=where.side,
+        level=where.level,
+        region=where.region,
         slices=tuple(np.flatnonzero((share >= HALF) & (peaks >= floor)).tolist()),
         slices_touched=tuple(np.flatnonzero(share > 0).tolist()),
     )

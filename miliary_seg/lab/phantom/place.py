@@ -46,6 +46,12 @@ class Placed:
             return float(np.linalg.norm(self.outline.points @ self.axes_mm.T, axis=1).max())
         return float(np.sqrt((self.axes_mm**2).sum(axis=0)).max())
 
+    @property
+    def semi_axes_mm(self) -> tuple[float, float, float]:
+        """Shortest first, rounded for the truth."""
+        a, b, c = sorted(round(float(v), 6) for v in np.sqrt((self.axes_mm**2).sum(axis=0)))
+        return a, b, c
+
     def extent_mm(self, normal: Float64Array) -> float:
         """Length along a unit vector."""
         if self.outline is not None:
@@ -278,3 +284,27 @@ def value_at(head: Head, array: NDArray[np.generic], points_ras_mm: Float64Array
     i, j, k = np.clip(index, 0, np.array(head.grid.shape) - 1).T
     found: NDArray[np.generic] = array[i, j, k]
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Place of a lesion, as the truth states it; None = not known, or without one."""
+
+    centre_ras_mm: tuple[float, float, float]
+    side: str | None
+    level: str | None
+    region: str | None
+
+
+def whereabouts(head: Head, lesion: Placed) -> Whereabouts:
+    """Where the centre of a lesion lies in its head."""
+    x, y, z = (round(float(v), 6) for v in lesion.centre_ras_mm)
+    at = lesion.centre_ras_mm[None]
+    code = 0 if head.compartments is None else int(value_at(head, head.compartments, at)[0])
+    region = 0 if head.regions is None else int(value_at(head, head.regions, at)[0])
+    return Whereabouts(
+        centre_ras_mm=(x, y, z),
+        side=str(Compartment(code).side) if code else None,
+        level=str(Compartment(code).level) if code else None,
+        region=REGIONS[region - 1] if region else None,
+    )

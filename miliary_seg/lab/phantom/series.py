@@ -22,10 +22,10 @@ from miliary_seg.lab.phantom.finish import Phantom, in_view, local_sd, volume_of
 from miliary_seg.lab.phantom.head import Head
 from miliary_seg.lab.phantom.implant import LookAlikes, Site, drawn_lesions
 from miliary_seg.lab.phantom.mimics import Mimic, add_mimics, enhancement_unit, make_mimics
-from miliary_seg.lab.phantom.place import value_at
+from miliary_seg.lab.phantom.place import whereabouts
 from miliary_seg.lab.phantom.render import Patch
 from miliary_seg.lab.phantom.scanner import acquire, degraded, noisy, optics_for, receive_field, resampled_labels
-from miliary_seg.lab.phantom.spec import REGIONS, PhantomSpec, ScannerSpec
+from miliary_seg.lab.phantom.spec import PhantomSpec, ScannerSpec
 from miliary_seg.lab.phantom.template import template_head
 from miliary_seg.lab.phantom.truth import LesionTruth, Truth
 from miliary_seg.lab.phantom.view import Implant, Seen, View, mixed_in, patch_of, view_of
@@ -220,18 +220,15 @@ def _lesion_truth(number: int, lesion: Implant, seen: Seen, view: View, scene: _
     body, head, sigma = lesion.body, scene.bare, view.sigma or 1.0
     extra = 0.0 if view.scanner.on_host_grid else view.sigma
     local = local_sd(view.bare, view.brain, body, view.optics, (view.sigma, extra), SURROUNDINGS_EVERY_MM)
-    code = int(value_at(head, head.compartments, body.centre_ras_mm[None])[0]) if head.compartments is not None else 0
-    region = int(value_at(head, head.regions, body.centre_ras_mm[None])[0]) if head.regions is not None else 0
+    where = whereabouts(head, body)
     unit = 1.0 if head.modality is Modality.CT else abs(lesion.white) or 1.0
     touched = np.flatnonzero(seen.share > 0)
-    x, y, z = (round(float(v), 6) for v in body.centre_ras_mm)
-    a, b, c = sorted(round(float(v), 6) for v in np.sqrt((body.axes_mm**2).sum(axis=0)))
     peak = float(seen.peaks.max()) if np.isfinite(seen.peaks).any() else 0.0
     return LesionTruth(
         id=number,
-        centre_ras_mm=(x, y, z),
+        centre_ras_mm=where.centre_ras_mm,
         diameter_mm=body.diameter_mm,
-        semi_axes_mm=(a, b, c),
+        semi_axes_mm=body.semi_axes_mm,
         extent_mm=body.extent_mm(view.slices.normal),
         kind=body.kind,
         polarity=str(Polarity.BRIGHT if lesion.lift > 0 else Polarity.DARK),
@@ -239,9 +236,9 @@ def _lesion_truth(number: int, lesion: Implant, seen: Seen, view: View, scene: _
         contrast_noise=abs(lesion.lift) / sigma,
         contrast_local=abs(lesion.lift) / (local or 1.0),
         peak_contrast=peak / sigma,
-        side=str(Compartment(code).side) if code else None,
-        level=str(Compartment(code).level) if code else None,
-        region=REGIONS[region - 1] if region else None,
+        side=where.side,
+        level=where.level,
+        region=where.region,
         slices=seen.slices,
         slices_touched=tuple(touched.tolist()),
         place=lesion.place,
