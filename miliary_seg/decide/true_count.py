@@ -3,8 +3,8 @@
 The probabilities of all candidates on an image add up to the lesions that the detector can account for. What it cannot
 account for - lesions without a candidate, probabilities that are too low or too high on this scan - was measured on
 scans with known lesions of persons who were not in the fit: the true count of the second-best image given that sum is
-negative binomial, with a mean and a shape that depend on the thickness of the slices. How it was fitted, and how often
-its interval holds the truth: docs/measurements/decision.md.
+negative binomial; its mean and its shape depend on the sequence and on the thickness of the slices. How it was fitted,
+and how often its interval holds the truth: docs/measurements/decision.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.stats import nbinom
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.decision import CountDistribution
-from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
+from miliary_seg.domain.sequence import Sequence
 
 NEGLIGIBLE = 1e-9
 """Probability of all counts beyond the last that is kept."""
@@ -37,7 +37,17 @@ class CountModel:
     power: float
     size_power: float
     shape: float
-    """Variance = mean + mean ** 2 / shape."""
+    shape_power: float
+    largest_shape: float
+    """A narrower law would be pretended: few persons were measured."""
+
+    def shape_at(self, expected: float) -> float:
+        """Shape x (sum + 0.5) ** shape_power; the variance is mean + mean ** 2 / shape.
+
+        A scan with many clear lesions says more of the others than one with few.
+        """
+        shape = self.shape * (max(expected, 0.0) + NOTHING) ** self.shape_power
+        return float(min(max(shape, SMALLEST_SHAPE), self.largest_shape))
 
     def mean(self, expected: float, size_mm: float) -> float:
         """Mean true count = scale x (sum + 0.5) ** power x (size / 4 mm) ** size_power.
@@ -47,32 +57,61 @@ class CountModel:
         size = min(max(size_mm, SIZES_MM[0]), SIZES_MM[1]) / TYPICAL_MM
         return float(self.scale * (max(expected, 0.0) + NOTHING) ** self.power * size**self.size_power)
 
+    def distribution(self, expected: float, size_mm: float) -> CountDistribution:
+        """Of the true count: that of this model, and for a few scans that of no model."""
+        parts = [
+            share * _pmf(round(law.mean(expected, size_mm), 3), round(law.shape_at(expected), 3))
+            for share, law in ((1 - OUTLIER_SHARE, self), (OUTLIER_SHARE, UNMEASURED))
+        ]
+        pmf = np.zeros(max(map(len, parts)))
+        for part in parts:
+            pmf[: len(part)] += part
+        return tuple((n, float(p)) for n, p in enumerate(pmf) if p > 0)
+
 
 NOTHING = 0.5
 """Added to the sum, so that a scan without any candidate is not sure to hold nothing."""
+SMALLEST_SHAPE = 0.5
+"""A wider law says nothing."""
 TYPICAL_MM = 4.0
 SIZES_MM = (2.0, 8.0)
 """Mean diameters of marked lesions that were seen; beyond them the nearer end is taken."""
-MODELS = (
-    CountModel(up_to_mm=2.25, scale=0.807, power=1.042, size_power=-0.451, shape=30.0),
-    CountModel(up_to_mm=4.0, scale=1.138, power=1.077, size_power=-1.259, shape=30.0),
-    CountModel(up_to_mm=5.75, scale=2.525, power=1.022, size_power=-2.103, shape=14.8),
-    CountModel(up_to_mm=7.0, scale=3.094, power=1.203, size_power=-3.250, shape=12.0),
+T1_MODELS = (
+    CountModel(
+        up_to_mm=2.25, scale=0.611, power=1.116, size_power=-0.524, shape=14.276, shape_power=0.163, largest_shape=20.0
+    ),
+    CountModel(
+        up_to_mm=4.0, scale=1.43, power=0.969, size_power=-1.044, shape=19.008, shape_power=0.018, largest_shape=20.0
+    ),
+    CountModel(
+        up_to_mm=5.75, scale=2.691, power=0.989, size_power=-2.145, shape=0.515, shape_power=1.37, largest_shape=20.0
+    ),
+    CountModel(
+        up_to_mm=7.0, scale=3.576, power=1.053, size_power=-2.668, shape=0.068, shape_power=2.508, largest_shape=20.0
+    ),
 )
-"""Fitted by ``scripts/fit-true-count`` (docs/measurements/decision.md)."""
-UNMEASURED = CountModel(up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, shape=WIDEST_SHAPE)
+FLAIR_MODELS = (
+    CountModel(
+        up_to_mm=5.75, scale=7.824, power=0.439, size_power=-0.113, shape=0.434, shape_power=0.875, largest_shape=6.0
+    ),
+)
+"""One for all slices, and far wider: a lesion no brighter than the cortex is hardly ever found there."""
+MODELS = {Sequence.T1C: T1_MODELS, Sequence.T1: T1_MODELS, Sequence.FLAIR: FLAIR_MODELS}
+"""Fitted by ``scripts/fit-decision`` (docs/measurements/decision.md); T1 without contrast medium stands for an enhanced
+scan without bright vessels."""
+UNMEASURED = CountModel(
+    up_to_mm=np.inf, scale=2.0, power=0.9, size_power=0.0, shape=WIDEST_SHAPE, shape_power=0.0, largest_shape=20.0
+)
 """Thicker slices or another sequence than any that were measured: the widest interval."""
 
 
 OUTLIER_SHARE = 0.01
-"""Share of scans that are taken to behave like none that was measured: of 181 scans no less can be said."""
+"""Share of scans that are taken to behave like none that was measured: of some hundred scans no less can be said."""
 
 
 def model_for(thickness_mm: float, sequence: Sequence) -> CountModel:
     """The model that was measured on slices of this thickness of this sequence, or the widest one."""
-    if sequence not in RECALL_MEASURED:
-        return UNMEASURED
-    return next((model for model in MODELS if thickness_mm <= model.up_to_mm), UNMEASURED)
+    return next((model for model in MODELS.get(sequence, ()) if thickness_mm <= model.up_to_mm), UNMEASURED)
 
 
 def true_count(
@@ -102,15 +141,7 @@ def true_count(
     >>> at_least(few, 20) < 0.01 < at_least(true_count(19.0, 4.0, 1.0), 20)
     True
     """
-    model = model_for(thickness_mm, sequence)
-    parts = [
-        share * _pmf(round(law.mean(expected, size_mm), 3), law.shape)
-        for share, law in ((1 - OUTLIER_SHARE, model), (OUTLIER_SHARE, UNMEASURED))
-    ]
-    pmf = np.zeros(max(map(len, parts)))
-    for part in parts:
-        pmf[: len(part)] += part
-    return tuple((n, float(p)) for n, p in enumerate(pmf) if p > 0)
+    return model_for(thickness_mm, sequence).distribution(expected, size_mm)
 
 
 def at_least(distribution: CountDistribution, threshold: int) -> float:

@@ -27,7 +27,7 @@ from miliary_seg.detect.normalise import WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
-from miliary_seg.detect.recall import POPULATION, found_diameter_mm
+from miliary_seg.detect.recall import found_diameter_mm, population
 from miliary_seg.detect.refine import radius_mm
 from miliary_seg.detect.rejection import CALCIFIED_HU, RULES, broken_rules, same_object
 from miliary_seg.detect.white_matter import enhancement, white_level
@@ -220,7 +220,7 @@ def _judge(
         polarity=polarity,
         noise_sigma=work.noise * work.unit,
         operating_point=point,
-        diameters_measured_on="" if half is None else POPULATION,
+        diameters_measured_on="" if half is None else population(volume.sequence.sequence),
         half_found_diameter_mm=half,
         detectable_diameter_mm=_larger(smallest, most),
         doubts=(*work.doubts, *noise_doubts(smallest)),

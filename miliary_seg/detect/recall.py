@@ -1,9 +1,9 @@
 """The share of lesions that is found, by diameter, enhancement and slice thickness, as measured on implanted lesions.
 
 Lesions that replace their tissue (1.5-8 mm, 20-150 % above local white matter, a quarter without a sharp edge, rings
-from 4 mm on, in the places of metastases) were put into the heads of twelve persons, thin and re-imaged at 3 and 5
-mm, or acquired at 6.5 mm, and the program was run at the balanced operating point: 96 000 lesions. The share found
-follows a logistic curve in the logarithms of diameter and enhancement. Tables, by place too:
+from 4 mm on, in the places of metastases) were put into heads, thin and re-imaged at 3 and 5 mm, or acquired at 6.5 mm,
+and the program was run at the balanced operating point: 178 000 lesions in twelve persons on T1, 94 000 in five on
+FLAIR. The share found follows a logistic curve in the logarithms of diameter and enhancement. Tables, by place too:
 docs/measurements/detection.md and decision.md.
 """
 
@@ -12,13 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
+from miliary_seg.domain.sequence import Sequence
 
-POPULATION = (
-    "implanted lesions of 1.5 to 8 mm that replace their tissue, in twelve persons, T1 (mostly after contrast) and "
-    "FLAIR; diameters are those of lesions 50 % above local white matter"
-)
-"""On what the diameters were measured: printed wherever they are."""
 TYPICAL_ENHANCEMENT = 0.5
 """Enhancement of the lesion whose diameters are stated: half above local white matter, as in small metastases."""
 REFERENCE_MM = 3.0
@@ -47,13 +42,31 @@ class RecallCurve:
         return REFERENCE_MM * exp(odds / self.size)
 
 
-CURVES = (
-    RecallCurve(up_to_mm=2.25, level=1.32, size=3.52, contrast=1.77),
-    RecallCurve(up_to_mm=4.0, level=0.0, size=4.15, contrast=1.78),
-    RecallCurve(up_to_mm=5.75, level=-1.10, size=4.78, contrast=2.06),
-    RecallCurve(up_to_mm=7.0, level=-1.81, size=3.90, contrast=1.20),
+T1_CURVES = (
+    RecallCurve(up_to_mm=2.25, level=1.76, size=3.98, contrast=1.86),
+    RecallCurve(up_to_mm=4.0, level=0.33, size=4.92, contrast=1.91),
+    RecallCurve(up_to_mm=5.75, level=-1.15, size=5.02, contrast=2.00),
+    RecallCurve(up_to_mm=7.0, level=-1.78, size=3.83, contrast=1.66),
 )
-"""Fitted on the runs of ``bench decision`` (docs/measurements/decision.md)."""
+FLAIR_CURVES = (
+    RecallCurve(up_to_mm=2.25, level=-1.57, size=3.04, contrast=4.80),
+    RecallCurve(up_to_mm=4.0, level=-3.01, size=4.87, contrast=4.24),
+    RecallCurve(up_to_mm=5.75, level=-4.22, size=4.93, contrast=4.34),
+)
+CURVES = {Sequence.T1C: T1_CURVES, Sequence.T1: T1_CURVES, Sequence.FLAIR: FLAIR_CURVES}
+"""Fitted by ``scripts/fit-decision`` (docs/measurements/detection.md)."""
+T1_HEADS = "twelve persons, T1 (mostly after contrast)"
+HEADS = {Sequence.T1C: T1_HEADS, Sequence.T1: T1_HEADS, Sequence.FLAIR: "five persons, FLAIR"}
+"""In whom it was measured."""
+
+
+def population(sequence: Sequence) -> str:
+    """On what the diameters of a sequence were measured: printed wherever they are; empty where none was."""
+    if sequence not in HEADS:
+        return ""
+    lesions = f"implanted lesions of {SMALLEST_MM:g} to {LARGEST_MM:g} mm that replace their tissue"
+    what = f"diameters are those of lesions {TYPICAL_ENHANCEMENT:.0%} above local white matter"
+    return f"{lesions}, in {HEADS[sequence]}; {what}"
 
 
 def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
@@ -63,11 +76,9 @@ def recall_curve(thickness_mm: float, sequence: Sequence) -> RecallCurve | None:
     --------
     >>> thin, thick = recall_curve(1.0, Sequence.T1C), recall_curve(5.0, Sequence.T1C)
     >>> round(thin.share_found(3.0, 0.5), 2), round(thick.share_found(3.0, 0.5), 2)
-    (0.79, 0.25)
+    (0.85, 0.24)
     """
-    if sequence not in RECALL_MEASURED:
-        return None
-    return next((curve for curve in CURVES if thickness_mm <= curve.up_to_mm), None)
+    return next((curve for curve in CURVES.get(sequence, ()) if thickness_mm <= curve.up_to_mm), None)
 
 
 def found_diameter_mm(share: float, thickness_mm: float, sequence: Sequence) -> float | None:

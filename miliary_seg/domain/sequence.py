@@ -51,8 +51,3 @@ class SequenceEvidence:
     """Both sides, in one sentence, where the witnesses contradict each other."""
     contrast_unproven: bool = False
     """Nothing speaks for or against a contrast agent: taken as unenhanced, which is the cautious branch."""
-
-
-RECALL_MEASURED = frozenset({Sequence.T1C, Sequence.T1, Sequence.FLAIR})
-"""Sequences on which it was measured what the detector misses (docs/measurements/decision.md): T1 without contrast
-medium stands for an enhanced one without bright vessels."""

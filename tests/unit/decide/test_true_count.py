@@ -13,7 +13,7 @@ from miliary_seg.decide.regions import regions_of
 from miliary_seg.decide.true_count import MODELS, MOST, SIZES_MM, TYPICAL_MM, at_least, model_for, true_count
 from miliary_seg.domain.compartment import Coverage, Level, Side
 from miliary_seg.domain.decision import Verdict, count_interval
-from miliary_seg.domain.sequence import RECALL_MEASURED, Sequence
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
@@ -21,10 +21,11 @@ NATIVE = DecideSettings(slice="native")
 THICKNESSES = [1.0, 3.0, 5.0, 6.5, 8.0]
 
 
+@pytest.mark.parametrize("sequence", [Sequence.T1C, Sequence.FLAIR, Sequence.SWI])
 @pytest.mark.parametrize("thickness", THICKNESSES)
 @pytest.mark.parametrize("expected", [0.0, 0.3, 7.0, 20.0, 90.0])
-def test_the_distribution_is_one(thickness: float, expected: float) -> None:
-    counts, chances = zip(*true_count(expected, TYPICAL_MM, thickness), strict=True)
+def test_the_distribution_is_one(sequence: Sequence, thickness: float, expected: float) -> None:
+    counts, chances = zip(*true_count(expected, TYPICAL_MM, thickness, sequence), strict=True)
     assert list(counts) == list(range(len(counts)))
     assert sum(chances) == pytest.approx(1.0)
     assert min(chances) > 0
@@ -35,19 +36,35 @@ def test_more_candidates_never_lower_the_count(thickness: float) -> None:
     chances = [at_least(true_count(expected, TYPICAL_MM, thickness), 20) for expected in (0, 1, 5, 10, 15, 20, 30, 60)]
     assert chances == sorted(chances)
     assert chances[0] < 0.05
-    assert chances[-1] > 0.8 or thickness > MODELS[-1].up_to_mm
+    assert chances[-1] > 0.8 or thickness > MODELS[Sequence.T1C][-1].up_to_mm
 
 
-def test_models_cover_growing_thickness_and_beyond_is_the_widest() -> None:
-    ends = [model.up_to_mm for model in MODELS]
+@pytest.mark.parametrize("sequence", MODELS)
+def test_models_cover_growing_thickness_and_beyond_is_the_widest(sequence: Sequence) -> None:
+    models = MODELS[sequence]
+    ends = [model.up_to_mm for model in models]
     assert ends == sorted(ends)
-    assert model_for(ends[0], Sequence.T1C) is MODELS[0]
-    assert model_for(ends[0] + 0.01, Sequence.T1C) is MODELS[1]
-    widest = model_for(ends[-1] + 0.01, Sequence.T1C)
-    assert all(widest.shape < model.shape for model in MODELS)
-    for sequence in Sequence:
-        assert (model_for(ends[0], sequence) is widest) == (sequence not in RECALL_MEASURED)
-    assert DecideSettings().max_thickness_mm == ends[-1]
+    assert model_for(ends[0], sequence) is models[0]
+    for thinner, thicker in pairwise(models):
+        assert model_for(thinner.up_to_mm + 0.01, sequence) is thicker
+    widest = model_for(ends[-1] + 0.01, sequence)
+    assert all(widest.shape_at(20.0) < model.shape_at(20.0) for model in models)
+    for other in Sequence:
+        assert (model_for(ends[0], other) is widest) == (other not in MODELS)
+
+
+def test_the_thickest_slices_that_are_answered_are_the_thickest_that_were_measured() -> None:
+    assert DecideSettings().max_thickness_mm == MODELS[Sequence.T1C][-1].up_to_mm
+
+
+@pytest.mark.parametrize("expected", [1.0, 5.0, 10.0])
+def test_on_flair_few_candidates_leave_the_count_less_sure(expected: float) -> None:
+    for thickness in (1.0, 3.0, 5.0):
+        (low, _, high), (least, _, most) = (
+            count_interval(true_count(expected, TYPICAL_MM, thickness, sequence))
+            for sequence in (Sequence.T1C, Sequence.FLAIR)
+        )
+        assert most - least > high - low
 
 
 def test_sizes_and_sums_out_of_range_are_taken_as_the_nearest_that_was_seen() -> None:
