@@ -26,44 +26,56 @@ _AGENTS = (
     r"iobit\w*|accupaque|solutrast"
 )
 _NOUN = re.compile(
-    rf"^(?:contrast\w{{0,4}}|contraststof\w*|kontras[tc]\w*|контраст\w*|enh\w*|mdc|injecte\w*|injekt\w*|{_AGENTS})$"
+    rf"^(?:contrast(?:s|ed|es?|o|a|i|ad[oa]s?|at[oa]|ante|mittel\w*|stof\w*)?|kontras[tc]\w*|контраст\w*|enh\w*|mdc|"
+    rf"injecte\w*|injekt\w*|verstark\w*|гадол\w*|{_AGENTS})$"
 )
-"""Words for contrast agent that are evidence wherever they stand, unless something beside them says otherwise."""
+"""Words for contrast agent, unless something beside them says otherwise."""
+_GENERAL = re.compile(r"^(?:contrast\w*|kontras[tc]\w*|контраст\w*)$")
+"""Words of every day as well (``contrast study``, ``fara contrast``): no evidence beside a word that nobody has listed."""
 _SHORT = re.compile(r"^(?:km|gd|gad|ce|mc|c)$")
 """Abbreviations that are initials as well: evidence only after a word for a sequence or a plane."""
-_WEAK = re.compile(r"^(?:inj\w*|iv|bolus|c|civ|pdc|dye|agents?|medium|k|gd|mdk|ку|ив|podani\w*|wzmocn\w*|верстяр\w*)$")
+_WEAK = re.compile(r"^(?:inj\w*|iv|bolus|c|civ|pdc|dye|agents?|medium|k|gd|mdk|ку|ив|кв|kl|con|введ\w*|podani\w*|wzmocn\w*)$")
 """Evidence only after a preposition (``after injection``)."""
 _GLUED = re.compile(
     rf"^(?:t1w?|mprage|spgr|bravo|vibe|space|se|tse|ct|3d)(?:ce|c|wc|gd|gad|km|post\w{{0,4}}|{_AGENTS})$|^(?:ce|gd)(?:t1w?|ct|mr)$|"
-    r"^(?:cect|ctc|ct1|cplus|cemr\w*|cemri)$|^post(?:contrast\w?|kontrast\w*|gad\w*|gd|km|inj\w*|ce)$|^(?:contrastad[oa]|"
+    r"^(?:cect|ctc|ct1|cplus|cemr\w*|cemri)$|^post(?:con|contrast\w?|kontrast\w*|gad\w*|gd|km|inj\w*|ce)$|^(?:contrastad[oa]|"
     r"poscontrast\w|postmdc|kontrastli|t1kmplus)$"
 )
 _NATIVE = re.compile(
     r"^(?:nativ\w*|unenh\w*|non?(?:enh\w*|contrast\w*|con|ce|gd)|plain|nect|ncct|cminus|t1n|pre(?:contrast\w?|gad\w*|gd|km|inj\w*|kontrast\w*)|"
-    r"t1w?pre|kontrastsiz|kontrastfrei|kontrastlos|contrastfree|неконтраст\w*|нативн\w*|бесконтраст\w*)$"
+    r"t1w?pre|smc|basale|blanco|kontrastsiz|kontrastfrei|kontrastlos|contrastfree|неконтраст\w*|нативн\w*|бесконтраст\w*)$"
 )
 _NEGATION = _words(
     "no not non none nil without wo wout sans sin senza sem ohne kein keine keinen keinem zonder geen bez uten "
-    "utan uden pas aucun nessun sine nie ingen без нет не un"
+    "utan uden pas aucun nessun sine nie ingen fara ilman sense без нет не un"
 )
-_BEFORE = _words("pre before prior vor vorm voor avant ante antes prima przed fore innan oncesi до перед for")
-_WITH = _words("with avec mit con com met med z ze w plus c с со")
+_BEFORE = _words("pre before prior previo previa vor vorm voor avant ante antes prima przed fore innan oncesi до перед for")
+_WITH = _words("with avec mit con com met med cu z ze w plus c с со")
 _AFTER = _words("post after nach apres dopo na despues tras apos pos po efter etter после")
-_NOT_AFTER_ALL = _words("no none off nil not nein non nie 0 false negative free nej ei oncesi")
-_FILLERS = _words("the any de di del da of d i v iv intravenous intraven a al la le l podaniu podania introdu to")
+_NOT_AFTER_ALL = _words("no none off nil not nein non nie 0 false negative free frei minus nelkul nej ei oncesi")
+_FILLERS = _words(
+    "the any de di del dell della da do dos du of d i v iv intravenous intraven a al la le l given administered podaniu "
+    "podaniem podania introdu to"
+)
 _PLAIN = re.compile(
-    r"^(?:ax\w*|tra\w*|sag\w*|cor|coron\w*|obl\w*|[23]d|iso\w*|\d+(?:mm|min|s|sec|ms|t)?|t1\w*|t2\w*|mpr\w*|mp|rage|bravo|"
-    r"f?spgr|tfe|vibe|tfl\w*|t?se|fse|gre|ffe|space|cube|fs|fatsat|fat|sat|spair|spir|dixon|w|in|opp|water|brain|head|"
-    r"neuro|mri?|ct|ir|irfspgr|flash|mdeft|stealth|nav\w*|thin|delay\w*|late|images?|series|seq|reg\w*|n4|bet|stripped|"
+    r"^(?:ax|axial\w*|tra|trans(?:ax\w*|v\w*)?|sag\w*|cor|coron\w*|obl\w*|[23]d|iso\w*|\d+(?:mm|min|s|sec|ms|t)?|t1\w*|t2\w*|mpr\w*|mp|rage|bravo|"
+    r"f?spgr|tfe|vibe|tfl\w*|t?se|fse|gre|ffe|space|cube|fs|fatsat|fat|sat|spair|spir|dixon|w|wi|weighted|in|opp|water|brain|head|"
+    r"neuro|mri?|ct|ir|irfspgr|flash|mdeft|stealth|nav\w*|thin|delay\w*|late|images?|series|seq|reg|registered|n4|bet|stripped|"
     r"defaced|resampled|std|nii|final|copy|whole|wb|dark|fluid|flair|smartbrain|propeller|blade|kopf|schadel|tete|cerebro|"
     r"cabeza|cerveau|testa|crane|craneo|encefalo|axiale?|min|mm|sec|ce|gd|km|c|s[0-9]+|raw|orig|lr|hr|p[0-9]+|nd|norm)$"
 )
 """Words that may follow ``post`` or stand before an abbreviation without changing what it means."""
 _SEQUENCE = re.compile(
-    r"^(?:t1\w*|ct|mpr\w*|rage|bravo|f?spgr|tfe|vibe|tfl\w*|t?se|fse|gre|ffe|space|cube|ax\w*|tra\w*|sag\w*|cor|coron\w*|"
+    r"^(?:t1\w*|ct|mpr\w*|rage|bravo|f?spgr|tfe|vibe|tfl\w*|t?se|fse|gre|ffe|space|cube|ax|axial\w*|tra|trans(?:ax\w*|v\w*)?|sag\w*|cor|coron\w*|"
     r"obl\w*|[23]d|fs|fatsat|iso\w*|flash|dixon|ir|w|mri?|brain|head|kopf|schadel|cranio?|crane|cerveau|spin|echo|dyn\w*|plus|"
     r"post|after|nach|apres|dopo|flair|nect|hirn|encefalo|cerebro|tete|testa|cabeza)$"
 )
+_PLACE = re.compile(
+    r"^(?:whole|wb|brain|head|neuro|kopf|schadel|tete|cerebro|cabeza|cerveau|testa|craneo?|encefalo|hirn|late|delay\w*|"
+    r"thin|final|images?|series)$"
+)
+"""Plain words that speak of a treatment as well where a word that nobody has listed follows: ``post brain surgery``."""
+_T1 = re.compile(r"^r?t1(?:w|wi|n|to|2)?$")
 _SPAN = re.compile(
     r"^(?:m|mo|mos|mon\w*|w|wk\w*|week\w*|y|yr\w*|year\w*|d|day\w*|jahr\w*|woch\w*|tag\w*|mois|mes\w*|h|hr?s?)$"
 )
@@ -76,10 +88,11 @@ _OTHER_BEFORE = re.compile(
     r"^(?:phase|tissue|multi|dual|high|higher|low|soft|image|gr[ae]y|magneti[sz]ation|inverse|susceptibility|auto|best|edge|"
     r"detail|ai|dl|resolution|local|clahe|bold|mt|t2|intensity|denoised?|sharp\w*)$"
 )
-_EAST_GIVEN = re.compile(fold("增强|增強|造影|조영|ガドリニウム|钆|对比剂|對比劑"))
+_EAST_GIVEN = re.compile(fold("增强|增強|强化|強化|造影|조영|ガドリニウム|钆|对比剂|對比劑"))
 _EAST_NOT = re.compile(
     fold(
-        "平扫|平掃|(?:未|无|無|非|不|没有|비)(?:增强|增強|造影|조영)|(?:增强|增強|造影|조영)(?:剂|劑)?(?:前|なし|無し|無|전)|単純"
+        "平扫|平掃|(?:未|无|無|非|不|没有|비)(?:增强|增強|强化|強化|造影|조영)|"
+        "(?:增强|增強|强化|強化|造影|조영)(?:剂|劑)?(?:前|なし|無し|無|전)|単純"
     )
 )
 _EAST_VESSELS = re.compile(fold("血管(?:造影|撮影)|혈관조영"))
@@ -181,7 +194,9 @@ def _marked(words: str) -> str:
     """Folded text in which signs that mean something are words, and everything else is a blank."""
     glued = _GLUED_BEFORE.sub(lambda found: found.group().lower(), words)
     text = fold(without_humps(glued)).replace("_", " ")
+    text = re.sub(r"(?<![a-z])(?:[a-z]\.){2,}", lambda found: found.group().replace(".", ""), text)  # m.d.c., i.v.
     for pattern, sign in (
+        (r"\d+[.,]\d+", " "),  # a dose, a length
         (r"\+ ?/ ?-", " both "),
         (r"(?<![a-z])w ?[/&] ?wo?(?![a-z])|(?<![a-z])w ?[/&] ?w/o", " both "),
         (r"(?<![a-z])w ?/ ?o(?:ut)?(?![a-z])", " without "),
@@ -189,7 +204,9 @@ def _marked(words: str) -> str:
         (r"(?<![a-z])s ?/ ?(?=c\b|contr|gd|gad|iv|km)", " sin "),
         (r"(?<![a-z])c ?/ ?(?=c\b|contr|gd|gad|iv|km)", " con "),
         (r"(?<![a-z])c ?\+(?!\w)|\+ ?c(?![a-z])", " cplus "),
-        (r"(?<![a-z0-9])c-(?=[\s|)]|$)|(?<=[\s(])- ?c(?=\s|$)|^- ?c(?=\s|$)", " cminus "),
+        (r"(?<![a-z0-9])c ?-(?=[\s|)\]]|$)|(?<=[\s(])- ?c(?=\s|$)|^- ?c(?=\s|$)", " cminus "),
+        (r"(?<=[a-z])-(?=[\s|)\]]|$)", " minus "),
+        (r"(?<![a-z])m ?/ ?(?=k?kontr|km)", " med "),
         (r"\+ ?(?=gd|gad|km|contr|kontr|ce\b)", " plus "),
     ):
         text = re.sub(pattern, sign, text)
@@ -207,8 +224,10 @@ def _mention(tokens: list[str], k: int, *, ct: bool) -> tuple[bool | None, int] 
         return _negated(tokens, k)
     if word in _AFTER or word in _WITH:
         return _with(tokens, k, ct=ct)
-    parted = word == "t1" and tokens[k + 1 : k + 2] == ["c"]
+    parted = word == "t1" and tokens[k + 1 : k + 2] == ["c"] and _is_listed(next(iter(tokens[k + 2 : k + 3]), ""))
     if parted or _GLUED.match(word):
+        if not parted and "t1" in word and any(_T1.match(other) for other in tokens):
+            return None, k + 1  # T1_ref-T1ce: which of the two it is, the name does not say
         return not _taken_back(tokens, k + 1 + parted), k + 1 + parted
     short = _SHORT.match(word) and word != "c" and (_after_a_sequence(tokens, k) or _taken_back(tokens, k + 1))
     return _noun(tokens, k) if short or _NOUN.match(word) else None
@@ -220,7 +239,17 @@ def _noun(tokens: list[str], k: int) -> tuple[bool | None, int]:
         return None, k + 1
     if after and _NOUN.match(after) and not _taken_back(tokens, k + 1):
         return _noun(tokens, k + 1)
-    return not _taken_back(tokens, k + 1), k + 1
+    if _taken_back(tokens, k + 1):
+        return False, k + 1
+    vague = _GENERAL.match(tokens[k]) or _SHORT.match(tokens[k])
+    return (None if vague and not (_is_listed(before) and _is_listed(after)) else True), k + 1
+
+
+def _is_listed(word: str) -> bool:
+    """Whether a word beside a mention is known to leave its meaning as it is; an ending or a number does too."""
+    known = (_PLAIN, _SEQUENCE, _NOUN, _SHORT, _WEAK, _NATIVE, _GLUED)
+    said = word in _WITH or word in _AFTER or word in _FILLERS
+    return not word or said or any(c.isdigit() for c in word) or any(pattern.match(word) for pattern in known)
 
 
 def _taken_back(tokens: list[str], k: int) -> bool:
@@ -242,8 +271,11 @@ def _past_noun(tokens: list[str], k: int) -> int:
     at = k
     while at < len(tokens) and tokens[at] in _FILLERS and at - k < 3:
         at += 1
-    if at < len(tokens) and (_NOUN.match(tokens[at]) or _SHORT.match(tokens[at]) or _WEAK.match(tokens[at])):
-        return at + 1
+    end = at
+    while end < len(tokens) and any(kind.match(tokens[end]) for kind in (_NOUN, _SHORT, _WEAK)):
+        end += 1
+    if end > at:
+        return end
     return at if at > k and tokens[at - 1] == "iv" else k
 
 
@@ -279,4 +311,5 @@ def _plain_follows(rest: list[str]) -> bool:
     if not rest:
         return True
     span = len(rest) > 1 and rest[0].isdigit() and bool(_SPAN.match(rest[1]))
-    return bool(_PLAIN.match(rest[0])) and not span
+    place = bool(_PLACE.match(rest[0])) and not _plain_follows(rest[1:])
+    return bool(_PLAIN.match(rest[0])) and not span and not place

@@ -14,11 +14,11 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (
         "a subtraction",
         r"sub(?! ?\d)|subs|subtr\w*|substr\w*|soustr\w*|sottra\w*|sustrac\w*|subtrak\w*|minus|差分|减影|減影|"
-        r"digital subtraction",
+        r"difference|diff(?= t1)|(?<=t1 )diff|(?<=t1w )diff|post pre",
     ),
     (
         "an angiogram",
-        r"cta|mra|mrv|ctv|tof|angio\w*|\w*venogra\w*|\w*arteriogra\w*|\w*angiogra\w*|phase contrast|pca?mra|inhance|"
+        r"cta|mra|mrv|ctv|tof|angio(?:s|gra\w*)?|\w*venogra\w*|\w*arteriogra\w*|\w*angiogra\w*|phase contrast|pca?mra|inhance|venc\w*|q ?flow|"
         r"血管造影|血管撮影",
     ),
     ("a projection", r"mip|minip|mnip|maxip|vrt|vr"),
@@ -28,16 +28,23 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "a perfusion series",
-        r"perf\w*|dsc|pwi|asl|pcasl|pasl|ctp|cbf|cbv|rcbf|rcbv|mtt|ttp|tmax|灌注|灌流",
+        r"perf|perfus\w*|dsc|pwi|asl|pcasl|pasl|ctp|cbf|cbv|rcbf|rcbv|mtt|ttp|tmax|灌注|灌流",
     ),
     ("a functional or echo-planar series", r"fmri|(?<!ven )bold|epi|ep2d bold|rs fmri|resting state"),
     (
         "a map or a phase image",
-        r"field ?map\w*|b[01] ?map|t[12]\*? ?map\w*|qt[12]\w*|mp2rage|phase|spectro\w*|mrs|csi|svs|qsm",
+        r"field ?map\w*|b[01] ?map|t[12]\*? ?map\w*|qt[12]\w*|mp2rage|spectro\w*|mrs|csi|svs|qsm|ratio|quotient|"
+        r"(?:dti|tensor) (?:fa|md|rd|ad)|colfa|"
+        r"(?<!in )(?<!out )(?<!opp )(?<!opposed )(?<!out of )phase(?! (?:fh|hf|ap|pa|rl|lr|enc\w*|over\w*|dir\w*))",
+    ),
+    (
+        "an image that was computed, not acquired",
+        r"synth(?!strip|morph)\w*|symri|magic|pseudo\w*|virtual|predicted|generated|simulated|calculated|atlas|template|"
+        r"fused|fusion|overlay",
     ),
     ("double inversion recovery", r"(?<!\d )dir(?! ?\d+\b)|double inversion"),
     ("a short-inversion fat-suppressed image", r"stir|tirm stir"),
-    ("a steady-state image", r"ciss|fiesta\w*|b ?ffe|true ?fisp|trufi"),
+    ("a steady-state image", r"ciss|fiesta\w*|b ?ffe|b ?tfe|true ?fisp|trufi"),
 )
 _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _PATTERNS = tuple((kind, re.compile(f"{_START}(?:{pattern}){_END}")) for kind, pattern in _KINDS)

@@ -28,14 +28,14 @@ _PATTERNS: tuple[tuple[Sequence, str], ...] = (
         S.DWI,
         rf"{_START}(?:dwi|diff|diffusion|trace|tracew|dti|b ?1000|b ?800|resolve){_END}|{_START}ep ?(?:2d )?b\d+",
     ),
-    (S.SWI, rf"{_START}(?:swi|swan|swip|venobold|suscept\w*){_END}"),
+    (S.SWI, rf"{_START}(?:swi(?:p|i|3d)?|swan|venobold|suscept\w*){_END}"),
     (S.T2STAR, rf"{_START}(?:t2 ?\*|t2 ?star\w*|hemo\w*|t2 (?:gre|ffe)|(?:gre|ffe) t2){_END}"),
     (
         S.T1,
         rf"{_START}t1w? ?(?:flair|tirm|ir|inversion)|"
         rf"{_START}t1w?{_END}(?:(?!t2)[^|])*\b(?:dark ?fluid|da fl|tirm|flair){_END}",
     ),
-    (S.FLAIR, rf"{_START}(?:t2 ?)?(?:flair\w*|tirm|dark ?fluid|da fl|spcir|spc ir|t2f|fla){_END}"),
+    (S.FLAIR, rf"{_START}(?:t2 ?)?(?:v?flair\w*|tirm|dark ?fluid|da fl|spcir|spc ir|t2f|fla){_END}"),
     (
         S.T1,
         rf"{_START}(?:t1(?![0-9])\w*|(?:ce|gd|c)t1w?{_END}|mpr|mprage|mp rage|bravo|f?spgr|tfe|vibe|tfl\w*|ir ?fspgr|"
