@@ -316,7 +316,7 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
     mixed = several | _of_several_people(pile.images)
     for folder in sorted(mixed):
         n_patients = max(len(by_folder[folder]), 2)
-        by = "PatientID" if folder in several else "sex or birth date, under one PatientID"
+        by = "PatientID" if folder in several else "what else is said of the patient, under one PatientID"
         error = AmbiguousInputError(
             f"images of {n_patients} patients (by {by}) in one folder or study",
             where=folder,
@@ -330,14 +330,22 @@ def _one_patient_a_folder(pile: _Scan) -> list[DicomImage]:
 
 
 def _of_several_people(images: list[DicomImage]) -> set[Path]:
-    """Folders of images that share a folder or a study with those of somebody of another sex or birth date."""
-    facts: dict[object, list[set[str]]] = defaultdict(lambda: [set(), set()])
+    """Folders of images that share a folder or study with those of another sex or birth date, or a series with those
+    of another name, age or weight.
+    """
+    facts: dict[tuple[object, int], set[str]] = defaultdict(set)
     for image in images:
-        for place in (image.path.parent, image.study_uid or None):
-            for known, fact in zip(facts[place], image.person, strict=True):
-                known.update({fact} - {""})
-    mixed = {place for place, seen in facts.items() if place is not None and max(map(len, seen)) > 1}
-    return {image.path.parent for image in images if {image.path.parent, image.study_uid} & mixed}
+        for place, said in _places_of(image):
+            for number, fact in enumerate(said):
+                facts[place, number].update({fact} - {""})
+    mixed = {place for (place, _), seen in facts.items() if len(seen) > 1}
+    return {image.path.parent for image in images if any(place in mixed for place, _ in _places_of(image))}
+
+
+def _places_of(image: DicomImage) -> list[tuple[object, tuple[str, ...]]]:
+    """Folder, study and series of an image, each with what must be the same in all of it."""
+    stated = [(image.study_uid, image.person), (f"series {image.series_uid}", image.examined)]
+    return [(image.path.parent, image.person), *((uid, said) for uid, said in stated if uid.removeprefix("series "))]
 
 
 def _one_study_a_series(pile: _Scan, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:

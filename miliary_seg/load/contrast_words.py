@@ -31,10 +31,12 @@ _NOUN = re.compile(
 )
 """Words for contrast agent, unless something beside them says otherwise."""
 _GENERAL = re.compile(r"^(?:contrast\w*|kontras[tc]\w*|контраст\w*)$")
-"""Words of every day as well (``contrast study``, ``fara contrast``): no evidence beside a word that nobody has listed."""
+"""Words of every day as well (``contrast study``, ``fara contrast``): no evidence beside a word that is not listed."""
 _SHORT = re.compile(r"^(?:km|gd|gad|ce|mc|c)$")
 """Abbreviations that are initials as well: evidence only after a word for a sequence or a plane."""
-_WEAK = re.compile(r"^(?:inj\w*|iv|bolus|c|civ|pdc|dye|agents?|medium|k|gd|mdk|ку|ив|кв|kl|con|введ\w*|podani\w*|wzmocn\w*)$")
+_WEAK = re.compile(
+    r"^(?:inj\w*|iv|bolus|c|civ|pdc|dye|agents?|medium|k|gd|mdk|ку|ив|кв|kl|con|введ\w*|podani\w*|wzmocn\w*)$"
+)
 """Evidence only after a preposition (``after injection``)."""
 _GLUED = re.compile(
     rf"^(?:t1w?|mprage|spgr|bravo|vibe|space|se|tse|ct|3d)(?:ce|c|wc|gd|gad|km|post\w{{0,4}}|{_AGENTS})$|^(?:ce|gd)(?:t1w?|ct|mr)$|"
@@ -49,13 +51,15 @@ _NEGATION = _words(
     "no not non none nil without wo wout sans sin senza sem ohne kein keine keinen keinem zonder geen bez uten "
     "utan uden pas aucun nessun sine nie ingen fara ilman sense без нет не un"
 )
-_BEFORE = _words("pre before prior previo previa vor vorm voor avant ante antes prima przed fore innan oncesi до перед for")
+_BEFORE = _words(
+    "pre before prior previo previa vor vorm voor avant ante antes prima przed fore innan oncesi до перед for"
+)
 _WITH = _words("with avec mit con com met med cu z ze w plus c с со")
 _AFTER = _words("post after nach apres dopo na despues tras apos pos po efter etter после")
 _NOT_AFTER_ALL = _words("no none off nil not nein non nie 0 false negative free frei minus nelkul nej ei oncesi")
 _FILLERS = _words(
-    "the any de di del dell della da do dos du of d i v iv intravenous intraven a al la le l given administered podaniu "
-    "podaniem podania introdu to"
+    "the any de di del dell della da do dos du of d i v iv intravenous intraven a al la le l given administered "
+    "podaniu podaniem podania introdu to"
 )
 _PLAIN = re.compile(
     r"^(?:ax|axial\w*|tra|trans(?:ax\w*|v\w*)?|sag\w*|cor|coron\w*|obl\w*|[23]d|iso\w*|\d+(?:mm|min|s|sec|ms|t)?|t1\w*|t2\w*|mpr\w*|mp|rage|bravo|"
@@ -226,11 +230,15 @@ def _mention(tokens: list[str], k: int, *, ct: bool) -> tuple[bool | None, int] 
         return _with(tokens, k, ct=ct)
     parted = word == "t1" and tokens[k + 1 : k + 2] == ["c"] and _is_listed(next(iter(tokens[k + 2 : k + 3]), ""))
     if parted or _GLUED.match(word):
-        if not parted and "t1" in word and any(_T1.match(other) for other in tokens):
-            return None, k + 1  # T1_ref-T1ce: which of the two it is, the name does not say
-        return not _taken_back(tokens, k + 1 + parted), k + 1 + parted
+        return _glued(tokens, k, k + 1 + parted)
     short = _SHORT.match(word) and word != "c" and (_after_a_sequence(tokens, k) or _taken_back(tokens, k + 1))
     return _noun(tokens, k) if short or _NOUN.match(word) else None
+
+
+def _glued(tokens: list[str], k: int, end: int) -> tuple[bool | None, int]:
+    """A sequence with its agent in one word; ``T1_ref-T1ce`` does not say which of the two it is."""
+    both = end == k + 1 and "t1" in tokens[k] and any(_T1.match(other) for other in tokens)
+    return None if both else not _taken_back(tokens, end), end
 
 
 def _noun(tokens: list[str], k: int) -> tuple[bool | None, int]:

@@ -18,7 +18,8 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "an angiogram",
-        r"cta|mra|mrv|ctv|tof|angio(?:s|gra\w*)?|\w*venogra\w*|\w*arteriogra\w*|\w*angiogra\w*|phase contrast|pca?mra|inhance|venc\w*|q ?flow|"
+        r"cta|mra|mrv|ctv|tof|angio(?:s|gra\w*)?|\w*venogra\w*|\w*arteriogra\w*|\w*angiogra\w*|phase contrast|pca?mra|"
+        r"inhance|venc\w*|q ?flow|"
         r"血管造影|血管撮影",
     ),
     ("a projection", r"mip|minip|mnip|maxip|vrt|vr"),

@@ -10,7 +10,8 @@ from typing import Any
 from miliary_seg.errors import UnreadableFileError
 from miliary_seg.load.dicom.agent import AGENT_TRAIT
 from miliary_seg.load.dicom.header import Header, PixelLayout, first_item, items, number, numbers, text
-from miliary_seg.load.dicom.planes import Plane, Trait, image_kind, modality_lut, positive, sop_class
+from miliary_seg.load.dicom.planes import Plane, modality_lut, positive, sop_class
+from miliary_seg.load.dicom.traits import Trait, series_traits
 
 
 def enhanced_planes(header: Header, layout: PixelLayout) -> list[Plane]:
@@ -62,12 +63,9 @@ def _numbers(item: Any, keyword: str, count: int) -> tuple[float, ...]:
 
 
 def _common_traits(dataset: Any) -> dict[str, Trait]:
-    return {
-        "kind": image_kind(dataset),
-        "ImageType": text(dataset, "ImageType").upper(),
-        "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
-        "AcquisitionTime": text(dataset, "AcquisitionDateTime"),
-    }
+    """What holds for a frame that says nothing else."""
+    acquired = text(dataset, "AcquisitionDateTime")
+    return {**series_traits(dataset), "AcquisitionTime": acquired, "moment": acquired}
 
 
 def _traits(groups: tuple[Any, Any]) -> dict[str, Trait]:
@@ -78,6 +76,7 @@ def _traits(groups: tuple[Any, Any]) -> dict[str, Trait]:
         ("MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue"),
         ("MRModifierSequence", "InversionTimes", "InversionTime"),
         ("MRTimingAndRelatedParametersSequence", "FlipAngle", "FlipAngle"),
+        ("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
         ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
         ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
         ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
@@ -88,7 +87,7 @@ def _traits(groups: tuple[Any, Any]) -> dict[str, Trait]:
             traits[name] = value
     content = first_item(*groups, "FrameContentSequence")
     if content is not None and text(content, "FrameAcquisitionDateTime"):
-        traits["AcquisitionTime"] = text(content, "FrameAcquisitionDateTime")
+        traits["AcquisitionTime"] = traits["moment"] = text(content, "FrameAcquisitionDateTime")
     frame_type = first_item(*groups, "MRImageFrameTypeSequence") or first_item(*groups, "CTImageFrameTypeSequence")
     if frame_type is not None:
         traits["ImageType"] = text(frame_type, "FrameType").upper()

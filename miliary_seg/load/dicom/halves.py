@@ -1,4 +1,4 @@
-"""One volume under two SeriesInstanceUIDs: told, because neither half shows the whole brain.
+"""One volume in two series: told, because neither half shows the whole brain.
 
 Exports by halves and acquisitions in two packages make two series of one frame of reference, one sequence and one
 geometry whose slices adjoin or interleave. They are not joined: two scans of one protocol, before and after contrast
@@ -39,15 +39,14 @@ def _told(other: str) -> Reason:
 
 
 def _alike(one: SeriesInfo, other: SeriesInfo) -> bool:
-    """Whether two series of different UIDs have one frame of reference, sequence, matrix and thickness."""
+    """Whether two series have one frame of reference, sequence, matrix and thickness."""
     sources = one.source, other.source
     if not all(isinstance(source, DicomSource) and source.frame_of_reference_uid for source in sources):
         return False
     frames = {source.frame_of_reference_uid for source in sources}
-    apart = one.series_instance_uid != other.series_instance_uid
     facts = [(s.sequence.sequence, s.shape[:2], s.plane, s.slice_thickness_mm, s.eligible) for s in (one, other)]
     several = all(source.placement is not None and len(source.placement.slice_index) > 1 for source in sources)
-    return several and apart and len(frames) == 1 and facts[0] == facts[1] and one.eligible
+    return several and len(frames) == 1 and facts[0] == facts[1] and one.eligible
 
 
 def _one_line(one: SeriesInfo, other: SeriesInfo) -> bool:

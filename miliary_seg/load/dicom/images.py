@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.uid import UID
 
 from miliary_seg.domain.sequence import Modality
-from miliary_seg.errors import MiliaryError, UnreadableFileError
+from miliary_seg.errors import MiliaryError, UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.archive import open_file
 from miliary_seg.load.dicom.agent import agent_stated
 from miliary_seg.load.dicom.codestream import LOSSY, MAY_LOSE, loses
@@ -31,6 +31,7 @@ from miliary_seg.load.dicom.header import (
 )
 from miliary_seg.load.dicom.planes import Plane, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.dicom.tiled import is_mosaic, mosaic_planes, uih_planes
+from miliary_seg.load.dicom.traits import b_value
 from miliary_seg.load.sequence import Clues
 
 _MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -56,6 +57,8 @@ class DicomImage:
     """Digest of PatientID, to tell patients apart without holding on to who they are."""
     person: tuple[str, ...]
     """Digests of sex and birth date ('' where not stated): people who share one constant, anonymous PatientID."""
+    examined: tuple[str, ...]
+    """Digests of name, age and weight, which one examination states alike in all images of a series."""
     study_uid: str
     series_uid: str
     frame_of_reference_uid: str
@@ -130,6 +133,7 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
     planes: tuple[Plane, ...] = ()
     error: MiliaryError | None = None
     try:
+        _refuse_two_modalities(header, modality)
         planes = tuple(_planes(header))
         for plane in planes:
             plane.check()
@@ -141,6 +145,7 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
         path=header.path,
         patient=_digest(text(dataset, "PatientID")),
         person=_person(dataset),
+        examined=_examined(dataset),
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
@@ -155,6 +160,14 @@ def _image(header: Header, modality: Modality, known: SeriesFacts) -> DicomImage
         planes=planes,
         error=error,
     )
+
+
+def _refuse_two_modalities(header: Header, modality: Modality) -> None:
+    """CT is judged by HU and by another diameter than MR: a file that says both is neither."""
+    said = text(header.dataset, "Modality").upper()
+    if said in ("MR", "CT") and said != modality:
+        what = f"Modality says {said}, the SOP class {modality}"
+        raise UnsuitableImageError(what, where=header.path, todo="export the series again")
 
 
 _FIRST_BYTES = 4096
@@ -185,8 +198,17 @@ def _person(dataset: Any) -> tuple[str, ...]:
     return tuple(_digest(fact) if fact else "" for fact in facts)
 
 
+def _examined(dataset: Any) -> tuple[str, ...]:
+    """Name, age and weight as digests; however the name is written (``Roe^Jane``, ``ROE JANE``)."""
+    name = "".join(sorted(c for c in text(dataset, "PatientName").casefold() if c.isalnum()))
+    age, weight = text(dataset, "PatientAge").upper(), number(dataset, "PatientWeight")
+    facts = (name, age.lstrip("0"), f"{weight:.0f}" if weight else "")
+    return tuple(_digest(fact) if fact else "" for fact in facts)
+
+
 def _series_facts(dataset: Any, modality: Modality, known: SeriesFacts) -> tuple[Clues, frozenset[str]]:
-    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "ImageType", "SeriesDescription", "PatientID")
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "ImageType", "SeriesDescription", "ProtocolName",
+                "SequenceName", "ScanningSequence", "PatientID")  # fmt: skip
     key = (*(text(dataset, keyword) for keyword in keywords), str(agent_stated(dataset)), str(modality))
     alike = key[1] and not items(dataset, "PerFrameFunctionalGroupsSequence")
     if not alike:
@@ -250,7 +272,7 @@ def _clues(dataset: Any, modality: Modality) -> Clues:
         echo_time_ms=timing("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
         inversion_time_ms=timing("InversionTime", "MRModifierSequence", "InversionTimes"),
         flip_angle_deg=timing("FlipAngle", timing_sequence),
-        b_value=timing("DiffusionBValue", "MRDiffusionSequence"),
+        b_value=timing("DiffusionBValue", "MRDiffusionSequence") if frames[0] is not None else b_value(dataset),
     )
 
 

@@ -6,24 +6,34 @@ planes speak. What differs is split where every part is a whole image of its own
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from itertools import pairwise
 
 import numpy as np
 
-from miliary_seg.load.dicom.planes import Plane, Trait
+from miliary_seg.load.dicom.planes import Plane
+from miliary_seg.load.dicom.traits import Trait
 
 TOLERANCES: dict[str, tuple[float, float]] = {
     "EchoTime": (0.5, 0.05),
     "InversionTime": (20.0, 0.05),
     "DiffusionBValue": (50.0, 0.05),
     "FlipAngle": (1.0, 0.1),
+    "RepetitionTime": (100.0, 0.3),
+    "KVP": (1.0, 0.02),
+    "SliceThickness": (0.2, 0.1),
 }
 """Numbers that make another image, with what the planes of one image may differ by: absolute (ms, s/mm2, degrees) and
 as a share. Headers round to 0.01 ms, effective b-values spread by a few s/mm2; echoes and b-values are 2 ms and 100
-s/mm2 apart and more."""
-WORDS = ("ContrastBolusAgent", "described")
+s/mm2 apart and more; repetition times follow the pulse where the scan was triggered by it."""
+WORDS = ("ContrastBolusAgent", "described", "protocol", "sequence name", "ScanningSequence", "ScanOptions",
+         "ConvolutionKernel", "what ImageType names", "EchoNumbers", "SeriesNumber", "PatientPosition")  # fmt: skip
 """Statements that make another image."""
+SILENCE_SPEAKS = frozenset(("ContrastBolusAgent",))
+"""Statements whose absence is one: planes without a word on contrast agent were acquired before it."""
+UNSAID = ("scanner", "visit")
+"""Facts that are never one image's where they differ, and that no message may quote."""
 LONGEST_S = 20 * 60.0
 """No scan of one brain pauses this long; the packages of one 2-D acquisition are minutes apart."""
 FEWEST_WHOLE = 3
@@ -68,13 +78,27 @@ def _differing(planes: list[Plane]) -> list[tuple[str, list[str]]]:
         if len(set(keys)) > 1:
             found.append((name, keys))
     for name in WORDS:
-        values = [plane.traits.get(name) for plane in planes]
-        keys = [str(value) if value is not None else "none" for value in values]
-        silent_is_neutral = name == "described"
-        if len({key for key in keys if key != "none" or not silent_is_neutral}) > 1:
+        keys = [_said(plane, name) for plane in planes]
+        if len(set(keys) if name in SILENCE_SPEAKS else set(keys) - {_NOTHING}) > 1:
             found.append((name, keys))
+    for name in UNSAID:
+        values = [_said(plane, name) for plane in planes]
+        numbers = {value: str(n) for n, value in enumerate(dict.fromkeys(values), 1)}
+        if len(set(values) - {_NOTHING}) > 1:
+            found.append((name, [numbers[value] for value in values]))
     sessions = _sessions(planes)
     return [*found, ("time", sessions)] if len(set(sessions)) > 1 else found
+
+
+_NOTHING = "none"
+
+
+def _said(plane: Plane, name: str) -> str:
+    """A statement of a plane as a word; ImageType without its first two values, which speak of the file."""
+    if name == "what ImageType names":
+        return " ".join(sorted(str(plane.traits.get("ImageType") or "").split("\\")[2:])) or _NOTHING
+    value = plane.traits.get(name)
+    return _NOTHING if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _clusters(values: list[Trait], absolute: float, share: float) -> list[str]:
@@ -91,24 +115,30 @@ def _clusters(values: list[Trait], absolute: float, share: float) -> list[str]:
 
 def _sessions(planes: list[Plane]) -> list[str]:
     """Number of the sitting in which each plane was acquired, by the pauses between them."""
-    moments = [_seconds(str(plane.traits.get("AcquisitionTime") or "")) for plane in planes]
+    stated = [str(plane.traits.get("moment") or "") for plane in planes]
+    moments = [_seconds(moment) for moment in stated]
     known = sorted({moment for moment in moments if moment is not None})
     if None in moments or not known:
         return ["1"] * len(planes)
+    if known[-1] < _DAY_S and known[-1] - known[0] > _DAY_S / 2:  # without dates, midnight lies between
+        moments = [m + _DAY_S if m is not None and m < _DAY_S / 2 else m for m in moments]
+        known = sorted({moment for moment in moments if moment is not None})
     starts = [known[0], *(b for a, b in pairwise(known) if b - a > LONGEST_S)]
     return [str(int(np.searchsorted(starts, moment, side="right"))) for moment in moments if moment is not None]
 
 
+_DAY_S = 86400.0
+
+
 def _seconds(moment: str) -> float | None:
-    """Seconds since year 0 of a date and time as DICOM writes them (``YYYYMMDDHHMMSS.f``); None without a time."""
-    digits = moment.split(".", maxsplit=1)[0].split("+", maxsplit=1)[0].split("-", maxsplit=1)[0]
-    if len(digits) < 12 or not digits.isdigit():
+    """Seconds since year 0 of ``YYYYMMDDHHMMSS.f``, of a date alone, or since midnight of a time alone; else None."""
+    digits = re.split(r"[.+-]", moment, maxsplit=1)[0]
+    if not digits.isdigit() or len(digits) not in (4, 6, 8, 12, 14):
         return None
-    year, month, day, hour, minute, second = (int(digits[a:b]) for a, b in _FIELDS)
-    return float(((year * 372 + month * 31 + day) * 24 + hour) * 3600 + minute * 60 + second)
-
-
-_FIELDS = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))
+    date, time = (digits[:8], digits[8:]) if len(digits) >= 8 else ("", digits)
+    hour, minute, second = (int(time[at : at + 2] or 0) for at in (0, 2, 4))
+    days = (int(date[:4]) * 372 + int(date[4:6]) * 31 + int(date[6:])) if date else 0
+    return float(((days * 24 + hour) * 60 + minute) * 60 + second)
 
 
 def _is_whole(along: np.ndarray) -> bool:

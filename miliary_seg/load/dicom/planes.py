@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
-from miliary_seg.load.dicom.agent import AGENT_TRAIT, agent_stated
 from miliary_seg.load.dicom.header import (
     LARGE_BYTES,
     MAX_PIXEL_BYTES,
@@ -19,13 +18,10 @@ from miliary_seg.load.dicom.header import (
     numbers,
     stated,
     text,
-    tokens,
     whole,
     whole_number,
 )
-from miliary_seg.load.sequence import described_as
-
-Trait = float | str | None
+from miliary_seg.load.dicom.traits import Trait, classic_traits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,44 +177,6 @@ def classic_plane(header: Header, layout: PixelLayout) -> Plane:
 def sop_class(dataset: Any) -> str:
     """SOPClassUID, or what the meta header says of it."""
     return text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", {}), "MediaStorageSOPClassUID")
-
-
-def classic_traits(dataset: Any) -> dict[str, Trait]:
-    """What may tell planes of one series at one position apart (see stacks.py for the order)."""
-    moment = text(dataset, "AcquisitionDate") + text(dataset, "AcquisitionTime")
-    return {
-        "kind": image_kind(dataset),
-        "EchoTime": number(dataset, "EchoTime"),
-        "EchoNumbers": number(dataset, "EchoNumbers"),
-        "DiffusionBValue": number(dataset, "DiffusionBValue"),
-        "InversionTime": number(dataset, "InversionTime"),
-        "FlipAngle": number(dataset, "FlipAngle"),
-        "ContrastBolusAgent": AGENT_TRAIT[agent_stated(dataset)],
-        "ImageType": "\\".join(tokens(dataset, "ImageType")),
-        "ConvolutionKernel": text(dataset, "ConvolutionKernel"),
-        "TemporalPositionIdentifier": number(dataset, "TemporalPositionIdentifier"),
-        "TriggerTime": number(dataset, "TriggerTime"),
-        "AcquisitionNumber": number(dataset, "AcquisitionNumber"),
-        "InstanceNumber": number(dataset, "InstanceNumber"),
-        "AcquisitionTime": moment,
-        "described": described_as(text(dataset, "SeriesDescription")),
-    }
-
-
-def image_kind(dataset: Any) -> str:
-    """``magnitude``, ``phase``, ``real`` or ``imaginary``, by ComplexImageComponent or ImageType."""
-    component = text(dataset, "ComplexImageComponent").lower()
-    if component in ("phase", "real", "imaginary"):
-        return component
-    kinds = tokens(dataset, "ImageType")[2:]
-    for kind, words in (
-        ("phase", ("P", "PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY MAP", "VELOCITY")),
-        ("imaginary", ("I", "IMAGINARY")),
-        ("real", ("R", "REAL")),
-    ):
-        if any(word in kinds for word in words):
-            return kind
-    return "magnitude"
 
 
 def positive(value: float | None) -> float | None:

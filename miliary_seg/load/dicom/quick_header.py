@@ -23,8 +23,8 @@ _IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.84
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_PRIVATE_READ = frozenset((0x0019, 0x0029, 0x0065))
-"""Private groups that are looked into: Siemens' and UIH's. Others are stepped over."""
+_PRIVATE_READ = frozenset((0x0019, 0x0029, 0x0043, 0x0065, 0x2001))
+"""Private groups that are looked into: those of Siemens, GE, UIH and Philips. Others are stepped over."""
 _MOST_ELEMENTS, _DEEPEST = 2000, 8
 _CHARSET = 0x00080005
 

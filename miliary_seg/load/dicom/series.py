@@ -261,7 +261,7 @@ def _described(
     choice: str,
     placement: Placement | None = None,
 ) -> SeriesInfo:
-    first = images[0]
+    first = _first_of(images, stack)
     clues = _stack_clues(first, stack)
     sequence = identify(clues)
     choice = choice or reference_of_diffusion(clues)
@@ -287,6 +287,12 @@ def _described(
     return _with_geometry(found, stack, placement) if stack and placement else found
 
 
+def _first_of(images: list[DicomImage], stack: Stack | None) -> DicomImage:
+    """The image that speaks for a stack: one of its own, since another of the series may be called otherwise."""
+    own = stack.planes[0].layout if stack else None
+    return next((image for image in images if any(plane.layout is own for plane in image.planes)), images[0])
+
+
 def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
     """The clues of the series, with what this stack's own planes say of echo and diffusion."""
     if stack is None:
@@ -307,6 +313,8 @@ def _stack_clues(image: DicomImage, stack: Stack | None) -> Clues:
         echo_time_ms=own("EchoTime", clues.echo_time_ms),
         b_value=own("DiffusionBValue", clues.b_value),
         inversion_time_ms=own("InversionTime", clues.inversion_time_ms),
+        repetition_time_ms=own("RepetitionTime", clues.repetition_time_ms),
+        flip_angle_deg=own("FlipAngle", clues.flip_angle_deg),
     )
 
 

@@ -18,7 +18,7 @@ from miliary_seg.load.dicom.mixtures import parts_of
 from miliary_seg.load.dicom.planes import Plane
 
 CONTRASTS = ("EchoTime", "EchoNumbers", "DiffusionBValue", "InversionTime", "FlipAngle", "ContrastBolusAgent",
-             "ImageType", "ConvolutionKernel")  # fmt: skip
+             "ImageType", "ConvolutionKernel", "RepetitionTime", "described", "protocol", "SeriesNumber")  # fmt: skip
 """Attributes that make another image, in the order in which they are tried."""
 REPEATS = ("TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber", "DiffusionDirectionality",
            "DiffusionGradientOrientation", "AcquisitionTime", "file")  # fmt: skip

@@ -17,6 +17,7 @@ from miliary_seg.errors import GeometryError
 from miliary_seg.load.dicom.header import number, numbers, tokens
 from miliary_seg.load.dicom.pixels import read_stored
 from miliary_seg.load.dicom.planes import Plane
+from miliary_seg.load.dicom.traits import private
 
 _N_SLICES, _FRAMES = (0x0065, 0x1050), (0x0065, 0x1051)
 
@@ -148,7 +149,7 @@ def mosaic_planes(whole: Plane, dataset: Any) -> list[Plane]:
         If the number of tiles or the direction of the slices is not stated, or contradicts the image.
     """
     where = whole.layout.path
-    csa = csa_header(_private(dataset, 0x0029, "SIEMENS CSA HEADER", 0x10))
+    csa = csa_header(private(dataset, 0x0029, "SIEMENS CSA HEADER", 0x10))
     count = _count(csa, dataset)
     normal = _vector(csa.get("SliceNormalVector", ()))
     gap = number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness")
@@ -205,7 +206,7 @@ def _count(csa: dict[str, tuple[str, ...]], dataset: Any) -> int | None:
     """NumberOfImagesInMosaic of the CSA header, else of the MR header (0019,xx0A)."""
     stated = csa.get("NumberOfImagesInMosaic", ())
     try:
-        value = stated[0] if stated else _private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
+        value = stated[0] if stated else private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
         count = int(value) if value not in (None, b"", "") else 0
     except (TypeError, ValueError):
         return None
@@ -218,13 +219,6 @@ def _vector(words: tuple[str, ...]) -> np.ndarray[Any, Any] | None:
     except ValueError:
         return None
     return vector if vector.shape == (3,) and np.all(np.isfinite(vector)) else None
-
-
-def _private(dataset: Any, group: int, creator: str, element: int) -> Any:
-    try:
-        return dataset.private_block(group, creator)[element].value
-    except Exception:  # absent block, absent element, or a value that pydicom cannot convert
-        return None
 
 
 def csa_header(data: Any) -> dict[str, tuple[str, ...]]:
