@@ -248,7 +248,7 @@ def _named_problems(pile: _Scan, cases: Sequence[CaseInfo]) -> list[Problem]:
         if problem.case:
             name = problem.case
         elif path.name.lower().endswith(NIFTI_SUFFIXES):
-            name = bids_case(path) or _names_of_file(pile.root, path, path)[0]
+            name = bids_case(path) or _names_of_files(pile.root, _owner(pile.root, path), [path])[0]
         else:
             name = "" if folder in folders else f"unreadable-{digest_of_name(str(folder.absolute()))}"
         named.append(replace(problem, case=name, below=pile.root))
@@ -391,59 +391,51 @@ def _pattern(path: Path) -> str:
 
 def _nifti_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
     groups: dict[tuple[Path | None, str], list[SeriesInfo]] = defaultdict(list)
-    person = _people([series.paths[0] for series in pile.nifti if series.eligible])
     for series in pile.nifti:
         path = series.paths[0]
         session = bids_case(path)
         if session and names_patient(session, path):
             session = ""
-        groups[(None, session) if session else (person.get(path, path), "")].append(series)
+        groups[(None, session) if session else (_owner(pile.root, path), "")].append(series)
     cases = []
-    for (file, session), members in groups.items():
+    for (owner, session), members in groups.items():
         if not any(series.eligible for series in members):
             _enter_unused(pile, members)
             continue
-        name, *longer = [session] if file is None else _names_of_file(pile.root, file, members[0].paths[0])
+        files = [series.paths[0] for series in members]
+        name, *longer = [session] if owner is None else _names_of_files(pile.root, owner, files)
         ids = unique_names([series.id for series in members])
         numbered = tuple(replace(series, id=i) for series, i in zip(members, ids, strict=True))
-        place = pile.root if file is None else file if file == members[0].paths[0] else file.parent
-        cases.append(CaseInfo(id=name, path=place, series=numbered, longer_names=tuple(longer)))
+        place = pile.root if owner is None else files[0] if len(files) == 1 else owner.parent
+        cases.append(CaseInfo(id=name, path=place, owner=owner, series=numbered, longer_names=tuple(longer)))
     return cases
 
 
-def _names_of_file(root: Path, owner: Path, file: Path) -> list[str]:
-    """Names of the case of one file, the first preferred: the folders from the named path to it, and its own name.
+def _owner(root: Path, file: Path) -> Path:
+    """Whose a file is: below a folder, what its name says before the sequence at its end; else the file itself.
 
-    The longer ones have the folder above too, then a digest of the whole path. Names that hold the patient's, as the
-    sidecar states it, are hidden behind a digest of the file. ``owner`` is the file, or what the files of one person
-    have in common.
+    ``P1_T1`` and ``P1_FLAIR`` are scans of P1, whether or not the other one has arrived. A name that is nothing but a
+    sequence belongs to nobody in particular, and a file that the user named is a case of its own.
     """
+    person = "" if file == root or bids_case(file) else owner_and_sequence(stem(file))[0]
+    return file.parent / person if person else file
+
+
+def _names_of_files(root: Path, owner: Path, files: Sequence[Path]) -> list[str]:
+    """Names of the case of some files, the first preferred: the folders from the named path to them, and their owner's.
+
+    The longer ones have the folder above too, then a digest of the whole path. Names that hold the patient's, as a
+    sidecar states it, are hidden behind a digest: of the file, or of the path of a person's files.
+    """
+    file = files[0]
     above = root.resolve().name if root.is_dir() else file.absolute().parent.name
     between = file.parent.relative_to(root).parts if root.is_dir() and file.is_relative_to(root) else ()
     name = "-".join((*between, stem(file) if owner == file else owner.name))
     digest = digest_of_name(str(owner.absolute()))
-    if names_patient(f"{above}-{name}", file):
-        return [hidden_name(file), f"{hidden_name(file)}-{digest}"]
+    if any(names_patient(f"{above}-{name}", path) for path in files):
+        hidden = hidden_name(file) if owner == file else f"case-{digest}"
+        return [hidden, f"{hidden}-{digest}"]
     return [case_name(name), case_name(f"{above}-{name}"), case_name(f"{name}-{digest}")]
-
-
-def _people(paths: list[Path]) -> dict[Path, Path]:
-    """The person of each file that has siblings: files of one folder whose names differ only in the sequence.
-
-    ``P1_T1`` and ``P1_FLAIR`` are scans of P1. A name that is nothing but a sequence belongs to nobody in particular.
-    """
-    together: dict[tuple[Path, str], list[tuple[Path, str]]] = defaultdict(list)
-    for path in paths:
-        name = stem(path)
-        owner, said = owner_and_sequence(name)
-        if owner and not bids_case(path):
-            together[path.parent, owner].append((path, said))
-    return {
-        path: folder / owner
-        for (folder, owner), members in together.items()
-        if len({said for _, said in members}) == len(members) > 1
-        for path, _ in members
-    }
 
 
 def _enter_unused(pile: _Scan, members: list[SeriesInfo]) -> None:

@@ -157,8 +157,15 @@ class CaseInfo:
     caveats: tuple[Reason, ...] = ()
     below: Path = Path()
     """The file or folder that the user named and below which it was found; for DICOM the same as ``path``."""
+    owner: Path | None = None
+    """For NIfTI: the file, or the folder and the name that a person's files begin with (``SCANS/P1``); else None."""
     longer_names: tuple[str, ...] = ()
     """Taken in this order where another scan has the first name already."""
+
+    @property
+    def known_by(self) -> Path:
+        """The path by which a later run knows the case again, whichever files have arrived until then."""
+        return (self.owner or self.path).absolute()
 
     @property
     def eligible(self) -> tuple[SeriesInfo, ...]:

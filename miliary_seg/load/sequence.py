@@ -253,7 +253,8 @@ def described_as(description: str) -> str | None:
 
 
 _ENDING = re.compile(
-    r"^(?P<owner>.+?)[_\-. ]+(?:(?:ce|gd)?t1[a-z0-9]*|t2[a-z0-9]*|flair|pdw?|dwi|adc|swi|ct[a-z0-9]?|mprage)"
+    r"^(?P<owner>.+?)[_\-. ]+(?:ce-[a-z0-9]+[_\-. ]+)?"
+    r"(?:(?:ce|gd)?t1[a-z0-9]*|t2[a-z0-9]*|flair|pdw?|dwi|adc|swi|ct[a-z0-9]?|mprage)"
     r"(?:[_\-. ]+(?:brain|space|post|pre|gd|gad\w*|contrast|(?:un)?stripped|n4|t?se|[23]d|ax|sag|cor|tra|w|ce?|km))*$",
     re.IGNORECASE,
 )

@@ -230,7 +230,7 @@ def origin_of(case: CaseInfo, plan: RunPlan, software: Mapping[str, str]) -> Ori
         input_digest=_input_digest(case),
         software=f"{software['name']} {software['version']}",
         versions_digest=digest_of(sorted([name, version] for name, version in software.items())),
-        place=place_of(case.path.absolute()),
+        place=place_of(case.known_by),
         study=study_of(case),
     )
 

@@ -31,8 +31,11 @@ PEOPLE = [
      {"BraTS-MET-00002-000": ["t1c", "flair"]}),
     (["UPENN-GBM-00001_11_T1GD", "UPENN-GBM-00001_11_FLAIR"], {"UPENN-GBM-00001_11": ["t1c", "flair"]}),
     (["P1_T1", "P1_FLAIR", "P2_T1", "P2_FLAIR"], {"P1": ["flair", "t1"], "P2": ["flair", "t1"]}),
-    (["P1_T1", "P2_FLAIR"], {"P1_T1": ["t1"], "P2_FLAIR": ["flair"]}),
-    (["P1_pre_T1c", "P1_post_T1c"], {"P1_pre_T1c": ["t1c"], "P1_post_T1c": ["t1c"]}),  # visits, not sequences
+    (["P1_T1", "P2_FLAIR"], {"P1": ["t1"], "P2": ["flair"]}),
+    (["P1_pre_T1c", "P1_post_T1c"], {"P1_pre": ["t1c"], "P1_post": ["t1c"]}),  # visits, not sequences
+    (["P1_T1w", "P1_ce-gd_T1w"], {"P1": ["t1c"]}),
+    (["日本 T1c", "中国 T1c"], {"日本": ["t1c"], "中国": ["t1c"]}),
+    (["P1-flair", "P1_T1c_brain", "P1.t2"], {"P1": ["t1c", "flair"]}),
     (["T1", "FLAIR"], {"T1": ["t1"], "FLAIR": ["flair"]}),  # whose?
     (["sub-1_ses-a_T1w", "sub-1_ses-a_FLAIR"], {"sub-1_ses-a": ["flair", "t1"]}),
 ]  # fmt: skip
@@ -46,12 +49,55 @@ def test_files_of_one_person_are_one_case(tmp_path: Path, names: list[str], expe
     assert {case.id: [str(s.sequence.sequence) for s in case.eligible] for case in found} == expected
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["P1_T1", "P1_FLAIR", "P2_FLAIR", "P1_ce-gd_T1w", "P1_T2"],
+        ["A-000-t2f", "A-000-t1n", "A-000-t1c", "A-001-t1c"],
+        ["a/P1 FLAIR", "b/P1 FLAIR", "a/P1 T1c", "T1c", "FLAIR"],
+        ["Jane_T1c", "Jane_FLAIR"],
+    ],
+)
+def test_names_stay_while_a_persons_files_arrive_one_by_one(tmp_path: Path, names: list[str]) -> None:
+    """In any order, and however many are there: a case is called by its file, not by what lies beside it."""
+    alone = {}
+    for name in names:
+        file = scan(tmp_path / name / f"{name}.nii.gz")
+        (tmp_path / name / f"{name}.json").write_text(json.dumps({"PatientName": "Doe^Jane"}))
+        (case,) = find_cases([tmp_path / name]).cases
+        alone[name] = case.id
+        assert not file.is_relative_to(tmp_path / "all")
+    for order in (names, names[::-1]):
+        root, seen = tmp_path / f"all{order is names}", set()
+        for name in order:
+            scan(root / f"{name}.nii.gz")
+            found = {case.id for case in find_cases([root]).cases}
+            assert seen <= found, f"{name} renamed a case"
+            seen = found
+    assert all("jane" not in name.lower() for name in alone.values())
+
+
+def test_a_file_that_cannot_be_read_has_the_name_of_its_person(tmp_path: Path) -> None:
+    scan(tmp_path / "P1_T1.nii.gz")
+    (tmp_path / "P1_FLAIR.nii.gz").write_bytes(b"torn")
+    (tmp_path / "P2_FLAIR.nii.gz").write_bytes(b"torn")
+    found = find_cases([tmp_path])
+    (case,) = found.cases
+    assert (case.id, len(case.series), [caveat.code for caveat in case.caveats]) == ("P1", 2, ["series_not_readable"])
+    assert {problem.case for problem in found.problems} == {"P1", "P2"}
+
+
+def test_the_name_of_a_file_that_the_user_names_is_kept(tmp_path: Path) -> None:
+    one, _ = (scan(tmp_path / f"P1_{kind}.nii.gz") for kind in ("T1", "FLAIR"))
+    assert [case.id for case in find_cases([one]).cases] == ["P1_T1"]
+
+
 @pytest.mark.parametrize("name", ["._P1_T1.nii.gz", ".P1_T1.nii.gz", "P1_T1.nii.gz.part", "P1_T1.nii.gz.crdownload"])
 def test_what_is_no_scan_though_named_like_one(tmp_path: Path, name: str) -> None:
     scan(tmp_path / "P1_T1.nii.gz").read_bytes()
     (tmp_path / name).write_bytes(b"\0" * 50)
     found = find_cases([tmp_path])
-    assert [case.id for case in found.cases] == ["P1_T1"]
+    assert [case.id for case in found.cases] == ["P1"]
     assert found.problems == ()
     assert "skipped" in [entry.status for entry in found.ledger]
 

@@ -60,6 +60,43 @@ def test_every_scan_is_counted_once_while_the_archive_grows(step, tmp_path, plan
     assert step(grow / "P2" / "t1c.nii.gz")[0] == {"P2-t1c": "kept"}, "not a second one called t1c"
 
 
+def test_a_persons_scans_arrive_one_by_one(step, tmp_path, plan) -> None:
+    grow = tmp_path / "grow"
+    save(grow / "P1_T1.nii.gz", 1)
+    assert step(grow) == ({"P1": "done"}, ["P1"])
+    save(grow / "P1_FLAIR.nii.gz", 2)
+    save(grow / "P2_FLAIR.nii.gz", 3)
+    assert step(grow) == ({"P1": "done", "P2": "done"}, ["P1", "P2"]), "done again with both"
+    assert step(grow) == ({"P1": "kept", "P2": "kept"}, ["P1", "P2"])
+    (grow / "P1_T1.nii.gz").unlink()
+    assert step(grow)[1] == ["P1", "P2"]
+
+
+def test_a_persons_scan_that_was_finished_under_its_own_name_keeps_it(step, tmp_path, plan) -> None:
+    """As one file that was named, or as an earlier version called it."""
+    grow = tmp_path / "grow"
+    first = save(grow / "P1_T1.nii.gz", 1)
+    assert step(first) == ({"P1_T1": "done"}, ["P1_T1"])
+    assert step(grow) == ({"P1_T1": "kept"}, ["P1_T1"])
+    save(grow / "P1_FLAIR.nii.gz", 2)
+    assert step(grow) == ({"P1_T1": "done"}, ["P1_T1"]), "both of them, under the name that is there"
+    assert step(grow) == ({"P1_T1": "kept"}, ["P1_T1"])
+
+
+def test_several_scans_of_a_person_that_an_earlier_version_finished(step, tmp_path, plan) -> None:
+    """Its marks name the folder as their place."""
+    grow = tmp_path / "grow"
+    for number, name in enumerate(("P1_T1", "P1_FLAIR", "P2_T1", "P2_FLAIR")):
+        save(grow / f"{name}.nii.gz", number)
+    step(grow)
+    for name in ("P1", "P2"):
+        mark = read_manifest(plan.output / name)
+        replace(mark, origin=replace(mark.origin, place=place_of(grow.absolute()))).write(plan.output / name)
+    assert step(grow) == ({"P1": "kept", "P2": "kept"}, ["P1", "P2"])
+    save(grow / "P2_T1c.nii.gz", 9)
+    assert step(grow) == ({"P1": "kept", "P2": "done"}, ["P1", "P2"])
+
+
 def test_a_changed_file_whose_name_would_be_another_now_is_done_again_under_the_old_one(step, tmp_path) -> None:
     file = save(tmp_path / "grow" / "P1" / "t1c.nii.gz", 1)
     step(file)
