@@ -20,6 +20,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
 from miliary_seg.domain.sequence import Sequence
+from miliary_seg.domain.shelf import rest
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError, UsageError
 from miliary_seg.sequence_check import PairOfT1, weighed
@@ -92,9 +93,11 @@ def analyze(
             continue
         detectors = _detectors(settings, None if given is None else given[volume.id])
         others = tuple(other for other in study.volumes if other is not volume)
+        rest()
         scan = _Scan(volume=volume, others=others, mask=_checked(mask, study), settings=settings, clock=clock)
         try:
-            results.append(pair.compared(_analyze_volume(scan, detectors), settings))
+            result = pair.compared(_analyze_volume(scan, detectors), settings)
+            results.append(result.put_aside() if len(study.volumes) > 1 else result)
         except (InputError, GeometryError) as error:
             failures.append(type(error)(error.what, where=error.where or volume.id, todo=error.todo))
             not_analysed.append(volume.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from miliary_seg.domain.lesion_source import OURS, LesionSource
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.shelf import put_aside
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import UsageError
 
@@ -109,6 +110,18 @@ class SeriesResult:
     """Uniformity, dominance and homogeneity of the lesion set: described, never used for the answer."""
     comparisons: tuple[Comparison, ...] = ()
     """Other detectors on the same scan, against the one whose lesions these are."""
+
+    def put_aside(self) -> SeriesResult:
+        """The same result with everything that has a value for each voxel on disk (``domain.shelf``)."""
+        location = replace(
+            self.location,
+            brain_mask=put_aside(self.location.brain_mask),
+            compartments=self.location.compartments.put_aside(),
+            midline_distance_mm=put_aside(self.location.midline_distance_mm),
+            tentorium_distance_mm=put_aside(self.location.tentorium_distance_mm),
+        )
+        detection = replace(self.detection, lesion_labels=self.detection.lesion_labels.put_aside())
+        return replace(self, volume=self.volume.put_aside(), location=location, detection=detection)
 
     @property
     def id(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from miliary_seg.domain.display import shown
 from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
+from miliary_seg.domain.shelf import is_aside, put_aside
 from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
 
 AIR_BELOW_HU = -200.0
@@ -53,7 +54,8 @@ class Source:
 class Volume:
     """One scan, placed in the patient.
 
-    Voxels are copied to float32 (i, j, k) and made read-only. CT is in HU. MR intensities have no unit.
+    Voxels are copied to float32 (i, j, k) and made read-only, unless they are so already. CT is in HU. MR intensities
+    have no unit.
     """
 
     voxels: Float32Array = field(repr=False)
@@ -74,8 +76,10 @@ class Volume:
     source: Source = field(default_factory=lambda: Source(format="array"))
 
     def __post_init__(self) -> None:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not looked at
-            voxels = np.array(self.voxels, dtype=np.float32)
+        voxels = self.voxels
+        if not (isinstance(voxels, np.ndarray) and voxels.dtype == np.float32 and _stays_as_it_is(voxels)):
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not looked at
+                voxels = np.array(self.voxels, dtype=np.float32)
         if voxels.ndim != 3:
             raise UnsuitableImageError(f"a volume needs 3 dimensions, got {voxels.ndim}")
         if voxels.shape != self.grid.shape:
@@ -152,6 +156,10 @@ class Volume:
             slice_thickness_mm=slice_thickness_mm,
         )
 
+    def put_aside(self) -> Volume:
+        """The same scan with its voxels on disk (``domain.shelf``)."""
+        return replace(self, voxels=put_aside(self.voxels))
+
     def _repr_html_(self) -> str:
         return str(shown("cards.volume", self))
 
@@ -212,6 +220,11 @@ class Volume:
         return ("sagittal", "coronal", "axial")[self.grid.world_axes[self.slice_axis]]
 
 
+def _stays_as_it_is(array: NDArray[Any]) -> bool:
+    """Whether nobody can change an array any more: it need not be copied."""
+    return not array.flags.writeable and (array.base is None or is_aside(array))
+
+
 def _sequence(name: str) -> Sequence:
     word = name.lower() if isinstance(name, str) else name
     if word not in tuple(Sequence):
@@ -268,7 +281,7 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
-        if labels.flags.writeable or labels.base is not None:
+        if not _stays_as_it_is(labels):
             labels = labels.copy()
         if labels.dtype.kind not in "ui":
             raise UnsuitableImageError(f"labels must be integers, got {labels.dtype}")
@@ -276,3 +289,7 @@ class LabelMap:
             raise GeometryError(f"labels are {labels.shape}, the grid is {self.grid.shape}")
         labels.setflags(write=False)
         object.__setattr__(self, "labels", labels)
+
+    def put_aside(self) -> LabelMap:
+        """The same labels on disk (``domain.shelf``)."""
+        return replace(self, labels=put_aside(self.labels))

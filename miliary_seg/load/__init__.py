@@ -91,7 +91,8 @@ def inspect(
 def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
     """Load every eligible series of a case, the preferred one first.
 
-    A series that fails while its pixels are decoded becomes a caveat of the study, unless none is left.
+    A series that fails while its pixels are decoded becomes a caveat of the study, unless none is left. Of several
+    series one at a time is in memory (``domain.shelf``).
 
     Raises
     ------
@@ -104,7 +105,8 @@ def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
     caveats, unreadable = list(found.caveats), [s.id for s in found.series if isinstance(s.error, _BROKEN)]
     for series in found.eligible:
         try:
-            volumes.append(_load_series(series, settings))
+            volume = _load_series(series, settings)
+            volumes.append(volume.put_aside() if len(found.eligible) > 1 else volume)
         except MiliaryError as error:
             errors.append(error)
             unreadable.append(series.id)
