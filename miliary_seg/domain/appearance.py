@@ -27,6 +27,8 @@ class Appearance:
     """That the weighting is the one named."""
     enhanced: float | None = None
     """Probability of a contrast agent, 0 to 1; None = cannot tell."""
+    bare: bool = False
+    """Whether nothing shows around the brain: it was removed, or gives no signal, as in diffusion."""
     evidence: tuple[str, ...] = ()
     regions: tuple[tuple[str, float], ...] = ()
     """Brightest tenth of each place that must shine, in units of the white matter near it."""
@@ -78,9 +80,15 @@ def _alike(one: Sequence, other: Sequence) -> bool:
 
 
 def _named_by_look(said: SequenceEvidence, look: Appearance) -> SequenceEvidence:
-    """Nothing else says what this is: the picture's word, of low confidence; T1 only where the agent is seen or not."""
+    """Nothing else says what this is: the picture's word, of low confidence; T1 only where the agent is seen or not.
+
+    Diffusion has FLAIR's order of tissues without a scalp, and susceptibility that of proton density: neither is known
+    by its picture, and nothing that could be one of them is called otherwise.
+    """
     if look.sequence is Sequence.T1 and look.says_enhanced is None:
         return said
+    if look.sequence is Sequence.PD or (look.bare and look.sequence is Sequence.FLAIR):
+        return replace(said, evidence=(*said.evidence, "the picture could be diffusion or susceptibility: cannot tell"))
     sequence = Sequence.T1C if look.sequence is Sequence.T1 and look.says_enhanced else look.sequence
     return replace(said, sequence=sequence, confidence="low")
 

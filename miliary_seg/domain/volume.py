@@ -20,6 +20,14 @@ AIR_BELOW_HU = -200.0
 """Air is -1000 HU by definition, fat about -100: a CT with air in view reaches below this."""
 DENSE_BONE_HU = 1500.0
 """Cortical bone reaches 1000 to 2000 HU: values beyond this without any air are another scale."""
+TISSUE_HU = (0.0, 100.0)
+"""Fluid, brain and muscle, with contrast agent too."""
+LEAST_TISSUE = 0.02
+"""Share of them in a scan with air around the head (0.20 of a real head CT)."""
+TYPICAL_HU = (5.0, 100.0)
+"""Median of a head without air: brain is 20 to 45 HU, more with bone around it."""
+PICTURES = (1.0, 255.0)
+"""Highest values of scans that were made pictures; their lowest is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +173,11 @@ class Volume:
 
     @property
     def in_hounsfield(self) -> bool:
-        """Whether this is CT in HU: air near -1000 is there, or (skull and air removed) nothing exceeds bone.
+        """Whether this is CT in HU: tissue is where HU put it, beside air, or (skull and air removed) alone.
 
-        CT that was shifted or rescaled (0 to 4095, scales of templates) is not.
+        CT that was shifted (0 to 4095, once too often), scaled to 0 to 1, or made a picture of 0 to 255 is not.
         """
-        if self.modality is not Modality.CT:
-            return False
-        return bool(np.nanmin(self.voxels) < AIR_BELOW_HU or np.nanmax(self.voxels) < DENSE_BONE_HU)
+        return self.modality is Modality.CT and _in_hounsfield(self.voxels)
 
     @property
     def in_plane_axes(self) -> tuple[int, int]:
@@ -218,6 +224,17 @@ class Volume:
     def plane(self) -> str:
         """``axial``, ``coronal`` or ``sagittal``: the plane nearest to the acquired slices."""
         return ("sagittal", "coronal", "axial")[self.grid.world_axes[self.slice_axis]]
+
+
+def _in_hounsfield(voxels: Float32Array) -> bool:
+    low, high = float(np.nanmin(voxels)), float(np.nanmax(voxels))
+    thin = voxels[tuple(slice(None, None, max(1, n // 64)) for n in voxels.shape)]
+    if low < AIR_BELOW_HU:
+        return bool(np.mean((thin > TISSUE_HU[0]) & (thin < TISSUE_HU[1])) >= LEAST_TISSUE)
+    if high >= DENSE_BONE_HU or (low == 0 and high in PICTURES):
+        return False
+    tissue = thin[thin > low]
+    return tissue.size == 0 or TYPICAL_HU[0] <= float(np.median(tissue)) <= TYPICAL_HU[1]
 
 
 def _stays_as_it_is(array: NDArray[Any]) -> bool:

@@ -31,7 +31,7 @@ from miliary_seg.load.nifti.identity import hidden_name, names_patient
 from miliary_seg.load.nifti.series import bids_case, find_nifti
 from miliary_seg.load.selection import choose
 from miliary_seg.load.sequence import owner_and_sequence
-from miliary_seg.load.walk import NIFTI_SUFFIXES, UNFINISHED, header_of_pair, left_out, sniff, walk
+from miliary_seg.load.walk import NIFTI_SUFFIXES, UNFINISHED, header_of_pair, left_out, lost_header, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
 
 
@@ -197,6 +197,8 @@ def _add_other(pile: _Scan, path: Path, kind: str, reason: str) -> None:
         raise _not_a_scan(path, kind, reason)
     if path.is_symlink() and path.name.lower().endswith(NIFTI_SUFFIXES):
         raise UnreadableFileError(reason, where=path, todo="fetch the file itself")
+    if kind == "other" and lost_header(path):
+        raise UnreadableFileError("an .img without its .hdr", where=path, todo="copy the header beside it")
     pile.skip(path, reason)
     pile.no_image.append(path)
 
@@ -247,7 +249,7 @@ def _named_problems(pile: _Scan, cases: Sequence[CaseInfo]) -> list[Problem]:
         folder = path if path.is_dir() else path.parent
         if problem.case:
             name = problem.case
-        elif path.name.lower().endswith(NIFTI_SUFFIXES):
+        elif path.name.lower().endswith(NIFTI_SUFFIXES) or lost_header(path):
             name = bids_case(path) or _names_of_files(pile.root, _owner(pile.root, path), [path])[0]
         else:
             name = "" if folder in folders else f"unreadable-{digest_of_name(str(folder.absolute()))}"

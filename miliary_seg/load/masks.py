@@ -20,6 +20,7 @@ from miliary_seg.load.nifti.volume import (
     read_nifti_header,
     stored_volume,
 )
+from miliary_seg.load.sequence import owner_and_sequence
 from miliary_seg.settings import LoadSettings
 
 LARGEST_LABEL = 2**31 - 1
@@ -92,6 +93,8 @@ def label_reason(header: NiftiHeader) -> str:
     if not suspicious or header.n_volumes > 1:
         return ""
     n_values = n_distinct_whole(stored_volume(header))
+    if n_values == 1 and owner_and_sequence(f"x_{stem(header.path)}")[0]:
+        return ""  # named like a scan: one that was lost, which is told when it is read
     return f"a mask or label map: it holds {n_values} whole numbers only" if n_values is not None else ""
 
 

@@ -124,6 +124,11 @@ def _kind(path: Path, start: bytes) -> tuple[str, str]:
     return "other", "neither DICOM nor NIfTI"
 
 
+def lost_header(path: Path) -> bool:
+    """Whether a file is the image of a pair (Analyze, NIfTI) whose header is not beside it."""
+    return path.name.lower().endswith((".img", ".img.gz")) and header_of_pair(path) == path
+
+
 def header_of_pair(path: Path) -> Path:
     """The .hdr beside an .img that the user names; any other path as it is."""
     name = path.name.lower()

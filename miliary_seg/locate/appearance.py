@@ -115,18 +115,26 @@ def look(
     near = _white_nearby(values[places.slices["white"]], places)
     shares = (values - floor) / (near - floor)
     kind, probability, sentence = _weighting(shares, places)
+    scalp = _top(_sampled(voxels, affine, matrix, deformation, _scalp()))
+    bare = stripped or not (scalp - floor) >= NOTHING_THERE * (white - floor)
     if kind is not Sequence.T1 or probability < SURE:
-        return Appearance(sequence=kind, probability=probability, evidence=(sentence,))
+        return Appearance(sequence=kind, probability=probability, bare=bare, evidence=(sentence,))
     enhanced, regions, said = _contrast(shares, places, stripped=stripped)
     return Appearance(
-        sequence=kind, probability=probability, enhanced=enhanced, evidence=(sentence, said), regions=regions
+        sequence=kind,
+        probability=probability,
+        enhanced=enhanced,
+        bare=bare,
+        evidence=(sentence, said),
+        regions=regions,
     )
 
 
 def _ct(white: float, floor: float) -> Appearance:
     """CT by its grey values; its contrast agent was not measured, so nothing is said of it."""
     sure = CT_WHITE_HU[0] <= white <= CT_WHITE_HU[1] and floor < CT_AIR_HU
-    sentence = f"white matter of {white:.0f} and surroundings of {floor:.0f}, as in HU"
+    agent = "whether contrast agent was given, it cannot tell"
+    sentence = f"white matter of {white:.0f} and surroundings of {floor:.0f}, as in HU; {agent}"
     return Appearance(sequence=Sequence.CT, probability=0.99 if sure else 0.5, evidence=(sentence,))
 
 
@@ -215,6 +223,20 @@ def _top(shares: Float64Array) -> float:
         return float("nan")
     n = max(3, round(TOP_SHARE * len(seen)))
     return float(np.mean(np.partition(seen, len(seen) - n)[-n:]))
+
+
+SCALP_MM = (6.0, 20.0)
+"""Distance of skull and scalp from the brain above its middle: skin and fat are a layer of it."""
+
+
+@lru_cache(maxsize=1)
+def _scalp() -> Float64Array:
+    """Points of skull and scalp, (3, n) in MNI mm."""
+    atlas = load_atlas()
+    points = grid_points(atlas.labels.shape, atlas.affine).reshape(3, *atlas.labels.shape)
+    near = (atlas.outside_mm > SCALP_MM[0]) & (atlas.outside_mm < SCALP_MM[1]) & (points[2] > 10)
+    found: Float64Array = np.stack([axis[near][::8] for axis in points])
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from miliary_seg.load.dicom.planes import Plane
-from miliary_seg.load.dicom.traits import Trait
+from miliary_seg.load.dicom.traits import UNSAID, Trait
 
 TOLERANCES: dict[str, tuple[float, float]] = {
     "EchoTime": (0.5, 0.05),
@@ -32,8 +32,6 @@ WORDS = ("ContrastBolusAgent", "described", "protocol", "sequence name", "Scanni
 """Statements that make another image."""
 SILENCE_SPEAKS = frozenset(("ContrastBolusAgent",))
 """Statements whose absence is one: planes without a word on contrast agent were acquired before it."""
-UNSAID = ("scanner", "visit")
-"""Facts that are never one image's where they differ, and that no message may quote."""
 LONGEST_S = 20 * 60.0
 """No scan of one brain pauses this long; the packages of one 2-D acquisition are minutes apart."""
 FEWEST_WHOLE = 3

@@ -15,6 +15,8 @@ from miliary_seg.load.sequence import described_as
 
 Trait = float | str | None
 
+UNSAID = ("StudyDate", "AccessionNumber", "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength")
+"""Facts of a visit and its scanner that are never one image's where they differ, and that no message may quote."""
 _PRIVATE_B = (
     (0x0019, "SIEMENS MR HEADER", 0x0C),
     (0x2001, "Philips Imaging DD 001", 0x03),
@@ -62,18 +64,11 @@ def series_traits(dataset: Any) -> dict[str, Trait]:
         "ScanningSequence": "\\".join(sorted(tokens(dataset, "ScanningSequence"))) or None,
         "ScanOptions": "\\".join(sorted(tokens(dataset, "ScanOptions"))) or None,
         "PatientPosition": text(dataset, "PatientPosition").upper() or None,
-        "scanner": _joined(dataset, "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength"),
-        "visit": _joined(dataset, "StudyDate", "AccessionNumber"),
+        **{name: text(dataset, name).upper() or None for name in UNSAID},
         "described": described_as(text(dataset, "SeriesDescription")),
         "protocol": described_as(text(dataset, "ProtocolName")),
         "sequence name": described_as(text(dataset, "SequenceName")),
     }
-
-
-def _joined(dataset: Any, *keywords: str) -> str | None:
-    """Statements of a header as one, in capitals; None where there are none."""
-    said = [text(dataset, keyword).upper() for keyword in keywords]
-    return " ".join(said) if any(said) else None
 
 
 def _moment(dataset: Any) -> tuple[str, str]:

@@ -109,7 +109,8 @@ def _checked(voxels: Float32Array, planes: list[Plane], found: SeriesInfo) -> li
         raise UnsuitableImageError("grey values beyond the range of 32-bit floats", where=where, todo="export again")
     blank = voxels.max(axis=(1, 2)) == voxels.min(axis=(1, 2))
     if blank.all():
-        raise UnsuitableImageError("the image is empty: every voxel of a slice has one value", where=where)
+        what = "the image is empty: every voxel of a slice has one value"
+        raise UnsuitableImageError(what, where=where, todo="export it again")
     inner = blank[1:-1] & ~blank[:-2] & ~blank[2:]
     if inner.any():
         index = int(np.flatnonzero(inner)[0]) + 1

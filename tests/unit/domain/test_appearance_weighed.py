@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from miliary_seg.decide.adequacy import gates_of
@@ -45,6 +47,10 @@ CASES = [
     (said(S.DWI), sees(S.FLAIR), S.DWI, []),
     (said(S.SWI), sees(S.PD), S.SWI, []),
     (said(S.UNKNOWN, "none"), sees(S.FLAIR), S.FLAIR, ["sequence_uncertain"]),
+    (said(S.UNKNOWN, "none"), replace(sees(S.FLAIR), bare=True), S.UNKNOWN, ["unknown_sequence"]),  # diffusion?
+    (said(S.FLAIR), replace(sees(S.FLAIR), bare=True), S.FLAIR, []),
+    (said(S.T1), replace(sees(S.FLAIR), bare=True), S.T1, ["no_contrast", "sequence_uncertain"]),
+    (said(S.UNKNOWN, "none"), sees(S.PD), S.UNKNOWN, ["unknown_sequence"]),  # susceptibility?
     (said(S.UNKNOWN, "none"), sees(S.T1, enhanced=0.98), S.T1C, ["sequence_uncertain"]),
     (said(S.UNKNOWN, "none"), sees(S.T1, enhanced=0.5), S.UNKNOWN, ["unknown_sequence"]),
     (said(S.T1C, "user"), sees(S.FLAIR), S.T1C, []),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from miliary_seg.domain.sequence import Modality, Sequence
@@ -21,8 +23,11 @@ GIVEN = [
     "t1 con contraste", "T1 después de contraste", "T1 contrastado", "T1 con mdc", "T1 dopo mdc",
     "T1 com contraste", "T1 pós contraste", "T1 met contrast", "T1 na contrast", "T1 z kontrastem",
     "T1 po kontraście", "T1 с контрастом", "T1 med kontrast", "T1 kontrastlı",
+    "T1 con m.d.c.", "T1 после введения КВ", "T1 с гадолинием", "T1 nach KM-Gabe", "T1 KM-verstärkt", "T1 m/kontrast",
     # Chinese, Japanese, Korean
-    "T1 增强", "T1增強", "T1 造影後", "T1 조영증강",
+    "T1 增强", "T1增強", "T1 造影後", "T1 조영증강", "T1 强化",
+    # doses, abbreviations
+    "T1 Gadovist 0.1", "T1 POST CON", "T1_POSTCON", "T1 Gd+", "T1-weighted contrast",
 ]  # fmt: skip
 NOT_GIVEN = [
     "t1_pre", "AXIAL T1 PRE", "T1_precontrast", "T1 native", "T1 nativ", "T1n", "T1 plain", "T1 unenhanced",
@@ -32,7 +37,10 @@ NOT_GIVEN = [
     "T1 ohne KM", "T1 vor KM", "T1 sans injection", "T1 avant injection", "T1 sin contraste", "T1 s/ contraste",
     "T1 antes de contraste", "T1 senza mdc", "T1 prima di mdc", "T1 sem contraste", "T1 zonder contrast",
     "T1 voor contrast", "T1 bez kontrastu", "T1 без контраста", "T1 uten kontrast", "T1 kontrastsız",
-    "T1 平扫", "T1 未增强", "T1 造影前", "単純 T1", "T1 비조영",
+    "T1 平扫", "T1 未增强", "T1 造影前", "単純 T1", "T1 비조영", "T1 未强化",
+    "T1 C -", "T1 Gd-", "T1 KM-", "T1 KM-frei", "T1 previo a contraste", "T1 antes do contraste", "T1 senza m.d.c.",
+    "T1 przed podaniem kontrastu", "T1 до введения", "T1 not given gadolinium", "T1 not contrast enhanced", "T1 basale",
+    "T1 fara contrast",
 ]  # fmt: skip
 NO_EVIDENCE = [
     "T1", "t1_se", "P1_T1",
@@ -48,6 +56,11 @@ NO_EVIDENCE = [
     "T1_to_T1CE", "T1_2_T1c", "T1_reg2T1ce", "T1_in_T1c_space", "sub-01_space-T1Gd_T1w",
     # initials and surnames
     "KM_T1", "GD_2021_T1", "POSTMA_T1", "Gaddafi_T1", "Gad_T1", "CE_T1", "Gd T1",
+    "T1_ref-T1ce", "T1_rescaled_T1ce", "t1_space_t1c", "T1toT1c", "rT1_T1c",
+    # a treatment behind plain words, and words that nobody has listed
+    "T1 post trauma", "T1 post transplant", "T1 post brain surgery", "T1 post head trauma", "T1 post whole brain RT",
+    "T1 pa kontrast", "T1 tanpa contrast", "T1 contrast study", "Contrastino_T1", "T1 same day as contrast CT",
+    "T1 Ce Wang", "T1 CE mark", "T1 c-spine", "T1 C-Spine", "T1 GdM",
     # both, which is neither
     "T1 with and without contrast", "T1 W WO", "T1 w/wo contrast", "T1 mit und ohne KM", "T1 avec et sans injection",
     "T1 con e senza mdc", "pre and post contrast T1", "T1 +/- contrast",
@@ -60,7 +73,9 @@ EXPECTED = [*((w, True) for w in GIVEN), *((w, False) for w in NOT_GIVEN), *((w,
 )
 @pytest.mark.parametrize(("words", "given"), EXPECTED, ids=[words for words, _ in EXPECTED])
 def test_contrast_words(words: str, given: bool | None, dress) -> None:
-    if "/" in words or "C-" in words or "+" in words:  # signs that a file name cannot hold, or that end a word
+    if (
+        "/" in words or re.search(r"[CdM] ?-( |$)", words) or "+" in words
+    ):  # signs that a file name cannot hold, or that end a word
         dress = str
     said = contrast_words(dress(words))
     assert (said.given if said else None) is given
@@ -111,6 +126,13 @@ def test_no_t1_is_enhanced_without_evidence(words: str) -> None:
         ("t2_ciss", "a steady-state image"), ("FIESTA-C", "a steady-state image"), ("T1 map", "a map or a phase image"),
         ("t1_mprage", None), ("sub-01_T1w", None), ("T1_sub_01", None), ("subject12_T1", None), ("DTI 64 dir", None),
         ("direct_T1", None), ("mipav_T1", None), ("VEN_BOLD SWIp", None), ("t1_vibe_dixon", None),
+        ("T1 post-pre", "a subtraction"), ("T1 diff", "a subtraction"), ("T1 VENC 80", "an angiogram"),
+        ("T1 ratio", "a map or a phase image"), ("DTI FA", "a map or a phase image"),
+        ("SWI phase", "a map or a phase image"), ("t1_vibe_in_phase", None), ("T1 opp phase", None),
+        ("T1 phase FH", None), ("T1 perfect", None), ("T1_synthstrip", None), ("T1_angiogenesis", None),
+        ("SyMRI T1w", "an image that was computed, not acquired"),
+        ("virtual contrast T1", "an image that was computed, not acquired"),
+        ("T1 template", "an image that was computed, not acquired"), ("bTFE", "a steady-state image"),
     ],
 )  # fmt: skip
 def test_kinds_of_their_own(words: str, kind: str | None) -> None:

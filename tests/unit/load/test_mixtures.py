@@ -50,6 +50,35 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"AcquisitionDate": "20200101", "AcquisitionTime": "101500"},
         {"AcquisitionDate": "20200101", "AcquisitionTime": "104700.5"},
     ),
+    "numbers of echoes": ({"EchoNumbers": 1}, {"EchoNumbers": 2}),
+    "repetition": ({"RepetitionTime": 500}, {"RepetitionTime": 9000}),
+    "protocols": ({"ProtocolName": "t1_se"}, {"ProtocolName": "t1_se +KM"}),
+    "names of sequences": ({"SequenceName": "*tfl3d1_16ns"}, {"SequenceName": "*spcir_242"}),
+    "b-values by the name of the sequence": ({"SequenceName": "*ep_b0"}, {"SequenceName": "*ep_b1000t"}),
+    "pulses": ({"ScanningSequence": "SE"}, {"ScanningSequence": ["SE", "IR"]}),
+    "magnetisation transfer": ({"ScanOptions": "FS"}, {"ScanOptions": ["FS", "MT"]}),
+    "water and fat": (
+        {"ImageType": ["DERIVED", "PRIMARY", "DIXON", "WATER"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "DIXON", "FAT"]},
+    ),
+    "times without a date": ({"AcquisitionTime": "101500"}, {"AcquisitionTime": "115500"}),
+    "moments": ({"AcquisitionDateTime": "20200101101500"}, {"AcquisitionDateTime": "20200101115500"}),
+    "days without a time": ({"AcquisitionDate": "20200101"}, {"AcquisitionDate": "20200301"}),
+    "times of the series": (
+        {"SeriesDate": "20200101", "SeriesTime": "101500"},
+        {"SeriesDate": "20200101", "SeriesTime": "141500"},
+    ),
+    "visits": ({"StudyDate": "20200101"}, {"StudyDate": "20200301"}),
+    "scanners": ({"MagneticFieldStrength": 1.5}, {"MagneticFieldStrength": 3}),
+    "series under one identifier": ({"SeriesNumber": 3}, {"SeriesNumber": 4}),
+    "head or feet first": ({"PatientPosition": "HFS"}, {"PatientPosition": "FFS"}),
+    "slices of other thickness": ({"SliceThickness": 3}, {"SliceThickness": 5}),
+}
+PRIVATE_B = {
+    "Siemens": (0x0019, "SIEMENS MR HEADER", 0x0C, "IS", "0", "1000"),
+    "Philips": (0x2001, "Philips Imaging DD 001", 0x03, "FL", 0.0, 1000.0),
+    "GE": (0x0043, "GEMS_PARM_01", 0x39, "IS", ["0", "0", "0", "0"], ["1000001000", "8", "0", "0"]),
+    "UIH": (0x0065, "Image Private Header", 0x09, "FD", 0.0, 1000.0),
 }
 
 
@@ -81,6 +110,58 @@ def test_two_whole_images_are_told_apart(tmp_path: Path, kit: Any, kind: str, se
     assert sorted(volume.voxels.sum() for volume in volumes) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("maker", PRIVATE_B)
+@pytest.mark.parametrize("second", [interleaved, upper_half])
+def test_b_values_of_four_makers(tmp_path: Path, kit: Any, maker: str, second: Callable[[int], bool]) -> None:
+    group, creator, element, vr, low, high = PRIVATE_B[maker]
+    datasets = kit.Series(n=N, attributes={"SeriesDescription": "diff"}).datasets()
+    for k, ds in enumerate(datasets):
+        ds.private_block(group, creator, create=True).add_new(element, vr, high if second(k) else low)
+    kit.write(tmp_path, datasets)
+    found = find_cases([tmp_path]).cases[0].series
+    assert [(str(s.sequence.sequence), s.eligible) for s in found] == [("dwi", True), ("unknown", False)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_part_is_what_its_own_files_say(tmp_path: Path, kit: Any, order: int) -> None:
+    """Also where files of the other part come first."""
+    datasets = kit.Series(n=N, attributes={"SeriesDescription": ""}).datasets()
+    for k, ds in enumerate(datasets):
+        ds.ProtocolName = "t2_flair_tra" if interleaved(k) else "t1_se_tra +C"
+    kit.write(tmp_path, datasets[::order])
+    found = find_cases([tmp_path]).cases[0].series
+    assert {(str(s.sequence.sequence), s.id.split("-", 3)[3]) for s in found} == {
+        ("flair", "flair"),
+        ("t1c", "t1-with-contrast"),
+    }
+
+
+def test_parts_of_one_sequence_are_both_analysed(tmp_path: Path, kit: Any) -> None:
+    """Half of a brain each: neither is better than the other."""
+    datasets = kit.Series(n=N).datasets()
+    for k, ds in enumerate(datasets):
+        ds.StudyDate = "20200301" if upper_half(k) else "20200101"
+    kit.write(tmp_path, datasets)
+    study = load_study(tmp_path)
+    assert len(study.volumes) == 2
+    assert all("series_split" in {caveat.code for caveat in volume.caveats} for volume in study.volumes)
+
+
+def test_a_phase_image_of_ge(tmp_path: Path, kit: Any) -> None:
+    datasets = kit.Series(n=N).datasets()
+    for k, ds in enumerate(datasets):
+        ds.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", int(interleaved(k)))
+    kit.write(tmp_path, datasets)
+    found = find_cases([tmp_path]).cases[0].series
+    assert [(s.eligible, s.why.startswith("a phase image")) for s in found] == [(True, False), (False, True)]
+
+
+def test_a_file_of_two_modalities_is_refused(tmp_path: Path, kit: Any) -> None:
+    kit.write(tmp_path, kit.Series(attributes={"Modality": "CT"}).datasets())
+    with pytest.raises(MiliaryError, match="Modality says CT, the SOP class MR"):
+        load_study(tmp_path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("second", [one_of_all, blocks_of_three])
 def test_what_is_no_whole_image_is_refused(tmp_path: Path, kit: Any, kind: str, second: Callable[[int], bool]) -> None:
@@ -101,6 +182,13 @@ def test_what_is_no_whole_image_is_refused(tmp_path: Path, kit: Any, kind: str, 
         {"PixelSpacing": [[0.5, 0.75], [0.50004, 0.75003]]},
         {"InstanceNumber": [1, 1]},
         {"ContrastBolusAgent": ["", "--"]},
+        {"RepetitionTime": [3800, 4100]},
+        {"SliceThickness": [2.5, 2.51]},
+        {"ProtocolName": ["head", ""]},
+        {"AcquisitionNumber": [1, 2]},
+        {"ImageType": [["ORIGINAL", "PRIMARY", "M"], ["DERIVED", "PRIMARY", "M"]]},
+        {"PatientPosition": ["HFS", ""]},
+        {"StudyDate": ["20200101", ""]},
     ],
     ids=lambda jitter: next(iter(jitter)),
 )
@@ -124,7 +212,7 @@ def two_people(kit: Any, folder: Path, apart: float, **other: Any) -> None:
         for k, ds in enumerate(datasets):
             ds.PatientID, ds.SOPInstanceUID = "ANON", f"1.2.{number}.{k}"
             ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-            ds.PatientSex, ds.PatientBirthDate = "F", "19600101"
+            ds.PatientSex, ds.PatientBirthDate, ds.PatientAge, ds.PatientWeight = "F", "19600101", "045Y", 61
             for keyword, value in facts.items():
                 setattr(ds, keyword, value)
         kit.write(folder, datasets, [f"p{number}_{k}.dcm" for k in range(8)])
@@ -132,9 +220,10 @@ def two_people(kit: Any, folder: Path, apart: float, **other: Any) -> None:
 
 OTHER_PERSON = [
     (facts, apart)
-    for facts in ({"PatientSex": "M"}, {"PatientBirthDate": "19710203"}, {"FrameOfReferenceUID": "1.2.99"})
+    for facts in ({"PatientSex": "M"}, {"PatientBirthDate": "19710203"}, {"FrameOfReferenceUID": "1.2.99"},
+                  {"PatientName": "Smith^John"}, {"PatientAge": "062Y"}, {"PatientWeight": 84})
     for apart in (0.5, 8.0)
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("other", "apart"), [*OTHER_PERSON, ({}, 0.5)])
@@ -150,5 +239,6 @@ def test_silence_is_nobody_else(tmp_path: Path, kit: Any) -> None:
     datasets = kit.Series(n=N).datasets()
     for k, ds in enumerate(datasets):
         ds.PatientSex, ds.PatientBirthDate = ("F", "19600101") if k % 2 else ("", "")
+        ds.PatientName, ds.PatientAge = ("Roe^Jane", "045Y") if k % 2 else ("ROE  JANE", "")
     kit.write(tmp_path, datasets)
     assert load_study(tmp_path).volumes[0].grid.shape[2] == N
