@@ -18,6 +18,8 @@ from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
 
 AIR_BELOW_HU = -200.0
 """Air is -1000 HU by definition, fat about -100: a CT with air in view reaches below this."""
+LESS_THAN_AIR_HU = -1100.0
+"""Nothing is less dense than air; padding beyond the scanner's circle is one value."""
 DENSE_BONE_HU = 1500.0
 """Cortical bone reaches 1000 to 2000 HU: values beyond this without any air are another scale."""
 TISSUE_HU = (0.0, 100.0)
@@ -230,11 +232,13 @@ def _in_hounsfield(voxels: Float32Array) -> bool:
     low, high = float(np.nanmin(voxels)), float(np.nanmax(voxels))
     thin = voxels[tuple(slice(None, None, max(1, n // 64)) for n in voxels.shape)]
     if low < AIR_BELOW_HU:
-        return bool(np.mean((thin > TISSUE_HU[0]) & (thin < TISSUE_HU[1])) >= LEAST_TISSUE)
+        tissue = float(np.mean((thin > TISSUE_HU[0]) & (thin < TISSUE_HU[1])))
+        too_dark = float(np.mean((thin > low) & (thin < LESS_THAN_AIR_HU)))
+        return tissue >= LEAST_TISSUE > too_dark
     if high >= DENSE_BONE_HU or (low == 0 and high in PICTURES):
         return False
-    tissue = thin[thin > low]
-    return tissue.size == 0 or TYPICAL_HU[0] <= float(np.median(tissue)) <= TYPICAL_HU[1]
+    shown = thin[thin > low]
+    return shown.size == 0 or TYPICAL_HU[0] <= float(np.median(shown)) <= TYPICAL_HU[1]
 
 
 def _stays_as_it_is(array: NDArray[Any]) -> bool:

@@ -200,7 +200,7 @@ def _marked(words: str) -> str:
     text = fold(without_humps(glued)).replace("_", " ")
     text = re.sub(r"(?<![a-z])(?:[a-z]\.){2,}", lambda found: found.group().replace(".", ""), text)  # m.d.c., i.v.
     for pattern, sign in (
-        (r"\d+[.,]\d+", " "),  # a dose, a length
+        (r"\d+[.,]\d+", "1"),  # a dose, a length
         (r"\+ ?/ ?-", " both "),
         (r"(?<![a-z])w ?[/&] ?wo?(?![a-z])|(?<![a-z])w ?[/&] ?w/o", " both "),
         (r"(?<![a-z])w ?/ ?o(?:ut)?(?![a-z])", " without "),

@@ -87,6 +87,31 @@ def test_a_file_that_cannot_be_read_has_the_name_of_its_person(tmp_path: Path) -
     assert {problem.case for problem in found.problems} == {"P1", "P2"}
 
 
+def test_an_empty_scan_is_told_and_an_empty_mask_is_not(tmp_path: Path) -> None:
+    """Both pack to nothing; the name says which of them was a scan."""
+    scan(tmp_path / "P1_FLAIR.nii.gz")
+    for name in ("P1_T1c", "P1_tumour_mask", "drawn"):
+        nib.save(nib.Nifti1Image(np.zeros((60, 60, 40), np.int16), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    study = load_study(tmp_path)
+    assert [str(volume.sequence.sequence) for volume in study.volumes] == ["flair"]
+    assert study.unreadable_series == ("P1_T1c",)
+    assert [caveat.code for caveat in study.caveats] == ["series_not_readable"]
+
+
+def test_half_a_pair_of_files(tmp_path: Path) -> None:
+    pair = nib.Nifti1Pair(np.random.default_rng(0).normal(90, 9, (20, 20, 12)).astype(np.float32), np.eye(4))
+    for name in ("P1_T1", "P2_T1", "P3_T1"):
+        nib.save(pair, tmp_path / f"{name}.img")
+    (tmp_path / "P1_T1.hdr").unlink()
+    (tmp_path / "P2_T1.img").unlink()
+    found = find_cases([tmp_path])
+    assert [case.id for case in found.cases] == ["P3"]
+    assert {(problem.case, problem.error.code) for problem in found.problems} == {
+        ("P1", "unreadable_file"),
+        ("P2", "unreadable_file"),
+    }
+
+
 def test_the_name_of_a_file_that_the_user_names_is_kept(tmp_path: Path) -> None:
     one, _ = (scan(tmp_path / f"P1_{kind}.nii.gz") for kind in ("T1", "FLAIR"))
     assert [case.id for case in find_cases([one]).cases] == ["P1_T1"]
