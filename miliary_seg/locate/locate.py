@@ -25,6 +25,7 @@ from miliary_seg.locate.brain_mask import (
     work_steps,
 )
 from miliary_seg.locate.compartments import DistanceMaps, coverage, distance_maps
+from miliary_seg.locate.mask_trust import MaskView, assess_mask, mask_figures, mask_view
 from miliary_seg.locate.pyramid import BlockMeans
 from miliary_seg.locate.quality import Trust, assess_trust
 from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
@@ -82,7 +83,7 @@ def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: Bool
 def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
-    is_ct = volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
+    is_ct = _is_ct(volume, voxels)
     found = _fitted(resolutions(BlockMeans(voxels=voxels, affine=canonical.affine), is_ct), settings)
     if found is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
@@ -92,17 +93,37 @@ def _located(
     if mask is not None:
         brain = np.array(mask, dtype=bool)  # a copy: results are read-only, the caller's array is not
     elif stripped:
-        brain = canonical.back(stripped_mask(voxels, maps.outside_mm()))
+        brain = canonical.back(stripped_mask(voxels, maps.outside_mm(), volume.grid.voxel_volume_mm3))
     else:
         values = None if is_ct else tissue_values(voxels, canonical.affine, fit.matrix, fit.deformation)
         outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
+    view = view_of_mask(volume, place)
+    if view is not None:
+        place = replace(place, mask_trust=assess_mask(mask_figures(view), settings.mask_trust_threshold))
     if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
         return place
     seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
     return replace(place, appearance=seen)
+
+
+def view_of_mask(volume: Volume, location: Location) -> MaskView | None:
+    """A located scan as the judge of its mask sees it; None where no brain was found."""
+    if location.template is None:
+        return None
+    canonical = CanonicalView.of(volume.grid)
+    voxels = _finite(canonical.view(volume.voxels))
+    with threadpool_limits(limits=1):
+        return mask_view(
+            voxels,
+            canonical.affine,
+            canonical.view(location.brain_mask),
+            location.template,
+            is_ct=_is_ct(volume, voxels),
+            stripped=location.registration.skull_stripped,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +218,10 @@ def _finite(voxels: Float32Array) -> Float32Array:
         return voxels
     low = float(voxels[np.isfinite(voxels)].min(initial=0.0))
     return np.nan_to_num(voxels, nan=low, posinf=low, neginf=low)
+
+
+def _is_ct(volume: Volume, voxels: Float32Array) -> bool:
+    return volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
 
 
 def _looks_like_ct(voxels: Float32Array) -> bool:

@@ -204,5 +204,5 @@ def _figures(scan: Resolutions, aligned: AffineAlignment, deformation: Deformati
         "smallest_scale": float(scales.min()),
         "largest_scale": float(scales.max()),
         "runner_up_ratio": max(others, default=0.0) / best.score if best.score > 0 else 1.0,
-        "midline_shift_mm": deformation.midline_shift_mm,
+        "midline_deformation_mm": deformation.midline_deformation_mm,
     }

@@ -176,7 +176,7 @@ def test_affine_only(make_head, axial_affine):
     volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)))
     location = locate(volume, dataclasses.replace(SETTINGS, deform=False))
     assert location.registration.trusted
-    assert location.registration.figures["midline_shift_mm"] == 0
+    assert location.registration.figures["midline_deformation_mm"] == 0
 
 
 def test_unknown_orientation_is_carried(make_head, axial_affine):
