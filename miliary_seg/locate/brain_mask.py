@@ -257,6 +257,7 @@ def _take_out_bone(mask: BoolArray, voxels: Float32Array, deep: BoolArray) -> No
     from_outside[pieces[dense & ~mask]] = True
     from_outside[0] = False
     mask &= deep | ~from_outside[pieces]
+    mask &= _largest(mask)  # what lay beyond the bone goes with it
 
 
 def _every(steps: Steps) -> tuple[slice, ...]:
