@@ -9,7 +9,7 @@ from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array
-from miliary_seg.domain.compartment import Compartment, Coverage, Registration
+from miliary_seg.domain.compartment import Compartment, Coverage, MaskTrust, Registration
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
@@ -39,6 +39,8 @@ REORIENTED = Reason(
     text="the head was found only after turning the scan's axes: the header is wrong or states no orientation;"
     " levels are used, sides are not",
 )
+NO_MASK = MaskTrust(trusted=False, trust=0.0)
+"""Where no brain was found there is no mask to judge."""
 AIR_HU = -300.0
 """CT is always this negative at its 2nd percentile, since air surrounds the head; MR only if it was shifted."""
 MAY_BE_CT = {Sequence.UNKNOWN, Sequence.CT, Sequence.CTC}
@@ -100,9 +102,7 @@ def _located(
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
-    view = view_of_mask(volume, place)
-    if view is not None:
-        place = replace(place, mask_trust=assess_mask(mask_figures(view), settings.mask_trust_threshold))
+    place = replace(place, mask_trust=_mask_trust(volume, place, settings))
     if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
         return place
     seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
@@ -124,6 +124,11 @@ def view_of_mask(volume: Volume, location: Location) -> MaskView | None:
             is_ct=_is_ct(volume, voxels),
             stripped=location.registration.skull_stripped,
         )
+
+
+def _mask_trust(volume: Volume, location: Location, settings: LocateSettings) -> MaskTrust:
+    view = view_of_mask(volume, location) if location.registration.brain_found else None
+    return NO_MASK if view is None else assess_mask(mask_figures(view), settings.mask_trust_threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,7 @@ def _nothing(volume: Volume, reason: Reason) -> Location:
             orientation_known=volume.orientation_known,
             reasons=(reason,),
         ),
+        mask_trust=NO_MASK,
     )
 
 

@@ -22,7 +22,7 @@ from miliary_seg.locate.pyramid import (
     ct_grey_scale,
     mr_grey_scale,
 )
-from miliary_seg.locate.quality import inner_signs
+from miliary_seg.locate.quality import NO_BRAIN_NATS, inner_signs
 from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
 
 COARSE_ITERATIONS = 15
@@ -184,7 +184,8 @@ def fit_small_head(scan: Resolutions, best: AffineFit) -> AffineFit | None:
     )
     if fit is None or distance_mm(fit.matrix, best.matrix) < DIFFERENT_MM:
         return None
-    better = fit.head_information > best.head_information and fit.brain_information > best.brain_information
+    least = max(best.brain_information, NO_BRAIN_NATS["brain_mutual_information_nats"])  # more than a ball in a shell
+    better = fit.head_information > best.head_information and fit.brain_information > least
     return fit if better else None
 
 
