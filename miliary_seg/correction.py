@@ -196,6 +196,7 @@ def _location(stored: StoredSeries, where: BoolArray) -> Location:
         tentorium_distance_mm=tentorium,
         coverage=stored.coverage,
         registration=stored.registration,
+        mask_trust=stored.mask_trust,
     )
 
 

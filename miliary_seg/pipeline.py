@@ -187,6 +187,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
             *volume.caveats,
             *(() if scan.mask is None else (GIVEN_MASK,)),
             *location.registration.reasons,
+            *location.mask_trust.reasons,
             *detection.caveats,
             *detection.doubts,
             *(doubt for doubt in detection.artefact_doubts if doubt not in detection.doubts),

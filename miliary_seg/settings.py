@@ -141,6 +141,9 @@ class LocateSettings(_Section):
     trust_threshold: Annotated[
         float, Meta(ge=0, le=1), key("Fits below this figure of trust are not used for sides and levels.")
     ] = 0.5
+    mask_trust_threshold: Annotated[
+        float, Meta(ge=0, le=1), key("No negative answer rests on a brain mask below this figure of trust.")
+    ] = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,6 +196,31 @@ def decision(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         raise typer.Exit(1)
 
 
+@bench.command()
+def masks(
+    output: Output,
+    scans: Annotated[list[Path], typer.Argument(help="Scans, or folders of them, whose brain masks were looked at.")],
+    config: Config = None,
+    changes: Changes = None,
+    force: Force = False,
+) -> None:
+    """Hold the trust of brain masks against the truth: each scan's mask as found, and spoiled in many ways.
+
+    Ends with 1 where a scan could not be located: it is named, and the figures are without it.
+    """
+    from miliary_seg.lab.bench.hosts import given_hosts
+    from miliary_seg.lab.bench.masks import MaskRun, mask_sections, run, write_masks
+
+    outcomes = list(run(given_hosts(scans), resolved(config, changes)))
+    runs = [outcome for outcome in outcomes if isinstance(outcome, MaskRun)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    page = write_masks(runs, failed, output, force=force)
+    show(mask_sections(runs, failed))
+    typer.echo(str(page))
+    if failed:
+        raise typer.Exit(1)
+
+
 def show(sections: Sequence[Section]) -> None:
     """Tables to the terminal."""
     from rich import box

@@ -47,6 +47,8 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
     fit = facts.registration
     nowhere: tuple[Reason, ...] = () if fit.brain_found else (reason("brain_not_found"),)
     untrusted = () if fit.trusted and fit.brain_found else (reason("registration_untrusted"), *fit.reasons)
+    mask = facts.mask_trust
+    unmasked = () if mask.trusted or untrusted else (reason("mask_untrusted"), *mask.reasons)
     unoriented = () if fit.orientation_known else (reason("orientation_unknown"),)
     if fit.reoriented and fit.orientation_known:
         unoriented = (reason("orientation_contradicted"),)
@@ -56,12 +58,20 @@ def gates_of(facts: ScanFacts, settings: DecideSettings) -> Gates:
     covered = untrusted or coverage_reasons(facts.coverage, settings.min_coverage)
     return Gates(
         absence=unique(
-            (*nowhere, *covered, *uneven, *_geometry(facts, settings), *_sequence(facts), *facts.image_doubts),
+            (
+                *nowhere,
+                *covered,
+                *unmasked,
+                *uneven,
+                *_geometry(facts, settings),
+                *_sequence(facts),
+                *facts.image_doubts,
+            ),
         ),
         presence=unique((*nowhere, *uneven, *((reason("artefact_pattern", shown), *artefacts) if artefacts else ()))),
         levels=unique((*nowhere, *untrusted)),
         sides=unique((*nowhere, *untrusted, *unoriented)),
-        probability=unique((*nowhere, *covered, *(r for r in _sequence(facts) if r.code in HIDES_LESIONS))),
+        probability=unique((*nowhere, *covered, *unmasked, *(r for r in _sequence(facts) if r.code in HIDES_LESIONS))),
         plane=() if is_axial(facts) is not None else (reason("plane_unknown"),),
     )
 

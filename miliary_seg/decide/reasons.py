@@ -53,6 +53,7 @@ def _register() -> dict[str, ReasonKind]:
             "sequence_insensitive": "Small lesions stand out too little on this sequence to refute a count.",
             "unknown_sequence": "It is not known which sequence this is, so few visible lesions say little.",
             "series_not_analysed": "A series of the study could not be read or shows no brain; it might have met them.",
+            "mask_untrusted": "The brain mask is not trusted: lesions may lie where none were looked for.",
             "region_not_excluded": "Too few lesions are marked to show that a side or level holds none.",
             "sequence_uncertain": "Which sequence this is, or whether contrast was given, rests on weak evidence.",
         },

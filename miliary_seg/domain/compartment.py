@@ -187,3 +187,16 @@ class Registration:
     def sides_usable(self) -> bool:
         """Whether left and right may be told apart."""
         return self.levels_usable and self.orientation_known and not self.reoriented
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskTrust:
+    """How far the brain mask can be trusted, apart from the fit: lesions are looked for inside it alone."""
+
+    trusted: bool = True
+    trust: float = 1.0
+    """Figure of trust, 0 to 1; its measured meaning is in docs/compartments.md."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Named figures, for instance ``volume_ratio``; see docs/compartments.md."""
+    reasons: tuple[Reason, ...] = ()
+    """What speaks against the mask."""

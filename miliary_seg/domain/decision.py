@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
 
-from miliary_seg.domain.compartment import Coverage, Registration
+from miliary_seg.domain.compartment import Coverage, MaskTrust, Registration
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
@@ -97,6 +97,7 @@ class ScanFacts:
     neighbours cannot be told. (Filled-in slices alone do not count: ``missing_slices``.)"""
     coverage: Coverage = field(default_factory=Coverage)
     registration: Registration = field(default_factory=lambda: Registration(trusted=True, trust=1.0))
+    mask_trust: MaskTrust = field(default_factory=MaskTrust)
     image_doubts: tuple[Reason, ...] = ()
     """Coded doubts about the image (noise, motion, ...) that make a negative answer indeterminate."""
     artefact_doubts: tuple[Reason, ...] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from miliary_seg.domain.appearance import Appearance
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.comparison import Comparison
-from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, Registration, TemplateMap
+from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, MaskTrust, Registration, TemplateMap
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -40,6 +40,7 @@ class Location:
     """Signed, negative above; every voxel of the grid."""
     coverage: Coverage
     registration: Registration
+    mask_trust: MaskTrust = field(default_factory=MaskTrust)
     template: TemplateMap | None = field(default=None, compare=False, repr=False)
     """Where each place lies in the atlas; None where no head was found."""
     appearance: Appearance | None = field(default=None, compare=False, repr=False)

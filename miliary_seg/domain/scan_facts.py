@@ -29,6 +29,7 @@ def scan_facts(volume: Volume, location: Location, detection: Detection) -> Scan
         interpolated=volume.resampled and not volume.missing_slices,
         coverage=location.coverage,
         registration=location.registration,
+        mask_trust=location.mask_trust,
         image_doubts=(*detection.doubts, *_grey_value_doubts(volume)),
         artefact_doubts=detection.artefact_doubts,
         lesion_sensitivity=point.measured_recall,

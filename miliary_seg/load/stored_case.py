@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.domain.compartment import Assignment, Coverage, Level, Region, Registration, Side, Tissue
+from miliary_seg.domain.compartment import Assignment, Coverage, Level, MaskTrust, Region, Registration, Side, Tissue
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
@@ -42,6 +42,7 @@ class StoredSeries:
     assignments: tuple[Assignment, ...]
     coverage: Coverage
     registration: Registration
+    mask_trust: MaskTrust
     location: Mapping[str, NDArray[Any]]
     """Of ``domain.stored_location``."""
     image_doubts: tuple[Reason, ...]
@@ -135,10 +136,19 @@ def _stored(document: Json, series: Json, labels: LabelMap, location: dict[str, 
             figures=registration["figures"],
             reasons=tuple(Reason(code=r["code"], text=r["text"]) for r in registration["reasons"]),
         ),
+        mask_trust=_mask_trust(series.get("brain_mask")),
         location=location,
         image_doubts=tuple(doubts),
         result_sha256="",
     )
+
+
+def _mask_trust(stored: Json | None) -> MaskTrust:
+    """Of cases stored before masks were judged, nothing is known against the mask."""
+    if stored is None:
+        return MaskTrust()
+    reasons = tuple(Reason(code=r["code"], text=r["text"]) for r in stored["reasons"])
+    return MaskTrust(trusted=stored["trusted"], trust=stored["trust"], figures=stored["figures"], reasons=reasons)
 
 
 def _known(settings: Json) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.locate.atlas import TemplatePoints
 from miliary_seg.locate.mutual_information import mutual_information, mutual_information_slope
 from miliary_seg.locate.pyramid import WorkingScan
-from miliary_seg.locate.transform import UNIT, affine_jacobian, affine_matrix, apply, size_penalty
+from miliary_seg.locate.transform import MEAN_LOG_SCALE, UNIT, affine_jacobian, affine_matrix, apply, size_penalty
 
 RELATIVE_CHANGE = 1e-6
 """The fits stop when a step changes the cost by less than this share."""
@@ -73,6 +73,7 @@ def fit_affine(
     start: Float64Array,
     *,
     iterations: int = ITERATIONS,
+    mean_log_scale: float = MEAN_LOG_SCALE,
 ) -> AffineFit | None:
     """Best affine near a start of twelve parameters; None if hardly any of the brain is in view.
 
@@ -98,7 +99,7 @@ def fit_affine(
         by_matrix = (gradient * slope) @ homogeneous.T
         by_matrix += BRAIN_WEIGHT * (inner_gradient * brain_slope) @ brain_places.T
         uphill = (affine_jacobian(parameters) * by_matrix).sum(axis=(1, 2))
-        penalty, penalty_slope = size_penalty(parameters[6:9] * UNIT)
+        penalty, penalty_slope = size_penalty(parameters[6:9] * UNIT, mean_log_scale)
         uphill[6:9] -= SIZE_WEIGHT * penalty_slope * UNIT
         return SIZE_WEIGHT * penalty - head - BRAIN_WEIGHT * brain, -uphill
 

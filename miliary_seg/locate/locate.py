@@ -9,7 +9,7 @@ from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array
-from miliary_seg.domain.compartment import Compartment, Coverage, Registration
+from miliary_seg.domain.compartment import Compartment, Coverage, MaskTrust, Registration
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.sequence import Sequence
@@ -25,6 +25,7 @@ from miliary_seg.locate.brain_mask import (
     work_steps,
 )
 from miliary_seg.locate.compartments import DistanceMaps, coverage, distance_maps
+from miliary_seg.locate.mask_trust import MaskView, assess_mask, mask_figures, mask_view
 from miliary_seg.locate.pyramid import BlockMeans
 from miliary_seg.locate.quality import Trust, assess_trust
 from miliary_seg.locate.register import Fit, Resolutions, register, resolutions
@@ -38,6 +39,8 @@ REORIENTED = Reason(
     text="the head was found only after turning the scan's axes: the header is wrong or states no orientation;"
     " levels are used, sides are not",
 )
+NO_MASK = MaskTrust(trusted=False, trust=0.0)
+"""Where no brain was found there is no mask to judge."""
 AIR_HU = -300.0
 """CT is always this negative at its 2nd percentile, since air surrounds the head; MR only if it was shifted."""
 MAY_BE_CT = {Sequence.UNKNOWN, Sequence.CT, Sequence.CTC}
@@ -82,7 +85,7 @@ def locate(volume: Volume, settings: LocateSettings | None = None, *, mask: Bool
 def _located(
     volume: Volume, canonical: CanonicalView, voxels: Float32Array, settings: LocateSettings, mask: BoolArray | None
 ) -> Location:
-    is_ct = volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
+    is_ct = _is_ct(volume, voxels)
     found = _fitted(resolutions(BlockMeans(voxels=voxels, affine=canonical.affine), is_ct), settings)
     if found is None:
         return _nothing(volume, Reason(code="no_brain", text="nothing in the scan resembles a head"))
@@ -92,17 +95,40 @@ def _located(
     if mask is not None:
         brain = np.array(mask, dtype=bool)  # a copy: results are read-only, the caller's array is not
     elif stripped:
-        brain = canonical.back(stripped_mask(voxels, maps.outside_mm()))
+        brain = canonical.back(stripped_mask(voxels, maps.outside_mm(), volume.grid.voxel_volume_mm3))
     else:
         values = None if is_ct else tissue_values(voxels, canonical.affine, fit.matrix, fit.deformation)
         outside = maps.outside_mm(work_steps(canonical.affine))
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
+    place = replace(place, mask_trust=_mask_trust(volume, place, settings))
     if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
         return place
     seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
     return replace(place, appearance=seen)
+
+
+def view_of_mask(volume: Volume, location: Location) -> MaskView | None:
+    """A located scan as the judge of its mask sees it; None where no brain was found."""
+    if location.template is None:
+        return None
+    canonical = CanonicalView.of(volume.grid)
+    voxels = _finite(canonical.view(volume.voxels))
+    with threadpool_limits(limits=1):
+        return mask_view(
+            voxels,
+            canonical.affine,
+            canonical.view(location.brain_mask),
+            location.template,
+            is_ct=_is_ct(volume, voxels),
+            stripped=location.registration.skull_stripped,
+        )
+
+
+def _mask_trust(volume: Volume, location: Location, settings: LocateSettings) -> MaskTrust:
+    view = view_of_mask(volume, location) if location.registration.brain_found else None
+    return NO_MASK if view is None else assess_mask(mask_figures(view), settings.mask_trust_threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +215,7 @@ def _nothing(volume: Volume, reason: Reason) -> Location:
             orientation_known=volume.orientation_known,
             reasons=(reason,),
         ),
+        mask_trust=NO_MASK,
     )
 
 
@@ -197,6 +224,10 @@ def _finite(voxels: Float32Array) -> Float32Array:
         return voxels
     low = float(voxels[np.isfinite(voxels)].min(initial=0.0))
     return np.nan_to_num(voxels, nan=low, posinf=low, neginf=low)
+
+
+def _is_ct(volume: Volume, voxels: Float32Array) -> bool:
+    return volume.in_hounsfield or (volume.sequence.sequence in MAY_BE_CT and _looks_like_ct(voxels))
 
 
 def _looks_like_ct(voxels: Float32Array) -> bool:

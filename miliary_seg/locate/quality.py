@@ -70,6 +70,9 @@ MAX_TILT_DEG = 50.0
 """Heads lie within this angle of how they usually lie (44 degrees at most in 47 simulated scans)."""
 SCALES = (0.70, 1.20)
 """Brain against MNI152 along each axis: people range from .80 to 1.08; children and deformed heads need room."""
+MAX_SCALE_RATIO = 1.21
+"""Largest over smallest scale: honest headers reach 1.19 (64 scans); a slice spacing wrong by 1.45 gave 1.23 or more,
+although each scale alone was plausible."""
 MIN_HEAD_MATCH = 1.077
 """Normalized mutual information of head and rings: right fits start at 1.081, enlarged or shrunk heads end at 1.04, and
 a head upside down, found elsewhere than it lies, had 1.073 without another sign of it."""
@@ -133,12 +136,18 @@ def _findings(figures: dict[str, float]) -> list[Reason]:
             f"the head seems turned by {figures['tilt_deg']:.0f} degrees against the header's axes: orientation wrong?"
         )
         found.append(Reason(code="odd_orientation", text=text))
+    ratio = figures["largest_scale"] / figures["smallest_scale"]
     if figures["smallest_scale"] < SCALES[0] or figures["largest_scale"] > SCALES[1]:
         text = (
             f"the brain's size is implausible ({figures['smallest_scale']:.2f} to {figures['largest_scale']:.2f} of the"
             " template): spacing wrong?"
         )
         found.append(Reason(code="implausible_size", text=text))
+    elif ratio > MAX_SCALE_RATIO:
+        text = (
+            f"the brain is stretched to {ratio:.2f} along one axis against another: slice spacing wrong in the header?"
+        )
+        found.append(Reason(code="uneven_size", text=text))
     if figures["head_normalized_mutual_information"] < MIN_HEAD_MATCH:
         text = "skull and scalp are not where the atlas expects them: spacing wrong, or little of the head in view?"
         found.append(Reason(code="weak_head_match", text=text))

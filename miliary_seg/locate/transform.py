@@ -12,6 +12,8 @@ from miliary_seg.domain.arrays import Float64Array
 
 UNIT = 0.02
 """Radians (or log scale, or shear) in one parameter unit."""
+FARTHEST = 3.0
+"""Log scales and shears end here (20 times as large): a line search can step so far that the exponential overflows."""
 CENTRE_MNI_MM = np.array([0.0, -20.0, 5.0])
 """Centre of rotation: the middle of the template's brain."""
 MEAN_LOG_SCALE = float(np.log(0.93))
@@ -38,10 +40,11 @@ def rotation(pitch: float, roll: float, yaw: float) -> Float64Array:
 def affine_matrix(parameters: Float64Array) -> Float64Array:
     """Matrix (4, 4), MNI mm to scan mm, of twelve parameters."""
     shear = np.eye(3)
-    shear[0, 1], shear[0, 2], shear[1, 2] = parameters[9:12] * UNIT
+    stretch = np.clip(parameters[6:12] * UNIT, -FARTHEST, FARTHEST)
+    shear[0, 1], shear[0, 2], shear[1, 2] = stretch[3:]
     pitch, roll, yaw = parameters[3:6] * UNIT
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation(pitch, roll, yaw) @ np.diag(np.exp(parameters[6:9] * UNIT)) @ shear
+    matrix[:3, :3] = rotation(pitch, roll, yaw) @ np.diag(np.exp(stretch[:3])) @ shear
     matrix[:3, 3] = parameters[:3] - matrix[:3, :3] @ CENTRE_MNI_MM
     return matrix
 
@@ -74,9 +77,9 @@ def distance_mm(first: Float64Array, second: Float64Array) -> float:
     return float(np.sqrt((apart**2).sum(axis=0)).mean())
 
 
-def size_penalty(log_scales: Float64Array) -> tuple[float, Float64Array]:
+def size_penalty(log_scales: Float64Array, mean: float = MEAN_LOG_SCALE) -> tuple[float, Float64Array]:
     """Sum of squared standard scores of log scales under the distribution in people, and its gradient."""
-    score = (log_scales - MEAN_LOG_SCALE) / SD_LOG_SCALE
+    score = (log_scales - mean) / SD_LOG_SCALE
     return float((score**2).sum()), 2 * score / SD_LOG_SCALE
 
 

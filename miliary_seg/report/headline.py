@@ -82,6 +82,8 @@ def why_no_probability(series: SeriesResult) -> str:
         return "the atlas fit is not trusted"
     if not fit.sides_usable:
         return "left and right are unknown"
+    if not series.location.mask_trust.trusted:
+        return "the brain mask is not trusted"
     if any(item.code in HIDES_LESIONS for item in series.decision.reasons):
         return "lesions need not show on such a scan"
     return "part of the brain is not in view"

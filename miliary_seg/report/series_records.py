@@ -140,6 +140,18 @@ class RegistrationRecord(Record):
     reasons: list[ReasonRecord] = key("Why the fit is not trusted, or what to look at.")
 
 
+class MaskRecord(Record):
+    """How far the brain mask can be trusted, apart from the fit."""
+
+    trusted: bool = key("Whether a negative answer may rest on the mask.")
+    trust: Share = key("Figure of trust of the mask; its measured meaning is in docs/compartments.md.")
+    figures: dict[str, float | None] = key(
+        "Named figures with their unit in the name; see docs/compartments.md.",
+        source=lambda m: dict(sorted(m.figures.items())),
+    )
+    reasons: list[ReasonRecord] = key("What speaks against the mask.")
+
+
 class OperatingPointRecord(Record):
     """How sensitive the detector was set, with what was measured there (docs/detection.md)."""
 
@@ -249,6 +261,7 @@ class SeriesRecord(Record):
         source="series.location.coverage",
     )
     registration: RegistrationRecord = key(source="series.location.registration")
+    brain_mask: MaskRecord = key(source="series.location.mask_trust")
     detection: DetectionRecord = key(source="series.detection")
     decision: DecisionRecord = key(source="series.decision")
     slices: list[SliceRecord] = key(

@@ -179,6 +179,8 @@ CASES = (
     ),
     _column("registration_trusted", "", "Whether the atlas fit may be used for sides and levels."),
     _column("registration_trust", "", "Figure of trust of the atlas fit, 0 to 1."),
+    _column("mask_trusted", "", "Whether a negative answer may rest on the brain mask."),
+    _column("mask_trust", "", "Figure of trust of the brain mask, 0 to 1."),
     _column("n_slices", "", "Acquired slices."),
     _column("plane", "", "axial, coronal or sagittal: nearest to the acquired slices."),
     _column("slice_thickness_mm", "mm", "Slice thickness; the spacing where the file states none."),
@@ -352,6 +354,8 @@ def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:
         "noise_sigma": detection.noise_sigma,
         "registration_trusted": series.location.registration.trusted,
         "registration_trust": series.location.registration.trust,
+        "mask_trusted": series.location.mask_trust.trusted,
+        "mask_trust": series.location.mask_trust.trust,
         "software_version": result.software.get("version"),
         "settings_digest": result.settings_digest,
     }

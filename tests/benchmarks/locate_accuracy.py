@@ -172,14 +172,19 @@ def nearest_mm(places: np.ndarray, kinds: tuple[np.ndarray, np.ndarray], spacing
     return distances
 
 
-def mask_errors(labels: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> list[float]:
-    """Dice, % of the cortex lost and % let in; reference: brain and ventricles closed by 5 mm."""
+def reference_mask(labels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Brain and ventricles closed by 5 mm."""
     brain = np.isin(labels, (*BRAIN, *VENTRICLES))
     pad = [(int(np.ceil(2 * CLOSING_MM / s)),) * 2 for s in spacing]
     wide = np.pad(brain, pad, mode="edge")
     near = ndi.distance_transform_edt(~wide, sampling=spacing) <= CLOSING_MM
     closed = ndi.distance_transform_edt(near, sampling=spacing) > CLOSING_MM
-    truth = closed[tuple(slice(p, p + n) for (p, _), n in zip(pad, labels.shape, strict=True))] | brain
+    return closed[tuple(slice(p, p + n) for (p, _), n in zip(pad, labels.shape, strict=True))] | brain
+
+
+def mask_errors(labels: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> list[float]:
+    """Dice, % of the cortex lost and % let in; reference: brain and ventricles closed by 5 mm."""
+    truth = reference_mask(labels, spacing)
     cortex = np.isin(labels, (3, 42, 8, 47))
     return [
         float(2 * (mask & truth).sum() / (mask.sum() + truth.sum())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from miliary_seg.cli import main
 from miliary_seg.errors import UsageError
+from miliary_seg.lab.bench.masks import WRONG
 
 
 def miliary_seg(*arguments: object) -> subprocess.CompletedProcess:
@@ -90,6 +92,21 @@ def test_calls_that_are_refused(tmp_path: Path, bench, arguments: tuple[str, ...
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_a_scan_are_spoiled_and_judged(phantom_and_run, tmp_path: Path, bench) -> None:
+    _, truth = phantom_and_run
+    scan, out = truth / "sub-7" / "scan.nii.gz", tmp_path / "out"
+    code, said, err = bench("masks", scan, "-o", out)
+    assert code == 0, err
+    assert "Trust of spoiled masks" in said
+    rows = list(csv.DictReader((out / "masks.csv").read_text().splitlines()))
+    assert rows[0]["kind"] == "as found"
+    assert rows[0]["trusted"] == "true"
+    wrong = [row for row in rows if max(float(row["let_in"]), float(row["lost"])) > WRONG]
+    assert len(wrong) > 10
+    assert {row["trusted"] for row in wrong} == {"false"}
+    assert bench("masks", scan, "-o", out)[0] == 6  # there already
 
 
 def test_phantoms_from_the_command_line(tmp_path: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:

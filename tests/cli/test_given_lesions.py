@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,31 @@ def test_the_same_lesions_decide_the_same_again(cli: Cli, case: Path, tmp_path: 
     tables = [read_table(folder / "lesions.csv") for folder in (lesions.parent, tmp_path / "new")]
     for before, after in zip(*tables, strict=True):  # every measurement and place of unchanged lesions
         assert same_row(before, after), (before, after)
+
+
+def test_cases_stored_before_masks_were_judged_are_still_decided_again(cli: Cli, case: Path, tmp_path: Path) -> None:
+    old, doubted = tmp_path / "old", tmp_path / "doubted"
+    lesions = next(case.glob("*/lesions.nii.gz"))
+    for folder in (old, doubted):
+        shutil.copytree(case, folder)
+        stored = document(folder)
+        mask = stored["series"][0].pop("brain_mask")
+        assert set(mask) == {"trusted", "trust", "figures", "reasons"}
+        figures = stored["series"][0]["registration"]["figures"]
+        figures["midline_shift_mm"] = figures.pop("midline_deformation_mm")
+        if folder is doubted:
+            why = {"code": "mask_incomplete", "text": "the brain mask leaves out 40% of the fitted brain"}
+            stored["series"][0]["brain_mask"] = mask | {"trusted": False, "trust": 0.01, "reasons": [why]}
+        (folder / "result.json").write_text(json.dumps(stored))
+    found = {}
+    for folder in (case, old, doubted):
+        ended = cli("decide", folder, "--lesions", lesions, "-o", tmp_path / f"new-{folder.name}", "--json")
+        assert ended.code == 0, ended.err
+        found[folder] = json.loads(ended.out)["decision"]
+    assert found[old] == found[case]
+    reasons = {item["code"] for criterion in found[doubted]["criteria"] for item in criterion["reasons"]}
+    assert "NOT_MET" not in {criterion["verdict"] for criterion in found[doubted]["criteria"]}
+    assert {"mask_untrusted", "mask_incomplete"} <= reasons
 
 
 def test_a_correction_says_what_changed(cli: Cli, case: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from miliary_seg.decide import REASONS, decide, decide_study
-from miliary_seg.domain.compartment import Assignment, Coverage, Level, Registration, Side
+from miliary_seg.domain.compartment import Assignment, Coverage, Level, MaskTrust, Registration, Side
 from miliary_seg.domain.decision import Decision, ScanFacts, Verdict
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
@@ -113,6 +113,7 @@ def facts_of(case: dict[str, Any]) -> ScanFacts:
             orientation_known=case["orientation_known"],
             reoriented=case["reoriented"],
         ),
+        mask_trust=MaskTrust(trusted=case["mask_trusted"]),
         image_doubts=tuple(Reason(code=code, text=code) for code in case["image_doubts"]),
         artefact_doubts=tuple(Reason(code=code, text=code) for code in case["artefact_doubts"]),
         lesion_sensitivity=case.get("sensitivity"),

@@ -10,7 +10,7 @@ import pytest
 from miliary_seg.decide import REASONS, all_interpretations, decide, decide_study, default_interpretation
 from miliary_seg.decide.reasons import coverage_reasons, reason, unique
 from miliary_seg.decide.regions import INFRATENTORIAL_SHARE
-from miliary_seg.domain.compartment import Coverage, Registration
+from miliary_seg.domain.compartment import Coverage, MaskTrust, Registration
 from miliary_seg.domain.decision import Decision, Verdict
 from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import UsageError
@@ -135,6 +135,17 @@ def test_an_untrusted_fit_hands_its_own_reasons_on(build: Any) -> None:
     assert codes(decide([], [], facts, SMALL)) == ["registration_untrusted", "fit_poor"]
     trusted = replace(facts, registration=replace(facts.registration, trusted=True))
     assert "fit_poor" not in codes(decide([], [], trusted, SMALL))
+
+
+def test_no_negative_rests_on_a_mask_that_is_not_trusted(build: Any) -> None:
+    facts = build.facts(5)
+    assert decide([], [], facts, SMALL).verdict is Verdict.NOT_MET
+    why = Reason(code="mask_incomplete", text="the brain mask leaves out 40 % of the fitted brain")
+    doubted = replace(facts, mask_trust=MaskTrust(trusted=False, trust=0.0, reasons=(why,)))
+    answer = decide([], [], doubted, SMALL)
+    assert answer.verdict is Verdict.INDETERMINATE
+    assert codes(answer)[:2] == ["mask_untrusted", "mask_incomplete"]
+    assert answer.probability is None
 
 
 def test_partial_coverage_says_what_is_missing(build: Any) -> None:

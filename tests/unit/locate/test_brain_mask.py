@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.locate.brain_mask import HOLE_MM2, TissueValues, _small_holes, refined_mask, tissue_values
+from miliary_seg.locate.brain_mask import (
+    BONE_HU,
+    HOLE_MM2,
+    TissueValues,
+    _small_holes,
+    refined_mask,
+    stripped_mask,
+    tissue_values,
+)
 from miliary_seg.locate.deform import no_deformation
 
 RADIUS_MM = 40.0
@@ -108,3 +116,39 @@ def test_values_are_read_where_the_template_says(make_head, axial_affine, turned
     away = np.diag([1.0, 1, 1, 1])
     away[:3, 3] = 500
     assert tissue_values(volume.voxels, volume.grid.affine, away, no_deformation()) is None
+
+
+@pytest.mark.parametrize("slice_mm", [1.0, 4.0])
+def test_ct_masks_hold_no_bone_but_calcifications(slice_mm):
+    spacing = np.array([1.0, 1.0, slice_mm])
+    shape = tuple(int(n) for n in np.ceil(100 / spacing))
+    affine = np.diag([*spacing, 1.0])
+    place = (np.indices(shape).T * spacing).T - 50
+    outside = (np.sqrt((place**2).sum(axis=0)) - 40).astype(np.float32)
+    scan = np.select([outside < 0, outside < 6], [35.0, 800.0], -1000.0).astype(np.float32)
+    spur = (np.abs(place[1]) < 3) & (np.abs(place[2]) < 5) & (place[0] > 33) & (place[0] < 42)
+    calcified = (place**2).sum(axis=0) < 16
+    scan[spur], scan[calcified] = 600.0, 300.0
+    mask = refined_mask(scan, affine, outside, is_ct=True, values=None)
+    assert mask[calcified].all()
+    assert not mask[(scan > BONE_HU) & ~calcified].any()
+    assert mask[outside < -8].all()
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 3.0)])
+def test_debris_leaves_the_mask_of_a_stripped_head_and_missed_brain_stays(spacing):
+    spacing = np.array(spacing)
+    shape = tuple(int(n) for n in np.ceil(110 / spacing))
+    place = (np.indices(shape).T * spacing).T - 55
+    outside = (np.sqrt((place**2).sum(axis=0)) - 38).astype(np.float32)
+
+    def ball(x, y, z, radius):
+        return np.sqrt((place[0] - x) ** 2 + (place[1] - y) ** 2 + (place[2] - z) ** 2) < radius
+
+    missed = ball(0, 26, 0, 20)  # a lobe that the fit left out by 8 mm
+    bridge = (np.abs(place[1]) < 1.6) & (np.abs(place[2]) < 1.6) & (place[0] > 0) & (place[0] < 48)
+    hanging, apart = ball(46, 0, 0, 4.2), ball(0, -46.5, 0, 4.2)
+    scan = np.where((outside < 0) | missed | bridge | hanging | apart, 100.0, 0.0).astype(np.float32)
+    mask = stripped_mask(scan, outside, float(np.prod(spacing)))
+    assert mask[(outside < 0) | missed].all()
+    assert not mask[hanging | apart].any()

@@ -11,8 +11,8 @@ from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate import locate
 from miliary_seg.locate.pyramid import BlockMeans
-from miliary_seg.locate.register import fit_affine_multistart, fit_from_smaller, resolutions
-from miliary_seg.locate.transform import UNIT, distance_mm
+from miliary_seg.locate.register import fit_affine_multistart, fit_from_smaller, fit_small_head, resolutions
+from miliary_seg.locate.transform import UNIT, affine_jacobian, affine_matrix, distance_mm
 from miliary_seg.settings import LocateSettings
 
 SETTINGS = LocateSettings()
@@ -176,7 +176,7 @@ def test_affine_only(make_head, axial_affine):
     volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)))
     location = locate(volume, dataclasses.replace(SETTINGS, deform=False))
     assert location.registration.trusted
-    assert location.registration.figures["midline_shift_mm"] == 0
+    assert location.registration.figures["midline_deformation_mm"] == 0
 
 
 def test_unknown_orientation_is_carried(make_head, axial_affine):
@@ -265,3 +265,33 @@ def test_a_fit_that_was_stretched_to_the_scalp_falls_back_to_the_brain(make_head
     levels = {name: 0.5 * getattr(right, name) for name in ("score", "brain_information")}
     back = fit_from_smaller(scan, dataclasses.replace(right, parameters=stretched, **levels))
     assert distance_mm(back.matrix, right.matrix) < 4.0
+
+
+@pytest.mark.parametrize("size", [0.66, 0.72])
+def test_a_small_head_is_fitted_and_never_masked_on_the_scalp(make_head, turned, axial_affine, true_labels, size):
+    shape, spacing = SHAPES["isotropic"]
+    affine, place = axial_affine(spacing, shape, (0, -10, -10)), turned(6, 3, -4, (3, 4, -6), size)
+    volume = make_head(shape, affine, place)
+    scan = resolutions(BlockMeans(voxels=volume.voxels, affine=affine), is_ct=False)
+    assert np.exp(fit_affine_multistart(scan).best.parameters[6:9] * UNIT) == pytest.approx(size, rel=0.05)
+    brain = (true_labels(volume.grid, place) > 0).sum()
+    assert locate(volume).brain_mask.sum() / brain == pytest.approx(1.0, abs=0.12)
+
+
+def test_a_usual_head_is_not_taken_for_a_small_one(make_head, turned, axial_affine):
+    shape, spacing = SHAPES["isotropic"]
+    volume = make_head(shape, axial_affine(spacing, shape, (0, -10, -10)), turned(6, 3, -4, (3, 4, -6)))
+    scan = resolutions(BlockMeans(voxels=volume.voxels, affine=volume.grid.affine), is_ct=False)
+    right = fit_affine_multistart(scan).best
+    assert fit_small_head(scan, right) is None
+    stretched = dataclasses.replace(
+        right, parameters=right.parameters.copy(), head_information=0.0, brain_information=0.0
+    )
+    stretched.parameters[6:9] += np.log(1.3) / UNIT
+    assert fit_small_head(scan, stretched) is not None
+
+
+def test_no_step_of_a_line_search_overflows():
+    far = affine_matrix(np.full(12, 1e6))
+    assert np.isfinite(far).all()
+    assert np.isfinite(affine_jacobian(np.full(12, 1e6))).all()

@@ -30,6 +30,7 @@ def test_good_fit_is_trusted_without_remark():
         ({"tilt_deg": 75.0}, "odd_orientation"),
         ({"smallest_scale": 0.5}, "implausible_size"),
         ({"largest_scale": 1.5}, "implausible_size"),
+        ({"smallest_scale": 0.80, "largest_scale": 1.0}, "uneven_size"),
         ({"share_in_view": 0.15}, "small_field_of_view"),
         ({"head_normalized_mutual_information": 1.03}, "weak_head_match"),
     ],
