@@ -8,6 +8,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 from miliary_seg.domain.names import clean_name, digest_of_name, shortened
 
@@ -88,15 +89,22 @@ def csv_cell(value: object) -> str:
 
 
 def csv_column(values: Sequence[object]) -> list[str]:
-    """``csv_cell`` of every value; a column of finite numbers is formatted in one go.
+    """``csv_cell`` of every value: numbers are formatted in one go, a text that comes again is made inert once.
 
     Examples
     --------
     >>> csv_column([0.1, -2.5]), csv_column([1.5, None])
     (['0.1', '-2.5'], ['1.5', ''])
     """
-    if values and set(map(type, values)) == {float} and all(map(math.isfinite, values)):  # type: ignore[arg-type]
-        return (("%.10g\n" * len(values)) % tuple(values)).split()
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {float}:
+        known = [isinstance(value, float) and math.isfinite(value) for value in values]
+        numbers = tuple(compress(values, known))
+        cells = iter((("%.10g\n" * len(numbers)) % numbers).split())
+        return [next(cells) if is_known else "" for is_known in known]
+    if len(kinds) == 1 and kinds <= {str, int, bool}:  # of one kind: True and 1 would be one key
+        cell = {value: csv_cell(value) for value in set(values)}
+        return [cell[value] for value in values]
     return [csv_cell(value) for value in values]
 
 

@@ -22,6 +22,7 @@ from miliary_seg.report.atomic_folder import make_folder, temp_name
 from miliary_seg.report.correction_files import is_editable, itksnap_labels, write_slicer_segmentation
 from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.json_document import case_document, is_identified, validate
+from miliary_seg.report.series_records import listed_from
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.volume_files import write_error, write_label_map
 
@@ -180,7 +181,7 @@ def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> Non
     tables = {
         file_names.LESIONS: lesions_table(series),
         file_names.SLICES: slices_table(series, identified=is_identified(result)),
-        file_names.CANDIDATES: candidates_table(series),
+        file_names.CANDIDATES: candidates_table(series, listed_from(result)),
     }
     for name, table in tables.items():
         (folder / name).write_text(table.csv(), "utf-8", newline="")

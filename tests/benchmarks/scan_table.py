@@ -8,7 +8,6 @@ One process a scan; time and peak memory are the operating system's own accounti
 from __future__ import annotations
 
 import argparse
-import csv
 import fnmatch
 import json
 import os
@@ -81,12 +80,10 @@ def row(scan: str, output: Path) -> str:
     if code != 0:
         return line((name, "", "", *cost, "", "", "", "", "", f"exit {code}", error.strip().splitlines()[-1:]))
     document = json.loads((folder / "result.json").read_text())
-    return "\n".join(line((name, *cells(series, folder, cost))) for series in document["series"])
+    return "\n".join(line((name, *cells(series, cost))) for series in document["series"])
 
 
-def cells(series: dict, folder: Path, cost: tuple[str, str]) -> tuple[object, ...]:
-    with (folder / series["id"] / "candidates.csv").open(newline="") as file:
-        candidates = sum(1 for _ in csv.DictReader(file))
+def cells(series: dict, cost: tuple[str, str]) -> tuple[object, ...]:
     decision = series["decision"]
     counts = [*sorted((s["n_lesions"] for s in series["slices"]), reverse=True), 0, 0]
     slabs = [s.get("n_lesions_slab", 0) or 0 for s in series["slices"]]
@@ -94,7 +91,7 @@ def cells(series: dict, folder: Path, cost: tuple[str, str]) -> tuple[object, ..
     most = f"{counts[0]} ({counts[1]})"
     trust = f"{series['registration'].get('trust', float('nan')):.2f}"
     reasons = ", ".join(reason["code"] for reason in decision["reasons"])
-    found = (candidates, len(series["lesions"]), most, max(slabs, default=0), trust)
+    found = (series["detection"]["n_candidates"], len(series["lesions"]), most, max(slabs, default=0), trust)
     return (shape, series["sequence"], *cost, *found, decision["verdict"], reasons)
 
 
