@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -412,6 +413,7 @@ def _replaced(node: Any, path: list[str], setting: str, value: Any) -> Any:
     return replace(node, **{name: new})
 
 
+@cache
 def _kinds(section: type) -> dict[str, Any]:
     """Name of a setting -> its type with its range."""
     return get_type_hints(section, include_extras=True)
