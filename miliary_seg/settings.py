@@ -414,7 +414,7 @@ def _replaced(node: Any, path: list[str], setting: str, value: Any) -> Any:
 
 
 @cache
-def _kinds(section: type) -> dict[str, Any]:
+def _kinds(section: Any) -> dict[str, Any]:
     """Name of a setting -> its type with its range."""
     return get_type_hints(section, include_extras=True)
 

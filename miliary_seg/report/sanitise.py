@@ -8,7 +8,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import compress
 
 from miliary_seg.domain.names import clean_name, digest_of_name, shortened
 
@@ -88,6 +87,9 @@ def csv_cell(value: object) -> str:
     return f"'{text}" if raw.startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
+_NOT_FINITE = {"nan", "inf", "-inf"}
+
+
 def csv_column(values: Sequence[object]) -> list[str]:
     """``csv_cell`` of every value: numbers are formatted in one go, a text that comes again is made inert once.
 
@@ -98,10 +100,8 @@ def csv_column(values: Sequence[object]) -> list[str]:
     """
     kinds = set(map(type, values)) - {type(None)}
     if kinds == {float}:
-        known = [isinstance(value, float) and math.isfinite(value) for value in values]
-        numbers = tuple(compress(values, known))
-        cells = iter((("%.10g\n" * len(numbers)) % numbers).split())
-        return [next(cells) if is_known else "" for is_known in known]
+        text = ("%.10g\n" * len(values)) % tuple(math.nan if value is None else value for value in values)
+        return ["" if cell in _NOT_FINITE else cell for cell in text.split()] if "n" in text else text.split()
     if len(kinds) == 1 and kinds <= {str, int, bool}:  # of one kind: True and 1 would be one key
         cell = {value: csv_cell(value) for value in set(values)}
         return [cell[value] for value in values]
