@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -413,10 +412,14 @@ def _replaced(node: Any, path: list[str], setting: str, value: Any) -> Any:
     return replace(node, **{name: new})
 
 
-@cache
-def _kinds(section: Any) -> dict[str, Any]:
-    """Name of a setting -> its type with its range."""
-    return get_type_hints(section, include_extras=True)
+def _kinds(section: type) -> dict[str, Any]:
+    """Name of a setting -> its type with its range; asked for once a section: a stored case sets fifty values."""
+    if section not in _KINDS:
+        _KINDS[section] = get_type_hints(section, include_extras=True)
+    return _KINDS[section]
+
+
+_KINDS: dict[type, dict[str, Any]] = {}
 
 
 def _converted(kind: Any, setting: str, value: Any) -> Any:
