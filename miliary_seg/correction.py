@@ -171,8 +171,8 @@ def _whole_lesions(region: BoolArray, old: Any, old_sizes: Any) -> tuple[Any, in
 
 def _unchanged(old: Any, new: Any) -> dict[int, int]:
     """New label -> stored label, of lesions with the very same voxels."""
-    place = np.flatnonzero(new)
-    now, before = new.ravel()[place].astype(np.intp), old.ravel()[place].astype(np.intp)
+    inside = new > 0
+    now, before = new[inside].astype(np.intp), old[inside].astype(np.intp)
     old_sizes = np.bincount(old[old > 0], minlength=1)
     top = int(now.max(initial=0)) + 1
     partner = np.zeros(top, dtype=np.intp)

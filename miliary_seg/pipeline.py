@@ -16,6 +16,7 @@ from miliary_seg.domain.comparison import Comparison, matched
 from miliary_seg.domain.compartment import Assignment
 from miliary_seg.domain.decision import Decision
 from miliary_seg.domain.pattern import Pattern
+from miliary_seg.domain.progress import report_progress
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
@@ -271,6 +272,7 @@ class _Clock:
 
     def timed(self, stage: str, work: Callable[[], T]) -> T:
         start = perf_counter()
+        report_progress(stage)
         try:
             return work()
         finally:

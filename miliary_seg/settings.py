@@ -246,6 +246,9 @@ class ReportSettings(_Section):
         bool,
         key("Where DICOM images state no FrameOfReferenceUID (some de-identified ones), make one instead of refusing."),
     ] = False
+    all_candidates: Annotated[
+        bool, key("List every candidate in candidates.csv, not only lesions and what was rejected at 0.01 or above.")
+    ] = False
     rtstruct: Annotated[bool, key("Write the outlines of the lesions as an RT Structure Set.")] = False
     editable: Annotated[
         bool, key("Write the lesions for editors: ``lesions.seg.nrrd`` for 3D Slicer, label colours for ITK-SNAP.")
@@ -410,8 +413,13 @@ def _replaced(node: Any, path: list[str], setting: str, value: Any) -> Any:
 
 
 def _kinds(section: type) -> dict[str, Any]:
-    """Name of a setting -> its type with its range."""
-    return get_type_hints(section, include_extras=True)
+    """Name of a setting -> its type with its range; asked for once a section: a stored case sets fifty values."""
+    if section not in _KINDS:
+        _KINDS[section] = get_type_hints(section, include_extras=True)
+    return _KINDS[section]
+
+
+_KINDS: dict[type, dict[str, Any]] = {}
 
 
 def _converted(kind: Any, setting: str, value: Any) -> Any:

@@ -34,6 +34,8 @@ from miliary_seg.errors import OutputError
 from miliary_seg.report import case_document, report_html, validate, write_label_map
 from miliary_seg.report.html.pictures import thumbnail
 from miliary_seg.report.html.views import COMPARTMENT_COLOURS
+from miliary_seg.report.json_document import is_identified
+from miliary_seg.report.series_records import listed_from
 from miliary_seg.report.tables import Column, Table, candidates_table, lesions_table, slices_table
 
 SOURCE = "raw"
@@ -76,7 +78,7 @@ def write_session(result: CaseResult, folder: Path, dataset: Path) -> None:
     for series, values in zip(result.series, document["series"], strict=True):
         place = _place_of(series, folder, dataset)
         place.folder.mkdir(exist_ok=True)
-        values["files"] = _write_series(series, place, folder, identified=bool(document["identified"]))
+        values["files"] = _write_series(series, place, folder, result)
     validate(document)
     _write_json(folder / f"{result.case}_desc-{DESC}_result.json", document)
     _write_text(folder / report_name(result.case), report_html(result, document))
@@ -113,7 +115,7 @@ def _place_of(series: SeriesResult, folder: Path, dataset: Path) -> _Place:
     return _Place(folder=folder / datatype(path), image=name, uri=f"bids:{SOURCE}:{relative.as_posix()}")
 
 
-def _write_series(series: SeriesResult, place: _Place, folder: Path, *, identified: bool) -> dict[str, str]:
+def _write_series(series: SeriesResult, place: _Place, folder: Path, result: CaseResult) -> dict[str, str]:
     """Maps and tables of one series; the paths below the session's folder, by kind."""
     location, labels = series.location, series.detection.lesion_labels
     mask = LabelMap(labels=location.brain_mask.astype(np.uint8), grid=series.volume.grid)
@@ -127,8 +129,8 @@ def _write_series(series: SeriesResult, place: _Place, folder: Path, *, identifi
         _write_text(place.path("compartments", "dseg", ".tsv"), _compartment_index())
     tables = {
         "lesions": lesions_table(series),
-        "slices": slices_table(series, identified=identified),
-        "candidates": candidates_table(series),
+        "slices": slices_table(series, identified=is_identified(result)),
+        "candidates": candidates_table(series, listed_from(result)),
     }
     for kind, table in tables.items():
         paths[kind] = place.path(DESC, kind, ".tsv")

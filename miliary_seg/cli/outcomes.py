@@ -17,6 +17,7 @@ import typer
 
 from miliary_seg.cli import INTERRUPTED
 from miliary_seg.cli.options import print_error, say
+from miliary_seg.domain.progress import watching
 
 if TYPE_CHECKING:
     from miliary_seg.cohort import CaseOutcome
@@ -177,7 +178,10 @@ def interruptible(printer: OutcomePrinter) -> Iterator[None]:
 
 
 def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: OutcomePrinter) -> None:
-    """Say outcomes behind a bar with done, failed and the time left (stderr, silent when not a terminal)."""
+    """Say outcomes behind a bar with done, failed and the time left (stderr, silent when not a terminal).
+
+    A case that runs in this process tells its stage there too.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -196,6 +200,7 @@ def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: O
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[stage]}"),
         TextColumn("[yellow]{task.fields[waiting]}"),
     )
     bar = Progress(
@@ -206,14 +211,18 @@ def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: O
         redirect_stdout=sys.stdout.isatty(),  # results that go to a file must not go to the bar's console
         speed_estimate_period=3600,
     )
-    with bar:
-        task = bar.add_task("cases", total=total, failed=printer.counts["failed"], waiting="")
+    task = bar.add_task("cases", total=total, failed=printer.counts["failed"], stage="", waiting="")
+
+    def show(stage: str, done: int, n_steps: int) -> None:
+        bar.update(task, stage=f"{stage} {done}/{n_steps}" if n_steps else stage)
+
+    with bar, watching(show):
         if console.is_terminal:
             printer.shown = lambda what: bar.update(task, waiting=what)
         with closing(outcomes):
             for outcome in outcomes:
                 printer.add(outcome)
-                bar.update(task, advance=1, failed=printer.counts["failed"])
+                bar.update(task, advance=1, failed=printer.counts["failed"], stage="")
 
 
 @lru_cache(maxsize=8)

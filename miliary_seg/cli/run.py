@@ -70,6 +70,9 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     seg: Annotated[str, typer.Option(help="DICOM segmentation: binary or labelmap.")] = "",
     rtstruct: Annotated[bool, typer.Option("--rtstruct", help="Write an RT Structure Set of the lesions.")] = False,
     editable: Annotated[bool, typer.Option("--editable", help="Write lesions for 3D Slicer and ITK-SNAP.")] = False,
+    all_candidates: Annotated[
+        bool, typer.Option("--all-candidates", help="List candidates of any probability in candidates.csv.")
+    ] = False,
     identified: Annotated[
         bool, typer.Option("--identified", help="Keep names, dates and paths that identify the patient.")
     ] = False,
@@ -99,6 +102,7 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         ("report.rtstruct", rtstruct),
         ("report.identified", identified),
         ("report.editable", editable),
+        ("report.all_candidates", all_candidates),
     )
     options |= {name: "true" for name, on in flags if on}
     options |= {"report.seg": seg.lower()} | ({"report.dicom": "always"} if dicom else {})

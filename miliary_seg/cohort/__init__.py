@@ -6,27 +6,54 @@
     write_tables(output, settings)          cases.csv and index.html over all finished cases of a folder
     read_ledger(output)                     what happened, run by run
     summarise(plan)                         patients, incidence, groups, survival
+
+The public names are imported when first used: a run needs no statistics, and no page over many cases until it ends.
 """
 
 from __future__ import annotations
 
-from miliary_seg.cohort.longitudinal.lesion_tracking import Change, LesionChange, track_lesions
-from miliary_seg.cohort.longitudinal.timeline import DatedScan, TimelinePlan, compare, read_scans, timelines
-from miliary_seg.cohort.pages.summary import write_cohort_summary
-from miliary_seg.cohort.pages.timeline import TIMELINE, write_timelines
-from miliary_seg.cohort.run.batch import require_writable, run_cases
-from miliary_seg.cohort.run.case import AnalyzeAndWrite, analyzed
-from miliary_seg.cohort.run.log import read_ledger
-from miliary_seg.cohort.run.manifest import Manifest, read_manifest
-from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseProduct, CaseWork, Finalize, RunPlan
-from miliary_seg.cohort.run.preview import CasePreview, preview
-from miliary_seg.cohort.statistics.groups import compare_several, compare_two
-from miliary_seg.cohort.statistics.participants import read_participants
-from miliary_seg.cohort.statistics.patients import patients_of, read_cases
-from miliary_seg.cohort.statistics.proportions import co_occurrence, incidence, wilson, yes_or_no
-from miliary_seg.cohort.statistics.summary import SummaryPlan, summarise
-from miliary_seg.cohort.statistics.survival import Subject, cumulative_incidence, survival
-from miliary_seg.cohort.tables import write_tables
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miliary_seg.cohort.longitudinal.lesion_tracking import Change, LesionChange, track_lesions
+    from miliary_seg.cohort.longitudinal.timeline import DatedScan, TimelinePlan, compare, read_scans, timelines
+    from miliary_seg.cohort.pages.summary import write_cohort_summary
+    from miliary_seg.cohort.pages.timeline import TIMELINE, write_timelines
+    from miliary_seg.cohort.run.batch import require_writable, run_cases
+    from miliary_seg.cohort.run.case import AnalyzeAndWrite, analyzed
+    from miliary_seg.cohort.run.log import read_ledger
+    from miliary_seg.cohort.run.manifest import Manifest, read_manifest
+    from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome, CaseProduct, CaseWork, Finalize, RunPlan
+    from miliary_seg.cohort.run.preview import CasePreview, preview
+    from miliary_seg.cohort.statistics.groups import compare_several, compare_two
+    from miliary_seg.cohort.statistics.participants import read_participants
+    from miliary_seg.cohort.statistics.patients import patients_of, read_cases
+    from miliary_seg.cohort.statistics.proportions import co_occurrence, incidence, wilson, yes_or_no
+    from miliary_seg.cohort.statistics.summary import SummaryPlan, summarise
+    from miliary_seg.cohort.statistics.survival import Subject, cumulative_incidence, survival
+    from miliary_seg.cohort.tables import write_tables
+
+_HOME = {
+    "longitudinal.lesion_tracking": ("Change", "LesionChange", "track_lesions"),
+    "longitudinal.timeline": ("DatedScan", "TimelinePlan", "compare", "read_scans", "timelines"),
+    "pages.summary": ("write_cohort_summary",),
+    "pages.timeline": ("TIMELINE", "write_timelines"),
+    "run.batch": ("require_writable", "run_cases"),
+    "run.case": ("AnalyzeAndWrite", "analyzed"),
+    "run.log": ("read_ledger",),
+    "run.manifest": ("Manifest", "read_manifest"),
+    "run.plan": ("BatchOptions", "CaseOutcome", "CaseProduct", "CaseWork", "Finalize", "RunPlan"),
+    "run.preview": ("CasePreview", "preview"),
+    "statistics.groups": ("compare_several", "compare_two"),
+    "statistics.participants": ("read_participants",),
+    "statistics.patients": ("patients_of", "read_cases"),
+    "statistics.proportions": ("co_occurrence", "incidence", "wilson", "yes_or_no"),
+    "statistics.summary": ("SummaryPlan", "summarise"),
+    "statistics.survival": ("Subject", "cumulative_incidence", "survival"),
+    "tables": ("write_tables",),
+}
+"""Where each public name is."""
 
 __all__ = [
     "TIMELINE",
@@ -71,3 +98,14 @@ __all__ = [
     "write_timelines",
     "yes_or_no",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

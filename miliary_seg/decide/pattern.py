@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.lesion import Lesion
@@ -101,6 +100,8 @@ def _homogeneity(lesions: Sequence[Lesion], places: Points | None) -> Homogeneit
 
 def _statistics(points: Points) -> tuple[float, float]:
     """Mean distance in mm to the nearest other point, and mean number of other points within the radius."""
+    from scipy.spatial import KDTree
+
     tree = KDTree(points)
     distances = np.asarray(tree.query(points, k=2)[0])
     pairs = int(tree.count_neighbors(tree, RADIUS_MM))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.stats import nbinom
+from scipy.special import betainc
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.decision import CountDistribution
@@ -151,9 +151,15 @@ def at_least(distribution: CountDistribution, threshold: int) -> float:
 
 @cache
 def _pmf(mean: float, shape: float) -> Float64Array:
-    """Negative binomial up to the count beyond which next to nothing lies; what does is added to the last."""
-    law = nbinom(shape, shape / (shape + mean))
-    most = min(int(law.isf(NEGLIGIBLE)) + 1, MOST)
-    pmf: Float64Array = law.pmf(np.arange(most + 1))
-    pmf[-1] += law.sf(most)
+    """Negative binomial up to the count beyond which next to nothing lies; what does is added to the last.
+
+    By its recurrence and the incomplete beta function: ``scipy.stats`` says the same, and takes a second to import.
+    """
+    chance = shape / (shape + mean)
+    beyond = betainc(np.arange(1, MOST + 2), shape, 1 - chance)
+    most = min(int(np.count_nonzero(beyond > NEGLIGIBLE)) + 1, MOST)
+    steps = np.arange(1, most + 1)
+    growth = (steps - 1 + shape) / steps * (1 - chance)
+    pmf: Float64Array = chance**shape * np.cumprod(np.concatenate([[1.0], growth]))
+    pmf[-1] += beyond[most]
     return pmf

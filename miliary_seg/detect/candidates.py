@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
-from skimage.morphology import reconstruction
 
 from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.normalise import WorkVolume
@@ -105,6 +103,8 @@ def close_rings(grey: Float32Array, sign: int, largest: float) -> None:
 
     Only areas of at most ``largest`` pixels: ventricles in white matter and the brain inside its cortex stay.
     """
+    from skimage.morphology import reconstruction
+
     grey *= sign
 
     def work(first: int, stop: int) -> None:
@@ -176,6 +176,8 @@ def find_maxima(grid_level: GridLevel, sign: int, floor_mads: float = RESPONSE_F
 
 def _outshone(blobs: Blobs, space: ScaleSpace) -> BoolArray:
     """Maxima that have a stronger one at the same position one scale up or down: the same blob, found twice."""
+    from scipy.spatial import cKDTree
+
     place = blobs.index * np.array(space.spacing_mm)
     hidden = np.zeros(len(blobs), dtype=bool)
     levels = {int(level): np.flatnonzero(blobs.scale == level) for level in np.unique(blobs.scale)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.spatial import cKDTree
 
 from miliary_seg.detect.features import Features, sample
 from miliary_seg.detect.normalise import WorkVolume
@@ -83,6 +82,8 @@ def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
     """Distance in mm from positions to the edge of the mask; the mask has no edge at the end of the scan."""
+    from scipy.spatial import cKDTree
+
     inner = mask.copy()
     for axis in range(3):
         ahead: list[slice] = [slice(None)] * 3

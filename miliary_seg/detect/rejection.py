@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from scipy.special import gammainc
 
 from miliary_seg.detect.context import LOCAL_SIGMA_MM
@@ -30,6 +29,8 @@ def same_object(index_mm: Float64Array, radius: Float64Array) -> IndexArray:
     radius
         Radii (n,) in mm.
     """
+    from scipy.spatial import cKDTree
+
     owner = np.arange(len(radius))
     if len(radius) < 2:
         return owner

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from miliary_seg.detectors.channels import channels, sampled
-from miliary_seg.detectors.protocol import report_progress
 from miliary_seg.domain.arrays import BoolArray, Float32Array
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion_source import GivenLesions, LesionSource
+from miliary_seg.domain.progress import report_progress
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import InputError, MiliaryError, MissingLibraryError, SettingsError
 from miliary_seg.load.lesions import from_chances
@@ -184,7 +184,7 @@ def sliding_window(run: Any, inputs: Float32Array, network: NetworkSettings) -> 
         box = tuple(slice(a, a + p) for a, p in zip(at, patch, strict=True))
         total[box] += weight * run(padded[(slice(None), *box)])
         weights[box] += weight
-        report_progress(number + 1, len(places))
+        report_progress("detect", number + 1, len(places))
     i, j, k = inputs.shape[1:]
     return (total / weights)[:i, :j, :k]
 

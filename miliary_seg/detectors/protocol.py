@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 from miliary_seg.domain.arrays import BoolArray
@@ -54,14 +53,3 @@ class Detector(Protocol):
             (``settings.lesions``), and measured by ``miliary_seg.detect.given_detection``.
         """
         ...
-
-
-WATCH: ContextVar[object] = ContextVar("miliary_seg_detector_watch", default=None)
-"""Called with (done, total) by detectors that take long, where somebody set it: the command line's progress bar."""
-
-
-def report_progress(done: int, total: int) -> None:
-    """Tell whoever watches how far a detector is."""
-    watch = WATCH.get()
-    if callable(watch):
-        watch(done, total)

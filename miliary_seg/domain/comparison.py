@@ -48,8 +48,8 @@ def matched(first: LabelMap, second: LabelMap) -> tuple[tuple[int, int], ...]:
     ((1, 5),)
     """
     shared = (first.labels > 0) & (second.labels > 0)
-    pairs, counts = np.unique(
-        np.stack([first.labels[shared], second.labels[shared]]).astype(np.int64), axis=1, return_counts=True
-    )
-    rows, columns = one_to_one(pairs[0], pairs[1], counts.astype(np.float64), float(counts.sum() + 1))
+    mine, theirs = first.labels[shared].astype(np.int64), second.labels[shared].astype(np.int64)
+    span = int(theirs.max(initial=0)) + 1
+    pairs, counts = np.unique(mine * span + theirs, return_counts=True)
+    rows, columns = one_to_one(pairs // span, pairs % span, counts.astype(np.float64), float(counts.sum() + 1))
     return tuple(sorted(zip(rows.tolist(), columns.tolist(), strict=True)))

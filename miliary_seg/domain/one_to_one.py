@@ -28,7 +28,6 @@ def one_to_one(
     tuple
         Rows and columns of the chosen pairs.
     """
-    from scipy.optimize import linear_sum_assignment
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -43,9 +42,19 @@ def one_to_one(
     for edges in np.split(np.argsort(part, kind="stable"), np.cumsum(np.bincount(part))[:-1]):
         r_ids, r = np.unique(rows[edges], return_inverse=True)
         c_ids, c = np.unique(columns[edges], return_inverse=True)
-        table = np.zeros((r_ids.size, c_ids.size))
-        table[r, c] = worth[edges] + room
-        i, j = linear_sum_assignment(table, maximize=True)
-        kept = table[i, j] > 0
-        chosen.append((r_ids[i[kept]], c_ids[j[kept]]))
+        if edges.size > 1:
+            table = np.zeros((r_ids.size, c_ids.size))
+            table[r, c] = worth[edges] + room
+            i, j = _assigned(table)
+            r_ids, c_ids = r_ids[i], c_ids[j]
+        chosen.append((r_ids, c_ids))
     return np.concatenate([i for i, _ in chosen]), np.concatenate([j for _, j in chosen])
+
+
+def _assigned(table: Float64Array) -> tuple[Int64Array, Int64Array]:
+    """Rows and columns of the assignment of greatest worth, without pairs of worth 0 (not admissible)."""
+    from scipy.optimize import linear_sum_assignment  # half a second, and lesions seldom compete for one partner
+
+    i, j = linear_sum_assignment(table, maximize=True)
+    kept = table[i, j] > 0
+    return i[kept], j[kept]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.locate.atlas import TemplatePoints
@@ -18,7 +17,13 @@ from miliary_seg.locate.transform import MEAN_LOG_SCALE, UNIT, affine_jacobian, 
 RELATIVE_CHANGE = 1e-6
 """The fits stop when a step changes the cost by less than this share."""
 
-_minimize: Any = optimize.minimize
+
+def _minimize(cost: Callable[[Float64Array], Any], start: Float64Array, **how: Any) -> Any:
+    """``scipy.optimize.minimize``, whose import takes half a second: only a fit needs it."""
+    from scipy.optimize import minimize
+
+    search: Any = minimize
+    return search(cost, start, **how)
 
 
 def descend(

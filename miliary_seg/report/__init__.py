@@ -6,23 +6,37 @@ every series of every case. Nothing here measures or decides.
 
 ``json_document`` and ``tables`` hold the values, ``html/`` the page and its pictures, ``dicom/`` the DICOM objects,
 ``notebook/`` shows the nouns themselves, ``volume_files`` writes NIfTI, ``write`` puts a case together with
-``file_names``, ``sanitise`` (texts and names made inert) and ``atomic_folder``.
+``file_names``, ``sanitise`` (texts and names made inert) and ``atomic_folder``. The public names are imported when
+first used: a table needs no page.
 """
 
 from __future__ import annotations
 
-from miliary_seg.report.html.page import report_html
-from miliary_seg.report.json_document import (
-    CITATION,
-    PROPOSED_CRITERIA,
-    SCHEMA_VERSION,
-    case_document,
-    schema,
-    validate,
-)
-from miliary_seg.report.tables import case_rows, write_cases_table
-from miliary_seg.report.volume_files import write_label_map
-from miliary_seg.report.write import require_free, write_case
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miliary_seg.report.html.page import report_html
+    from miliary_seg.report.json_document import (
+        CITATION,
+        PROPOSED_CRITERIA,
+        SCHEMA_VERSION,
+        case_document,
+        schema,
+        validate,
+    )
+    from miliary_seg.report.tables import case_rows, write_cases_table
+    from miliary_seg.report.volume_files import write_label_map
+    from miliary_seg.report.write import require_free, write_case
+
+_HOME = {
+    "html.page": ("report_html",),
+    "json_document": ("CITATION", "PROPOSED_CRITERIA", "SCHEMA_VERSION", "case_document", "schema", "validate"),
+    "tables": ("case_rows", "write_cases_table"),
+    "volume_files": ("write_label_map",),
+    "write": ("require_free", "write_case"),
+}
+"""Where each public name is."""
 
 __all__ = [
     "CITATION",
@@ -38,3 +52,14 @@ __all__ = [
     "write_cases_table",
     "write_label_map",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -18,8 +18,9 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     (file_names.SLICES, "One row an acquired slice.", columns.SLICES),
     (
         file_names.CANDIDATES,
-        "Every candidate, accepted or not. After these columns comes one column `feature_<name>` for each feature of "
-        "the detector; docs/detection.md names their units.",
+        "Lesions, and what was rejected at a probability of 0.01 or more; every candidate with `--all-candidates` "
+        "(`series[].candidates_from_probability` in result.json says which). After these columns comes one column "
+        "`feature_<name>` for each feature of the detector; docs/detection.md names their units.",
         columns.CANDIDATES,
     ),
     (file_names.CASES, "One row a series over all cases of an output folder.", columns.CASES),

@@ -15,7 +15,13 @@ from miliary_seg.report.decision_records import ReasonRecord, decision_document,
 from miliary_seg.report.file_names import series_folders
 from miliary_seg.report.lesion_records import lesion_rows, pattern_document, slice_counts, slice_rows
 from miliary_seg.report.sanitise import sanitise, without_uids
-from miliary_seg.report.series_records import SeriesRecord, coverage_document, geometry_document, series_document
+from miliary_seg.report.series_records import (
+    SeriesRecord,
+    coverage_document,
+    geometry_document,
+    listed_from,
+    series_document,
+)
 from miliary_seg.schema import Json, Record, check, fill, finite, json_schema, key
 
 __all__ = [
@@ -48,7 +54,7 @@ RULE = (
 FACE_NOTE = "Pictures and label maps of a head can show the shape of a face: share them as you would share the scan."
 
 
-SCHEMA_VERSION = "1.2.0"
+SCHEMA_VERSION = "1.3.0"
 """Semantic version of the document: a key that goes or changes its meaning is a new major version."""
 
 
@@ -62,8 +68,11 @@ class WrittenCase:
     @property
     def series(self) -> list[Json]:
         """Every series with the folder of its files."""
-        folders = series_folders(self.result)
-        return [series_document(s, folders[s.id], identified=self.identified) for s in self.result.series]
+        folders, least = series_folders(self.result), listed_from(self.result)
+        return [
+            series_document(s, folders[s.id], identified=self.identified, candidates_from=least)
+            for s in self.result.series
+        ]
 
 
 class CaseRecord(Record):

@@ -87,16 +87,24 @@ def csv_cell(value: object) -> str:
     return f"'{text}" if raw.startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
+_NOT_FINITE = {"nan", "inf", "-inf"}
+
+
 def csv_column(values: Sequence[object]) -> list[str]:
-    """``csv_cell`` of every value; a column of finite numbers is formatted in one go.
+    """``csv_cell`` of every value: numbers are formatted in one go, a text that comes again is made inert once.
 
     Examples
     --------
     >>> csv_column([0.1, -2.5]), csv_column([1.5, None])
     (['0.1', '-2.5'], ['1.5', ''])
     """
-    if values and set(map(type, values)) == {float} and all(map(math.isfinite, values)):  # type: ignore[arg-type]
-        return (("%.10g\n" * len(values)) % tuple(values)).split()
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {float}:
+        text = ("%.10g\n" * len(values)) % tuple(math.nan if value is None else value for value in values)
+        return ["" if cell in _NOT_FINITE else cell for cell in text.split()] if "n" in text else text.split()
+    if len(kinds) == 1 and kinds <= {str, int, bool}:  # of one kind: True and 1 would be one key
+        cell = {value: csv_cell(value) for value in set(values)}
+        return [cell[value] for value in values]
     return [csv_cell(value) for value in values]
 
 

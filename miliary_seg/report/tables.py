@@ -242,15 +242,26 @@ def slices_table(series: SeriesResult, *, identified: bool) -> Table:
     return Table(columns=SLICES, rows=rows)
 
 
-def candidates_table(series: SeriesResult) -> Table:
-    """Every candidate, accepted or not, with its features; the features' columns follow the fixed ones."""
+def candidates_table(series: SeriesResult, from_probability: float | None = None) -> Table:
+    """Candidates, accepted or not, with their features; the features' columns follow the fixed ones.
+
+    Parameters
+    ----------
+    series
+        One analysed series.
+    from_probability
+        Rejected candidates less probable than this are left out; None = all are listed.
+    """
     found: dict[int, Candidate] = {c.id: c for c in series.detection.candidates}
     found.update({r.candidate.id: r.candidate for r in series.detection.rejections})
     refused = {r.candidate.id: r for r in series.detection.rejections}
     lesions = {lesion.candidate_id: lesion.id for lesion in series.lesions}
     rows: list[Row] = []
+    least = 0.0 if from_probability is None else from_probability
     for number, candidate in sorted(found.items()):
         rejection = refused.get(number)
+        if rejection is not None and candidate.probability < least:
+            continue
         rows.append(
             {
                 "id": number,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
 from miliary_seg.report.atomic_folder import make_folder, temp_name
 from miliary_seg.report.correction_files import is_editable, itksnap_labels, write_slicer_segmentation
-from miliary_seg.report.dicom.write import DicomFiles, write_dicom
 from miliary_seg.report.json_document import case_document, is_identified, validate
+from miliary_seg.report.series_records import listed_from
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 from miliary_seg.report.volume_files import write_error, write_label_map
+
+if TYPE_CHECKING:
+    from miliary_seg.report.dicom.write import DicomFiles
 
 
 def write_case(
@@ -147,6 +150,7 @@ def _draft_folder(output: Path, name: str) -> Iterator[Path]:
 
 
 def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> list[DicomFiles]:
+    from miliary_seg.report.dicom.write import write_dicom
     from miliary_seg.report.html.page import report_html
 
     names, objects = file_names.series_folders(result), []
@@ -180,7 +184,7 @@ def _write_series(series: SeriesResult, folder: Path, result: CaseResult) -> Non
     tables = {
         file_names.LESIONS: lesions_table(series),
         file_names.SLICES: slices_table(series, identified=is_identified(result)),
-        file_names.CANDIDATES: candidates_table(series),
+        file_names.CANDIDATES: candidates_table(series, listed_from(result)),
     }
     for name, table in tables.items():
         (folder / name).write_text(table.csv(), "utf-8", newline="")

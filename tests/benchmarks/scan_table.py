@@ -8,7 +8,6 @@ One process a scan; time and peak memory are the operating system's own accounti
 from __future__ import annotations
 
 import argparse
-import csv
 import fnmatch
 import json
 import os
@@ -17,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 SHARED = Path(os.environ.get("MILIARY_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data"
 SCANS = [
@@ -62,31 +62,40 @@ def line(values: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell) for cell in values) + " |"
 
 
-def measured(command: list[str]) -> tuple[int, float, float, str]:
-    """Exit code, wall seconds, peak MB and stderr of a command."""
+class Run(NamedTuple):
+    """What a command cost: the operating system's own accounting."""
+
+    code: int
+    wall_s: float
+    megabytes: float
+    error: str
+    processor_s: float
+
+
+def measured(command: list[str]) -> Run:
+    """Exit code, wall seconds, peak MB, stderr and processor seconds of a command."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     error = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
-    return os.waitstatus_to_exitcode(status), time.perf_counter() - start, usage.ru_maxrss / 1024, error
+    code, wall = os.waitstatus_to_exitcode(status), time.perf_counter() - start
+    return Run(code, wall, usage.ru_maxrss / 1024, error, usage.ru_utime + usage.ru_stime)
 
 
 def row(scan: str, output: Path) -> str:
     case = scan.replace("/", "_").removesuffix(".nii.gz")
     folder = output / case
     command = [sys.executable, "-m", "miliary_seg.cli", "run", str(SHARED / scan), "--case", case, "--force"]
-    code, seconds, megabytes, error = measured([*command, "--output", str(output), *EXTRA.get(scan, [])])
+    code, seconds, megabytes, error, _ = measured([*command, "--output", str(output), *EXTRA.get(scan, [])])
     name, cost = f"`{scan}`", (f"{seconds:.1f}", f"{megabytes:.0f}")
     if code != 0:
         return line((name, "", "", *cost, "", "", "", "", "", f"exit {code}", error.strip().splitlines()[-1:]))
     document = json.loads((folder / "result.json").read_text())
-    return "\n".join(line((name, *cells(series, folder, cost))) for series in document["series"])
+    return "\n".join(line((name, *cells(series, cost))) for series in document["series"])
 
 
-def cells(series: dict, folder: Path, cost: tuple[str, str]) -> tuple[object, ...]:
-    with (folder / series["id"] / "candidates.csv").open(newline="") as file:
-        candidates = sum(1 for _ in csv.DictReader(file))
+def cells(series: dict, cost: tuple[str, str]) -> tuple[object, ...]:
     decision = series["decision"]
     counts = [*sorted((s["n_lesions"] for s in series["slices"]), reverse=True), 0, 0]
     slabs = [s.get("n_lesions_slab", 0) or 0 for s in series["slices"]]
@@ -94,7 +103,7 @@ def cells(series: dict, folder: Path, cost: tuple[str, str]) -> tuple[object, ..
     most = f"{counts[0]} ({counts[1]})"
     trust = f"{series['registration'].get('trust', float('nan')):.2f}"
     reasons = ", ".join(reason["code"] for reason in decision["reasons"])
-    found = (candidates, len(series["lesions"]), most, max(slabs, default=0), trust)
+    found = (series["detection"]["n_candidates"], len(series["lesions"]), most, max(slabs, default=0), trust)
     return (shape, series["sequence"], *cost, *found, decision["verdict"], reasons)
 
 

@@ -25,6 +25,7 @@ from miliary_seg.cohort.run.manifest import (
     read_manifest,
 )
 from miliary_seg.cohort.run.plan import CaseOutcome, CaseProduct, CaseWork, Finalize, Rows, RunPlan
+from miliary_seg.domain.progress import report_progress
 from miliary_seg.errors import (
     InputError,
     MiliaryError,
@@ -59,6 +60,7 @@ class AnalyzeAndWrite:
 
         result, timings = analyzed(case, plan)
         start = perf_counter()
+        report_progress("report")
         verdict, rows = str(result.decision.verdict), tuple(case_rows(result))
         partial: PartialOutputError | None = None
 
@@ -114,6 +116,7 @@ def analyzed(case: CaseInfo, plan: RunPlan) -> tuple[CaseResult, dict[str, float
     from miliary_seg.pipeline import analyze
 
     start = perf_counter()
+    report_progress("load")
     study = load_case(case, plan.settings)
     loaded = perf_counter()
     result = analyze(study, plan.settings, mask=_mask(plan, study), lesions=lesion_files(case, plan))

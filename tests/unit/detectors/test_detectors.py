@@ -14,6 +14,7 @@ import miliary_seg as ms
 from miliary_seg.detectors import detector, detector_names, run_detector
 from miliary_seg.detectors.channels import channels
 from miliary_seg.detectors.onnx import NetworkSettings, sliding_window, work_grid
+from miliary_seg.domain.progress import watching
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import CaseTimeoutError, GeometryError, InputError, MiliaryError, SettingsError
 
@@ -242,6 +243,16 @@ def test_a_sliding_window_of_an_identity_is_the_identity(shape: tuple[int, ...],
     out = sliding_window(lambda patch: patch[0], inputs, chosen)
     assert out.shape == shape
     assert np.allclose(out, inputs[0], atol=1e-6)
+
+
+def test_a_sliding_window_tells_how_far_it_is() -> None:
+    seen: list[tuple[str, int, int]] = []
+    chosen = NetworkSettings(spacing_mm=(1, 1, 1), patch=(16, 16, 16), overlap=0.5)
+    with watching(lambda *step: seen.append(step)):
+        sliding_window(lambda patch: patch[0], np.zeros((1, 16, 16, 32), np.float32), chosen)
+    assert seen == [("detect", n, 3) for n in (1, 2, 3)]
+    sliding_window(lambda patch: patch[0], np.zeros((1, 16, 16, 16), np.float32), chosen)
+    assert len(seen) == 3
 
 
 def test_the_middle_of_a_patch_weighs_more_than_its_edge() -> None:

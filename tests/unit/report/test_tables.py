@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from miliary_seg.errors import OutputError
-from miliary_seg.report import case_rows, write_cases_table
+from miliary_seg.report import case_rows, write_case, write_cases_table
 from miliary_seg.report import tables as columns
-from miliary_seg.report.sanitise import csv_cell, safe_name
+from miliary_seg.report.sanitise import csv_cell, csv_column, safe_name
+from miliary_seg.report.series_records import LISTED_FROM
 from miliary_seg.report.tables import candidates_table, lesions_table, slices_table
 
 HOSTILE = '=HYPERLINK("http://x","y")'
@@ -53,6 +57,42 @@ def test_candidates_hold_lesions_and_rejections(case):
     assert rows[-1]["feature_only_here"] == "3"
     assert rows[0]["feature_only_here"] == ""
     assert rows[0]["feature_elongation"] == ""
+
+
+def test_unlikely_candidates_are_left_out_unless_all_are_asked_for(tmp_path, make_case):
+    case = make_case()
+    series = case.series[0]
+    refused = series.detection.rejections[0]
+    unlikely = replace(refused, candidate=replace(refused.candidate, probability=LISTED_FROM / 2))
+    detection = replace(series.detection, rejections=(unlikely,))
+    case = replace(case, series=(replace(series, detection=detection),))
+    listed = {}
+    for name, settings in (("few", case.settings), ("all", {**case.settings, "report": {"all_candidates": True}})):
+        folder = write_case(replace(case, settings=settings), tmp_path / name, False)
+        (values,) = json.loads((folder / "result.json").read_text("utf-8"))["series"]
+        rows = read((folder / values["files"]["candidates"]).read_bytes().decode())
+        listed[name] = [row["accepted"] for row in rows]
+        assert values["candidates_from_probability"] == (LISTED_FROM if name == "few" else None)
+        assert values["detection"]["n_candidates"] == len(series.detection.candidates)
+    assert listed == {"few": ["true"] * 5, "all": ["true"] * 5 + ["false"]}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [0.1, -2.5, 1e-12],
+        [1.5, None, float("nan"), -0.0, float("inf")],
+        ["=a", "=a", None, "b,c", ""],
+        [True, False, True],
+        [1, None, 0],
+        [1, True, 1.0, "1", None],
+        [None, None],
+        [],
+        [np.float64(1.25), 2.5, None],
+    ],
+)
+def test_a_column_has_the_cells_of_its_values(column):
+    assert csv_column(column) == [csv_cell(value) for value in column]
 
 
 def test_formulas_are_inert_in_every_table(make_case):
