@@ -209,12 +209,15 @@ def _decided(
 ) -> tuple[Detection, tuple[Assignment, ...], Decision]:
     """Lesions by one detector, their places, and the answer."""
     from miliary_seg.decide import decide
+    from miliary_seg.detect import with_masses
     from miliary_seg.detectors import run_detector
     from miliary_seg.locate import assign
 
     volume, settings, clock, (name, detector) = scan.volume, scan.settings, scan.clock, one
     brain = location.brain_mask
     detection = clock.timed("detect", lambda: run_detector(detector, name, volume, brain, settings, others=scan.others))
+    if detection.source.is_ours:
+        detection = clock.timed("detect", lambda: with_masses(detection, volume, location))
     assignments = clock.timed("assign", lambda: assign(detection.lesions, detection.lesion_labels, location))
     facts = scan_facts(volume, location, detection)
     decision = clock.timed("decide", lambda: decide(detection.lesions, assignments, facts, settings.decide))

@@ -260,11 +260,9 @@ class Evidence:
 
 
 def _mean_size_mm(lesions: Sequence[Lesion]) -> float:
-    """Geometric mean diameter; what is typical where there is no lesion."""
-    if not lesions:
-        return TYPICAL_MM
-    diameters = [max(lesion.equivalent_diameter_mm, SIZES_MM[0] / 2) for lesion in lesions]
-    return float(np.exp(np.mean(np.log(diameters))))
+    """Geometric mean diameter, without masses; what is typical where there is no lesion."""
+    diameters = [max(one.equivalent_diameter_mm, SIZES_MM[0] / 2) for one in lesions if "mass" not in one.flags]
+    return TYPICAL_MM if not diameters else float(np.exp(np.mean(np.log(diameters))))
 
 
 def _stacks(

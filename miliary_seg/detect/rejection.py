@@ -118,6 +118,7 @@ RULES = {
     "ordinary": "large, and no brighter (darker) than the brain around it often is",
     "calcified": "denser than 100 HU at its centre: calcification, bone or a vessel full of contrast medium",
     "overlap": "the same object as a candidate that answers more strongly",
+    "mass": "part of a mass that is listed as one lesion",
     "outside_brain": "a lesion that was given, but lies outside of the brain",
 }
 """Why a candidate is no lesion, by code."""

@@ -78,6 +78,43 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
     mask
         Brain, on the scan's grid.
     """
+    blocks = tissue_blocks(volume, mask)
+    if blocks is None:
+        return None
+    white, values = blocks.white, blocks.values
+    total = np.where(white, values, 0).astype(np.float32)
+    common = float(np.median(values[white]))
+    level = local_mean(total, white.astype(np.float32), common, blocks.spacing_mm)
+    return WhiteLevel(level=level, steps=blocks.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TissueBlocks:
+    """A scan as means over blocks of about ``BLOCK_MM``, in the order of its axes."""
+
+    values: Float32Array
+    """Mean grey value of the brain's voxels in each block; 0 where there are none."""
+    brain: BoolArray
+    white: BoolArray
+    """White matter, without partial volume where enough is left."""
+    steps: tuple[int, int, int]
+    """Voxels of the scan in a block, along each axis."""
+    spacing_mm: Float64Array
+    """Of the blocks, shape (3,)."""
+
+
+def tissue_blocks(volume: Volume, mask: BoolArray, clip_at: float = 0.0) -> TissueBlocks | None:
+    """Blocks of a scan and its white matter; None if the mask is too small.
+
+    Parameters
+    ----------
+    volume
+        The scan; its sequence says whether white matter is the brightest, middle or darkest tissue.
+    mask
+        Brain, on the scan's grid.
+    clip_at
+        How far above the upper of ``SPIKE_PERCENTILES`` grey values are clipped, in widths of the range between both.
+    """
     i, j, k = (max(1, round(BLOCK_MM / s)) for s in volume.grid.spacing_mm)
     steps = (i, j, k)
     inside = mask & np.isfinite(volume.voxels)
@@ -86,16 +123,17 @@ def white_level(volume: Volume, mask: BoolArray) -> WhiteLevel | None:
     if brain.sum() < MIN_BLOCKS:
         return None
     low, high = np.percentile(volume.voxels[inside][:: max(1, int(inside.sum()) // SAMPLES)], SPIKE_PERCENTILES)
-    clipped = np.where(inside, np.clip(volume.voxels, low, high), 0).astype(np.float32)
+    top = high + clip_at * (high - low)
+    clipped = np.where(inside, np.clip(volume.voxels, low, top), 0).astype(np.float32)
     values = (block_mean(clipped, steps) / np.maximum(share, 1e-6)).astype(np.float32)
     spacing = np.array(volume.grid.spacing_mm) * steps
     white = _white_matter(values, brain, spacing, volume)
-    total = np.where(white, values, 0).astype(np.float32)
-    level = local_mean(total, white.astype(np.float32), float(np.median(values[white])), spacing)
-    return WhiteLevel(level=level, steps=steps)
+    return TissueBlocks(values=values, brain=brain, white=white, steps=steps, spacing_mm=spacing)
 
 
-def local_mean(total: Float32Array, weight: Float32Array, common: float, spacing_mm: Float64Array) -> Float32Array:
+def local_mean(
+    total: Float32Array, weight: Float32Array, common: float, spacing_mm: Float64Array, width_mm: float = LOCAL_MM
+) -> Float32Array:
     """Mean in a Gaussian window about each block, drawn to the level of the whole brain where the window is empty.
 
     Parameters
@@ -106,8 +144,10 @@ def local_mean(total: Float32Array, weight: Float32Array, common: float, spacing
         Level of the whole brain.
     spacing_mm
         Of the blocks, shape (3,).
+    width_mm
+        Standard deviation of the window.
     """
-    sigma = LOCAL_MM / spacing_mm
+    sigma = width_mm / spacing_mm
     total, weight = (ndi.gaussian_filter(part, sigma, mode="constant") for part in (total, weight))
     level: Float32Array = ((total + PRIOR_SHARE * common) / (weight + PRIOR_SHARE)).astype(np.float32)
     return level

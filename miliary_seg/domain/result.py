@@ -94,7 +94,7 @@ class Detection:
     source: LesionSource = OURS
     """Who found the lesions."""
     caveats: tuple[Reason, ...] = ()
-    """What was done with lesions that others found, on the way to the scan's grid."""
+    """What was done with lesions that others found, on the way to the scan's grid; masses that may be there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,3 +155,16 @@ def test_too_few_lesions_to_show_three_leave_a_side_open(build: Any, n: int) -> 
     places = [build.place(x.id, Side.LEFT, Level.SUPRATENTORIAL) for x in lesions]
     regions = regions_of(lesions, places, build.facts(10, unmarked=()), NATIVE)
     assert regions.chance_unseen("right", 3) == 1.0
+
+
+def test_a_mass_says_nothing_of_the_size_of_the_other_lesions(build) -> None:
+    """Large marked lesions stand for few missed ones; one tumour must not make a negative answer sure."""
+    lesions, places = build.crowd({3: 4, 6: 4})
+    mass = build.lesion(9, [3], equivalent_diameter_mm=40.0, flags=("mass",))
+    facts = build.facts(unmarked=())
+
+    def size_mm(more):
+        there = [*places, *(build.place(one.id, *build.corners[0]) for one in more)]
+        return decide([*lesions, *more], there, facts, NATIVE).slice_answers[0].size_mm
+
+    assert size_mm([mass]) == size_mm([]) < size_mm([replace(mass, flags=())])
