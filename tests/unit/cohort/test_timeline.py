@@ -276,7 +276,8 @@ def test_a_bad_table_of_scans_is_refused(table, rows: str, said: str) -> None:
 
 
 def fake_result(verdict: str) -> SimpleNamespace:
-    return SimpleNamespace(decision=SimpleNamespace(verdict=verdict), series_of=lambda: SimpleNamespace(lesions=()))
+    decision = SimpleNamespace(verdict=verdict, reasons=())
+    return SimpleNamespace(decision=decision, series_of=lambda: SimpleNamespace(lesions=(), decision=decision))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def fake_result(verdict: str) -> SimpleNamespace:
 def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier, expected) -> None:
     from miliary_seg.cohort.longitudinal import timeline
 
-    def visited(scan: DatedScan, plan: TimelinePlan) -> object:
+    def visited(scan: DatedScan, *_: object) -> object:
         verdict = verdicts[scan.date.month - 1]
         result = None if verdict is None else fake_result(verdict)
         return timeline._Visit(scan=scan, result=result, error=None if result else InputError("bad"))
