@@ -273,8 +273,14 @@ def _no_answer(visit: _Visit) -> str:
     if decision.verdict != Verdict.INDETERMINATE:
         return ""
     found = [*visit.result.series_of().decision.reasons, *decision.reasons]
-    causes = dict.fromkeys(reason.text.rstrip(".") for reason in found if _leaves_open(reason))
+    causes = dict.fromkeys(_sentence(reason).rstrip(".") for reason in found if _leaves_open(reason))
     return f"indeterminate ({'; '.join(causes)})" if causes else "indeterminate"
+
+
+def _sentence(reason: Reason) -> str:
+    """Without its figures: those stand in the case."""
+    kind = REASONS.get(reason.code)
+    return reason.text if kind is None else kind.sentence
 
 
 def _leaves_open(reason: Reason) -> bool:

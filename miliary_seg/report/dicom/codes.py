@@ -104,6 +104,7 @@ N_IN_COMPARTMENT: dict[Compartment | None, Code] = {
 }
 TOTAL_VOLUME = _own("TOTAL_VOLUME", "Total volume of the lesions")
 N_MEASURABLE = _own("N_MEASURABLE", "Lesions measurable by RANO-BM")
+SUM_OF_TARGETS = _own("SUM_OF_TARGETS", "Sum of the longest diameters of up to five measurable lesions")
 LARGEST = _own("LARGEST", "Longest diameter of the largest sure lesion")
 REGION_CONFIDENCE = _own("REGION_CONF", "Certainty of the finding site")
 TISSUE = _own("TISSUE", "Layer of the lobe")

@@ -139,6 +139,7 @@ def decision_group(series: SeriesResult, metadata: ObjectMetadata) -> bytes:
         (codes.TOTAL_VOLUME, sizes.get("total_volume_mm3"), codes.CUBIC_MM),
         *((codes.N_IN_COMPARTMENT[names[name]], n, codes.NO_UNITS) for name, n in counts.items() if name in names),
         (codes.N_MEASURABLE, sizes.get("n_measurable"), codes.NO_UNITS),
+        (codes.SUM_OF_TARGETS, sizes.get("sum_of_targets_mm"), codes.MM),
         (codes.LARGEST, sizes.get("largest_mm"), codes.MM),
         (codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
         (codes.MARGIN, decision.margin, codes.NO_UNITS),

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.compartment import Compartment
+from miliary_seg.domain.readings import POINTS, choice_in_words
 from miliary_seg.report.html.views import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
 from miliary_seg.report.sanitise import lesions
 
@@ -128,6 +129,8 @@ def _environment(package: str) -> Environment:
     environment.filters["image_of"] = lambda row: row["index"] if row["image_number"] is None else row["image_number"]
     environment.filters["place"] = place
     environment.filters["place_in_full"] = place_in_full
+    environment.filters["point_in_words"] = lambda point: POINTS.get(point, str(point).replace("_", " "))
+    environment.filters["choice_in_words"] = choice_in_words
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 

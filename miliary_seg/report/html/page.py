@@ -92,6 +92,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "looks": second_looks(series, painter),
         "lines": headline.lines(series),
         "slice_answers": headline.slice_answers(series),
+        "exact": headline.taken_as_exact(series),
         "no_probability": headline.why_no_probability(series),
         "brief": _brief(series, values),
         "overview": painter.overview(),
