@@ -23,6 +23,8 @@ class Course:
     """The same for each lesion of this scan, by its id."""
     causes: Mapping[str, int]
     """Why lesions are uncertain, in words, and how many are so."""
+    undecided: Mapping[str, str]
+    """Dates of earlier scans that are neither MET nor NOT_MET, and why."""
     text: str
     """When the criteria were first met and from what, or what leaves that open; whole sentences."""
     page: str

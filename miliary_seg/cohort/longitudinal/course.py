@@ -67,15 +67,16 @@ def course_text(course: Mapping[str, Any], n_scans: int) -> str:
     >>> course_text(found, 2)
     'None of 2 scans meets the proposed criteria.'
     """
-    met, why = course["first_met"], course["course_why"]
+    met = course["first_met"]
+    left_open = f"left open by {', '.join(found.split(':')[0] for found in course['course_why'].split('; ') if found)}"
     if met is None:
         if course["course"] == "never_met":
             return f"None of {n_scans} scans meets the proposed criteria."
-        return f"Undetermined: no scan meets the proposed criteria, but not every scan could be decided ({why})."
+        return f"Undetermined: no scan meets the proposed criteria, but not every scan could be decided ({left_open})."
     how = {
         "met_at_first_scan": "the first scan there is",
         "became_met": "the scan before it does not meet them",
-    }.get(course["course"], f"the pattern may be older, since earlier scans leave it open ({why})")
+    }.get(course["course"], f"the pattern may be older ({left_open})")
     return f"Proposed criteria met on the scan of {met}; {how}. {_ORIGINS[course['origin']]}"
 
 
@@ -129,6 +130,11 @@ def course_at(
         counts=Counter(map(what_became, fates)),
         became={fate["later_id"]: what_became(fate) for fate in fates if fate["later_id"] is not None},
         causes=uncertain_causes(fates),
+        undecided={
+            visit["date"]: visit["why"]
+            for visit in visits[:-1]
+            if visit["verdict"] not in (Verdict.MET, Verdict.NOT_MET)
+        },
         text=course_text(course_of(visits, earlier_metastases), len(visits)),
         page=f"../../timeline/timeline.html#{anchor(participant)}",
     )
@@ -153,5 +159,7 @@ def anchor(participant: str) -> str:
 def _undecided(visits: Sequence[Mapping[str, Any]]) -> str:
     """Scans that leave the course open, with what is the matter with each."""
     return "; ".join(
-        f"{visit['date']}: {visit['why']}" for visit in visits if visit["verdict"] not in (Verdict.MET, Verdict.NOT_MET)
+        f"{visit['date']}: {visit['why'].replace('; ', ', ')}"
+        for visit in visits
+        if visit["verdict"] not in (Verdict.MET, Verdict.NOT_MET)
     )

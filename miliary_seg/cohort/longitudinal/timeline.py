@@ -274,7 +274,7 @@ def _no_answer(visit: _Visit) -> str:
         return ""
     found = [*visit.result.series_of().decision.reasons, *decision.reasons]
     causes = dict.fromkeys(_sentence(reason).rstrip(".") for reason in found if _leaves_open(reason))
-    return f"indeterminate ({'; '.join(causes)})" if causes else "indeterminate"
+    return "; ".join(causes) or "indeterminate"
 
 
 def _sentence(reason: Reason) -> str:
