@@ -22,6 +22,7 @@ from miliary_seg.domain.decision import (
     count_interval,
 )
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.readings import choice_in_words
 from miliary_seg.domain.reason import Reason
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
@@ -272,7 +273,7 @@ def _disagreement(
     tally = [f"{sum(r.verdict is v for r in readings)} {v}" for v in Verdict if any(r.verdict is v for r in readings)]
     least = min(len(changed) for changed in changes)
     smallest = [
-        f"{' and '.join(f'{point} {choice}' for point, choice in changed)} gives {said}"
+        f"{said} if {' and '.join(choice_in_words(*choice) for choice in changed)}"
         for changed, said in changes.items()
         if len(changed) == least
     ]

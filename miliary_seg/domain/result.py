@@ -12,6 +12,7 @@ from miliary_seg.domain.appearance import Appearance
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.domain.comparison import Comparison
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, MaskTrust, Registration, TemplateMap
+from miliary_seg.domain.course import Course
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
@@ -207,6 +208,8 @@ class CaseResult:
     software: dict[str, str]
     caveats: tuple[Reason, ...] = ()
     timings_s: dict[str, float] = field(default_factory=dict, compare=False)
+    course: Course | None = field(default=None, repr=False)
+    """What became of the patient's lesions since an earlier scan, where one was compared."""
     writer: Callable[[CaseResult, Path, bool, datetime | None], Path] | None = field(
         default=None, compare=False, repr=False
     )

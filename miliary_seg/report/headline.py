@@ -73,8 +73,16 @@ def slice_answers(series: SeriesResult) -> list[dict[str, str | Verdict]]:
     return [_answer(answer) for answer in found] if len(found) > 1 else []
 
 
+def taken_as_exact(series: SeriesResult) -> bool:
+    """Whether nothing probabilistic is known: lesions were given, without probabilities or rates of error."""
+    given = series.detection.operating_point.name == "given"
+    return given and all(lesion.probability == 1.0 for lesion in series.lesions)
+
+
 def why_no_probability(series: SeriesResult) -> str:
     """Why no probability is given; empty where there is one."""
+    if taken_as_exact(series):
+        return "the lesions were given and are taken as they are"
     if series.decision.probability is not None:
         return ""
     fit = series.location.registration

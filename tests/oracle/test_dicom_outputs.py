@@ -1,4 +1,5 @@
-"""DICOM objects before judges of their own: dciodvfy (dicom3tools) on the standard, dcmqi on what can be read back.
+"""DICOM objects before judges of their own: dciodvfy (dicom3tools) on the standard, dcmqi on what can be read back,
+and Orthanc on where an archive files them.
 
 The images are made attribute by attribute, and where a voxel lies follows from their headers by hand.
 """
@@ -6,9 +7,15 @@ The images are made attribute by attribute, and where a voxel lies follows from 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
@@ -437,3 +444,89 @@ def test_a_segmentation_by_dcmqi_is_read(tmp_path: Path) -> None:
     given = read_lesions(tmp_path / "seg.dcm", volume)
     assert np.array_equal(given.labels.labels, in_loader_order(images, labelled()))
     assert given.source.algorithm_type == "MANUAL"
+
+
+PATIENCE_S = 120
+
+
+@pytest.fixture
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an empty Orthanc of our own, on this machine alone."""
+    binary = os.environ.get("ORTHANC") or shutil.which("Orthanc")
+    if binary is None:
+        pytest.skip("Orthanc is not installed (on Debian: apt install orthanc; or name the program in ORTHANC)")
+    folder = tmp_path_factory.mktemp("orthanc")
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "HttpPort": port,
+        "RemoteAccessAllowed": False,
+        "DicomServerEnabled": False,
+        "Plugins": [],
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with subprocess.Popen(
+        [binary, folder / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            until_it_answers(address, running)
+            yield address
+        finally:
+            running.terminate()
+
+
+def until_it_answers(address: str, running: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while running.poll() is None and time.monotonic() < end:
+        try:
+            asked(f"{address}/system")
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail("Orthanc does not start")
+
+
+def asked(address: str, body: bytes | None = None) -> Any:
+    with urllib.request.urlopen(urllib.request.Request(address, data=body), timeout=PATIENCE_S) as answer:
+        return json.loads(answer.read())
+
+
+def stored(archive: str, path: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = asked(f"{archive}/instances", path.read_bytes())
+    assert answer["Status"] == "Success", path.name
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("orthanc")
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_objects_lie_in_the_study_of_their_images_and_come_back_as_they_were(
+    kind: str, archive: str, tmp_path: Path
+) -> None:
+    folder = written(KINDS[kind], tmp_path, "report.rtstruct=true", "report.identified=true")
+    images = {stored(archive, path)["ParentStudy"] for path in (tmp_path / "scan").iterdir()}
+    answers = {path: stored(archive, path) for path in sorted(folder.glob("*.dcm"))}
+    assert len(answers) == 3
+    assert {answer["ParentStudy"] for answer in answers.values()} == images
+    assert len({answer["ParentPatient"] for answer in answers.values()}) == 1
+    for path, answer in answers.items():
+        tags = asked(f"{archive}/instances/{answer['ID']}/simplified-tags")
+        assert tags["SOPInstanceUID"] == pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+        with urllib.request.urlopen(f"{archive}/instances/{answer['ID']}/file", timeout=PATIENCE_S) as file:
+            assert file.read() == path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("orthanc")
+def test_objects_of_images_that_name_a_person_lie_apart(archive: str, tmp_path: Path) -> None:
+    """Unasked, no name is copied: an archive sees another patient."""
+    folder = written(KINDS["oblique"], tmp_path)
+    images = {stored(archive, path)["ParentPatient"] for path in (tmp_path / "scan").iterdir()}
+    objects = {stored(archive, path)["ParentPatient"] for path in folder.glob("*.dcm")}
+    assert len(images) == len(objects) == 1
+    assert images.isdisjoint(objects)

@@ -31,6 +31,20 @@ MIN_SIGNAL_TO_NOISE = 4.0
 (Rose 1948: 5 for certain, 3 at the limit)."""
 
 
+GROWN_BY, SHRUNK_BY = 0.2, 0.3
+"""Relative change of a diameter that RANO-BM calls progression and response (Lin 2015)."""
+ALIKE_THICKNESS = 1.2
+"""Thicker and thinner slices blur a lesion alike up to this ratio: their difference stays below a voxel."""
+
+
+class SizeChange(StrEnum):
+    """What became of the size of a lesion that both scans measured."""
+
+    GROWN = "grown"
+    STABLE = "stable"
+    SHRUNK = "shrunk"
+
+
 class Change(StrEnum):
     """What became of a lesion."""
 
@@ -53,6 +67,8 @@ class LesionChange:
     """Between both centroids, after aligning; None where only one was detected."""
     signal_ratio: float | None
     """Signal at the same place in the other scan over its own; None where it was detected in both or is out of view."""
+    size_change: SizeChange | None = None
+    """None where one of the scans did not measure it, or their sizes cannot be compared (``size_change``)."""
     why: str
     """``matched``, ``signal``, ``out_of_view``, ``too_faint``, ``between``, ``other_sequence``, ``sides_unknown`` or
     ``not_aligned``."""
@@ -92,7 +108,9 @@ def track_lesions(
     extra = [i for i in range(len(later.lesions)) if i not in taken]
     resolved = iter(_judged(earlier, later, missed, alignment.matrix, Change.RESOLVED))
     fates = [
-        _persisting(lesion, later.lesions[matched[i][0]], matched[i][1]) if i in matched else next(resolved)
+        _persisting(lesion, later.lesions[matched[i][0]], matched[i][1], (earlier, later))
+        if i in matched
+        else next(resolved)
         for i, lesion in enumerate(earlier.lesions)
     ]
     back = np.asarray(np.linalg.inv(alignment.matrix), dtype=np.float64)
@@ -139,7 +157,34 @@ def same_sequence(first: SeriesResult, second: SeriesResult) -> bool:
     return one is other and one is not ScanSequence.UNKNOWN
 
 
-def _persisting(before: Lesion, now: Lesion, distance_mm: float) -> LesionChange:
+def size_change(before: Lesion, now: Lesion, earlier: Volume, later: Volume) -> SizeChange | None:
+    """Whether a lesion grew or shrank, by its equivalent diameter: by RANO-BM's share, and by a voxel's length.
+
+    Parameters
+    ----------
+    before, now
+        The lesion in either scan.
+    earlier, later
+        The scans.
+
+    Returns
+    -------
+    SizeChange or None
+        None where slices differ so much in thickness that they blur a small lesion differently.
+    """
+    thin, thick = sorted((earlier.thickness_mm, later.thickness_mm))
+    if thick > max(THIN_MM, ALIKE_THICKNESS * thin):
+        return None
+    voxel_mm = max(*earlier.grid.spacing_mm, *later.grid.spacing_mm)
+    old, new = before.equivalent_diameter_mm, now.equivalent_diameter_mm
+    if new - old >= max(GROWN_BY * old, voxel_mm):
+        return SizeChange.GROWN
+    return SizeChange.SHRUNK if old - new >= max(SHRUNK_BY * old, voxel_mm) else SizeChange.STABLE
+
+
+def _persisting(
+    before: Lesion, now: Lesion, distance_mm: float, scans: tuple[SeriesResult, SeriesResult]
+) -> LesionChange:
     return LesionChange(
         fate=Change.PERSISTING,
         earlier_id=before.id,
@@ -147,6 +192,7 @@ def _persisting(before: Lesion, now: Lesion, distance_mm: float) -> LesionChange
         centroid_ras_mm=now.centroid_ras_mm,
         distance_mm=distance_mm,
         signal_ratio=None,
+        size_change=size_change(before, now, scans[0].volume, scans[1].volume) if same_sequence(*scans) else None,
         why="matched",
     )
 

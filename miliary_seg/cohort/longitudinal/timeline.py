@@ -4,27 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import groupby, pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from miliary_seg.cohort.longitudinal.course import course_at, course_of
 from miliary_seg.cohort.longitudinal.lesion_tracking import (
     TOLERANCE_MM,
     Change,
     LesionChange,
+    SizeChange,
     same_sequence,
     track_lesions,
 )
 from miliary_seg.cohort.pages.crops import pairs
+from miliary_seg.decide.reasons import REASONS, Effect
 from miliary_seg.domain.decision import Verdict
+from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.errors import InputError, MiliaryError, PartialOutputError
 from miliary_seg.load.table import read_table
 from miliary_seg.locate import RigidAlignment, register_rigid
+from miliary_seg.report.burden import lesion_sizes
 from miliary_seg.settings import Settings
+
+MEASURED = (
+    "verdict",
+    "n_lesions",
+    "volume_mm3",
+    "median_diameter_mm",
+    "largest_diameter_mm",
+    "n_measurable",
+    "sum_of_targets_mm",
+)
+"""What is None of a scan that could not be analysed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +67,17 @@ class TimelinePlan:
     """Whether each participant had brain metastases before the miliary pattern, where known."""
     force: bool = False
 
+    def had_metastases(self, participant: str) -> bool | None:
+        """Whether a participant had brain metastases before; None where it is not known."""
+        return (self.earlier_metastases or {}).get(participant)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Visit:
     scan: DatedScan
     result: CaseResult | None
+    interval: dict[str, Any] | None = None
+    """From the last analysed scan before it; None for the first one."""
     error: MiliaryError | None = None
 
 
@@ -118,21 +139,20 @@ def timelines(scans: Sequence[DatedScan], plan: TimelinePlan) -> Iterator[dict[s
     for scan in scans:
         require_free(plan.output / "cases" / scan.case, "result.json", plan.force)
     for participant, own in groupby(scans, key=lambda scan: scan.participant):
-        visits, intervals = [], []
+        visits: list[dict[str, Any]] = []
+        intervals: list[dict[str, Any]] = []
         before: _Visit | None = None
         for scan in own:
-            visit = _visited(scan, plan)
+            visit = _visited(scan, plan, before, visits)
             visits.append(_described(visit))
-            if visit.result is None:
-                continue
-            if before is not None:
-                intervals.append(_interval(before, visit, plan.tolerance_mm))
-            before = visit
+            if visit.interval is not None:
+                intervals.append(visit.interval)
+            before = before if visit.result is None else visit
         yield {
             "participant": participant,
             "visits": visits,
             "intervals": intervals,
-            **_course(participant, visits, plan),
+            **course_of(visits, plan.had_metastases(participant)),
         }
 
 
@@ -149,8 +169,9 @@ def compare(earlier: CaseResult, later: CaseResult, tolerance_mm: float = TOLERA
     Returns
     -------
     dict
-        The series compared, the alignment's figures, ``n_<fate>`` for each fate, every lesion's ``fates``, and
-        ``pairs`` of pictures of those that are new, gone or uncertain (not written to timeline.json).
+        The series compared, the alignment's figures, ``n_<fate>`` for each fate, how many of the persisting ones
+        grew, are stable or shrank, every lesion's ``fates``, and ``pairs`` of pictures of all that changed or are
+        uncertain (not written to timeline.json).
     """
     first, second = _comparable(earlier, later)
     alignment = register_rigid(first.volume, first.location, second.volume, second.location)
@@ -166,6 +187,7 @@ def compare(earlier: CaseResult, later: CaseResult, tolerance_mm: float = TOLERA
         "n_later": len(second.lesions),
         "change": len(second.lesions) - len(first.lesions),
         **{f"n_{fate}": counts[fate] for fate in Change},
+        **{f"n_{size}": sum(fate.size_change is size for fate in fates) for size in SizeChange},
         "fates": described,
         "pairs": pairs(first, second, described, alignment.matrix) if alignment.trusted else [],
     }
@@ -186,9 +208,10 @@ def _dated(row: Mapping[str, str], table: Path, line: int) -> DatedScan:
     return DatedScan(participant=name, date=day, path=path)
 
 
-def _visited(scan: DatedScan, plan: TimelinePlan) -> _Visit:
-    from dataclasses import replace
-
+def _visited(
+    scan: DatedScan, plan: TimelinePlan, before: _Visit | None = None, visits: Sequence[Mapping[str, Any]] = ()
+) -> _Visit:
+    """Analyse a scan, compare it with the one before, and write its case with the course up to it."""
     from miliary_seg.load import load_study
     from miliary_seg.pipeline import analyze
 
@@ -197,30 +220,73 @@ def _visited(scan: DatedScan, plan: TimelinePlan) -> _Visit:
         result = analyze(study, plan.settings)
     except MiliaryError as error:
         return _Visit(scan=scan, result=None, error=error)
+    visit = _Visit(scan=scan, result=result)
+    if before is not None:
+        visit = replace(visit, interval=_interval(before, visit, plan.tolerance_mm))
     try:
-        result.write(plan.output / "cases", force=plan.force)
+        _with_course(result, visit, plan, visits).write(plan.output / "cases", force=plan.force)
     except PartialOutputError as error:  # one of its files could not be written: the answer stands
-        return _Visit(scan=scan, result=result, error=error)
-    return _Visit(scan=scan, result=result)
+        return replace(visit, error=error)
+    return visit
+
+
+def _with_course(
+    result: CaseResult, visit: _Visit, plan: TimelinePlan, visits: Sequence[Mapping[str, Any]]
+) -> CaseResult:
+    if visit.interval is None:
+        return result
+    name = visit.scan.participant
+    return replace(
+        result, course=course_at(visit.interval, [*visits, _described(visit)], plan.had_metastases(name), name)
+    )
 
 
 def _described(visit: _Visit) -> dict[str, Any]:
     known = {"case": visit.scan.case, "date": visit.scan.date.isoformat()}
     if visit.result is None:
-        unknown = {"verdict": None, "n_lesions": None, "volume_mm3": None, "median_diameter_mm": None}
-        return {**known, **unknown, "error": visit.error.code if visit.error else ""}
+        unknown = dict.fromkeys(MEASURED)
+        return {**known, **unknown, "error": visit.error.code if visit.error else "", "why": _no_answer(visit)}
     decision = visit.result.decision
     series = visit.result.series_of()
     error = visit.error.code if visit.error else None
-    diameters = [lesion.equivalent_diameter_mm for lesion in series.lesions]
+    sizes = lesion_sizes(series)
+    median_mm, largest_mm = sizes.get("median_mm"), sizes.get("largest_mm")
     return {
         **known,
         "verdict": str(decision.verdict),
+        "why": _no_answer(visit),
         "n_lesions": len(series.lesions),
         "volume_mm3": round(sum(lesion.volume_mm3 for lesion in series.lesions), 1),
-        "median_diameter_mm": round(median(diameters), 2) if diameters else None,
+        "median_diameter_mm": None if median_mm is None else round(median_mm, 2),
+        "largest_diameter_mm": None if largest_mm is None else round(largest_mm, 2),
+        "n_measurable": sizes.get("n_measurable", 0),
+        "sum_of_targets_mm": sizes.get("sum_of_targets_mm"),
         "error": error,
     }
+
+
+def _no_answer(visit: _Visit) -> str:
+    """Why a scan is neither MET nor NOT_MET, in words; empty where it is one of them."""
+    if visit.result is None:
+        return f"not analysed ({visit.error.code.replace('_', ' ')})" if visit.error else "not analysed"
+    decision = visit.result.decision
+    if decision.verdict != Verdict.INDETERMINATE:
+        return ""
+    found = [*visit.result.series_of().decision.reasons, *decision.reasons]
+    causes = dict.fromkeys(_sentence(reason).rstrip(".") for reason in found if _leaves_open(reason))
+    return "; ".join(causes) or "indeterminate"
+
+
+def _sentence(reason: Reason) -> str:
+    """Without its figures: those stand in the case."""
+    kind = REASONS.get(reason.code)
+    return reason.text if kind is None else kind.sentence
+
+
+def _leaves_open(reason: Reason) -> bool:
+    """Doubts about the image and what blocks an answer; not remarks, nor what proves a criterion false."""
+    kind = REASONS.get(reason.code)
+    return kind is None or kind.effect not in (Effect.REMARK, Effect.REFUTES)
 
 
 def _interval(before: _Visit, after: _Visit, tolerance_mm: float) -> dict[str, Any]:
@@ -248,34 +314,6 @@ def _comparable(earlier: CaseResult, later: CaseResult) -> tuple[SeriesResult, S
     return max(((a, b) for a in earlier.series for b in later.series), key=rank)
 
 
-def _course(participant: str, visits: Sequence[Mapping[str, Any]], plan: TimelinePlan) -> dict[str, Any]:
-    """When the criteria were first met, how the patient came there, and from what (R21)."""
-    answers = [visit["verdict"] for visit in visits]
-    met = next((visit for visit in visits if visit["verdict"] == Verdict.MET), None)
-    earlier = (plan.earlier_metastases or {}).get(participant)
-    course = "undetermined"  # a scan that nobody could decide, or that failed, leaves it open
-    if met is not None:
-        before = answers[: answers.index(Verdict.MET)]
-        if not before:
-            course = "met_at_first_scan"
-        elif before[-1] == Verdict.NOT_MET:
-            course = "became_met"
-    elif all(answer == Verdict.NOT_MET for answer in answers):
-        course = "never_met"
-    origin = "not_applicable" if met is None else {True: "conversion", False: "de_novo", None: "unknown"}[earlier]
-    why = _undecided(visits if met is None else visits[: visits.index(met)]) if course == "undetermined" else ""
-    return {"first_met": met["date"] if met else None, "course": course, "course_why": why, "origin": origin}
-
-
-def _undecided(visits: Sequence[Mapping[str, Any]]) -> str:
-    """Scans that leave the course open, with what is the matter with each."""
-    return "; ".join(
-        f"{visit['date']}: {'not analysed' if visit['verdict'] is None else 'indeterminate'}"
-        for visit in visits
-        if visit["verdict"] not in (Verdict.MET, Verdict.NOT_MET)
-    )
-
-
 def _alignment(alignment: RigidAlignment) -> dict[str, Any]:
     finite = alignment.agreement_mm < float("inf")
     return {
@@ -289,7 +327,7 @@ def _alignment(alignment: RigidAlignment) -> dict[str, Any]:
 
 
 def _fate(fate: LesionChange, earlier: SeriesResult, later: SeriesResult) -> dict[str, Any]:
-    values = asdict(fate)
+    values = asdict(fate) | {"size_change": None if fate.size_change is None else str(fate.size_change)}
     rounded = {
         name: None if values[name] is None else round(values[name], 3) for name in ("distance_mm", "signal_ratio")
     }

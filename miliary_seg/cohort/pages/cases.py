@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from miliary_seg.report.html.environment import asset, page
+from miliary_seg.report.html.environment import asset, data_uri, whole_page
 from miliary_seg.report.json_document import DISCLAIMER, PROPOSED_CRITERIA
 from miliary_seg.report.tables import CASES
 
@@ -84,15 +82,19 @@ def cases_page(
         HTML without any reference to another host; its one script is named in its security policy by digest.
     """
     shown = in_order(cases)[:MAX_ROWS]
-    script = asset("templates/cases.js", HOME)
-    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     unknown = dict.fromkeys(column.name for column in CASES)  # an older version may have had fewer
     counts = Counter(case.status for case in cases)
-    return page(
+    return whole_page(
         "cases.html.j2",
-        package=HOME,
+        HOME,
+        sheets=("style.css", "cases.css"),
+        scripts=[asset("templates/cases.js", HOME)],
         cases=[
-            {"case": case, "row": {**unknown, **case.row}, "picture": _data_uri(pictures.get(case.case))}
+            {
+                "case": case,
+                "row": {**unknown, **case.row},
+                "picture": data_uri(pictures[case.case]) if case.case in pictures else "",
+            }
             for case in shown
         ],
         counts={status: counts[status] for status in ORDER},
@@ -100,9 +102,6 @@ def cases_page(
         n_unreadable=n_unreadable,
         digest=digest,
         versions=list(versions),
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{checksum}'; "
-        "base-uri 'none'; form-action 'none'",
         disclaimer=DISCLAIMER,
         criteria_note=PROPOSED_CRITERIA,
     )
@@ -111,7 +110,3 @@ def cases_page(
 def in_order(cases: Sequence[PageCase]) -> list[PageCase]:
     """By what a reader looks at first, then by name."""
     return sorted(cases, key=lambda case: (ORDER.index(case.status) if case.status in ORDER else len(ORDER), case.case))
-
-
-def _data_uri(png: bytes | None) -> str:
-    return "" if png is None else "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage as ndi
 
+from miliary_seg.cohort.longitudinal.course import in_words, what_became
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.report.html.canvas import png_data_uri
 from miliary_seg.report.html.views import grey_window, to_grey
 
 SIDE_MM, SIDE_PX = 32.0, 104
-MOST = 24
-"""Pairs of one interval: the others stand in fates.csv."""
-WORDS = {
-    "matched": "found in both scans",
-    "signal": "told from the signal at the same place of the other scan",
-    "out_of_view": "the other scan does not show the place",
-    "too_faint": "so faint that the other scan could not show it",
-    "between": "the signal of the other scan lies between there and not there",
-    "other_sequence": "the scans are of different sequences",
-    "sides_unknown": "left and right are unknown in one of the scans",
-    "not_aligned": "the scans could not be laid on each other",
-}
-"""Reasons of ``lesion_tracking`` in words."""
+KINDS = ("new", "grown", "shrunk", "gone", "uncertain")
+"""What is shown, in this order; stable lesions are not."""
+MOST = 60
+"""Pairs of one kind in an interval, about 0.6 MB: the others stand in fates.csv."""
 
 
 def pairs(
-    earlier: SeriesResult, later: SeriesResult, fates: list[dict[str, Any]], earlier_to_later: Float64Array
+    earlier: SeriesResult, later: SeriesResult, fates: Sequence[Mapping[str, Any]], earlier_to_later: Float64Array
 ) -> list[dict[str, Any]]:
-    """Pictures of the lesions that are new, gone or uncertain, the first ones of each in the order of ``fates``.
+    """Pictures of the lesions that changed or are uncertain, the largest ones of each kind first.
 
     Parameters
     ----------
@@ -47,23 +39,22 @@ def pairs(
     Returns
     -------
     list of dict
-        ``fate``, ``why`` in words, ids, and the pictures ``before`` and ``after`` as data URIs; axial, the patient's
-        right on the left-hand side.
+        A lesion's entry of ``fates``, what it ``became``, ``why_in_words``, and the pictures ``before`` and ``after``
+        as data URIs; axial, the patient's right on the left-hand side.
     """
     windows = [grey_window(series.volume, series.location.brain_mask) for series in (earlier, later)]
     back: Float64Array = np.asarray(np.linalg.inv(earlier_to_later), dtype=np.float64)
     made = []
-    for fate in _chosen(fates):
+    for kind, fate in _chosen(fates):
         plane = _plane(np.asarray(fate["centroid_ras_mm"], dtype=np.float64))
         in_later = fate["later_id"] is not None
         before = _moved(plane, back) if in_later else plane
         after = plane if in_later else _moved(plane, earlier_to_later)
         made.append(
             {
-                "fate": fate["fate"],
-                "why": WORDS[fate["why"]],
-                "earlier_id": fate["earlier_id"],
-                "later_id": fate["later_id"],
+                **fate,
+                "became": kind,
+                "why_in_words": in_words(fate),
                 "before": _picture(earlier, before, windows[0]),
                 "after": _picture(later, after, windows[1]),
             }
@@ -77,10 +68,14 @@ def without_pictures(patient: Mapping[str, Any]) -> dict[str, Any]:
     return {**patient, "intervals": intervals}
 
 
-def _chosen(fates: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    shown = [fate for kind in ("new", "resolved", "uncertain") for fate in fates if fate["fate"] == kind]
-    blind = ("not_aligned", "sides_unknown", "other_sequence")
-    yield from [fate for fate in shown if fate["why"] not in blind][:MOST]
+def _chosen(fates: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for kind in KINDS:
+        alike = sorted((fate for fate in fates if what_became(fate) == kind), key=_size, reverse=True)
+        yield from ((kind, fate) for fate in alike[:MOST])
+
+
+def _size(fate: Mapping[str, Any]) -> float:
+    return max(fate["earlier_diameter_mm"] or 0.0, fate["later_diameter_mm"] or 0.0)
 
 
 def _plane(centre: Float64Array) -> Float64Array:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from miliary_seg.cohort.pages.figures import cohort_figures, group_rows
+from miliary_seg.cohort.pages.tables import csv_of
 from miliary_seg.report.figures import rendered
-from miliary_seg.report.html.environment import page
+from miliary_seg.report.html.environment import data_uri, whole_page
 from miliary_seg.report.json_document import CITATION, DISCLAIMER, PROPOSED_CRITERIA
-from miliary_seg.report.sanitise import csv_cell, csv_text, safe_name
+from miliary_seg.report.sanitise import safe_name
 from miliary_seg.report.write import document_text, install_folder
 
 SUMMARY = "cohort.json"
@@ -47,7 +47,7 @@ def write_cohort_summary(document: Mapping[str, Any], folder: Path, force: bool 
             (draft / f"{name}.svg").write_bytes(pictures[name])
             (draft / f"{name}.png").write_bytes(rendered(figure, "png"))
         for name, rows in _tables(document).items():
-            (draft / f"{safe_name(name)}.csv").write_text(_csv(rows), "utf-8", newline="")
+            (draft / f"{safe_name(name)}.csv").write_text(csv_of(rows), "utf-8", newline="")
         (draft / "methods.md").write_text("\n\n".join(document["methods"]) + "\n", "utf-8", newline="\n")
         (draft / "cohort.html").write_text(_page(document, pictures), "utf-8", newline="\n")
         (draft / SUMMARY).write_text(document_text(dict(document)), "utf-8", newline="\n")
@@ -55,14 +55,15 @@ def write_cohort_summary(document: Mapping[str, Any], folder: Path, force: bool 
 
 
 def _page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
-    images = {name: f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}" for name, svg in pictures.items()}
+    images = {name: data_uri(svg, "image/svg+xml") for name, svg in pictures.items()}
     groups = [
         (g, group_rows(g["comparisons"]["decided"], g["values"]), f"groups_{safe_name(g['column'])}")
         for g in document["groups"]
     ]
-    return page(
+    return whole_page(
         "cohort.html.j2",
-        package="miliary_seg.cohort.pages",
+        "miliary_seg.cohort.pages",
+        sheets=("style.css", "cohort.css"),
         document=document,
         images=images,
         groups=groups,
@@ -132,9 +133,3 @@ def _arms(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "p_log_rank": found["p_value"],
             **{f"at_risk_{time:g}": n for time, n in at_risk},
         }
-
-
-def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    table = list(rows)
-    header: Sequence[str] = list(table[0]) if table else []
-    return csv_text(header, ([csv_cell(row[name]) for name in header] for row in table))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from miliary_seg.cohort.pages.crops import without_pictures
-from miliary_seg.report.html.environment import page
+from miliary_seg.cohort.longitudinal.course import anchor, course_text, uncertain_causes
+from miliary_seg.cohort.pages.crops import MOST, without_pictures
+from miliary_seg.cohort.pages.tables import csv_of
+from miliary_seg.report.html.environment import whole_page
 from miliary_seg.report.json_document import CITATION, DISCLAIMER, PROPOSED_CRITERIA
-from miliary_seg.report.sanitise import csv_cell, csv_text
 from miliary_seg.report.write import document_text, install_folder
 
 TIMELINE = "timeline.json"
@@ -26,6 +28,9 @@ INTERVALS = (
     "n_later",
     "change",
     "n_persisting",
+    "n_grown",
+    "n_stable",
+    "n_shrunk",
     "n_new",
     "n_resolved",
     "n_uncertain",
@@ -38,6 +43,7 @@ FATES = (
     "earlier",
     "later",
     "fate",
+    "size_change",
     "why",
     "earlier_id",
     "later_id",
@@ -51,7 +57,7 @@ FATES = (
     "earlier_volume_mm3",
     "later_volume_mm3",
 )
-PLOT_WIDTH, PLOT_HEIGHT = 640, 150
+PLOT_WIDTH, PLOT_HEIGHT, LEFT = 640, 150, 60
 
 
 def write_timelines(patients: Sequence[Mapping[str, Any]], folder: Path, force: bool = False) -> Path:
@@ -79,7 +85,7 @@ def write_timelines(patients: Sequence[Mapping[str, Any]], folder: Path, force: 
     tables = {"patients": _patients(patients), "intervals": _intervals(patients), "fates": _fates(patients)}
     with install_folder(folder, TIMELINE, force) as draft:
         for name, (header, rows) in tables.items():
-            (draft / f"{name}.csv").write_text(_csv(header, rows), "utf-8", newline="")
+            (draft / f"{name}.csv").write_text(csv_of(rows, header), "utf-8", newline="")
         (draft / "timeline.html").write_text(timeline_html(patients), "utf-8", newline="\n")
         (draft / TIMELINE).write_text(
             document_text({"patients": list(map(without_pictures, patients))}), "utf-8", newline="\n"
@@ -89,11 +95,12 @@ def write_timelines(patients: Sequence[Mapping[str, Any]], folder: Path, force: 
 
 def timeline_html(patients: Sequence[Mapping[str, Any]]) -> str:
     """The page: one section a patient, deterministic, without script."""
-    shown = [{**patient, "plot": _plot(patient["visits"])} for patient in patients]
-    return page(
+    return whole_page(
         "timeline.html.j2",
-        package="miliary_seg.cohort.pages",
-        patients=shown,
+        "miliary_seg.cohort.pages",
+        sheets=("style.css", "timeline.css"),
+        patients=[_shown(patient) for patient in patients],
+        most=MOST,
         width=PLOT_WIDTH,
         height=PLOT_HEIGHT,
         citation=CITATION,
@@ -102,23 +109,75 @@ def timeline_html(patients: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _plot(visits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where each analysed visit lies in the plot of counts over time, in its pixels."""
-    from datetime import date
+def _shown(patient: Mapping[str, Any]) -> dict[str, Any]:
+    """A patient's record with what only the page says."""
+    plot = _plot(patient["visits"])
+    return {
+        **patient,
+        "anchor": anchor(patient["participant"]),
+        "text": course_text(patient, len(patient["visits"])),
+        "plot": plot,
+        "tracks": _tracks(patient["intervals"], {visit["case"]: visit["x"] for visit in plot}),
+        "intervals": [
+            {"pairs": [], **interval, "causes": uncertain_causes(interval["fates"])}
+            for interval in patient["intervals"]
+        ],
+    }
 
+
+def _plot(visits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where each analysed visit lies in the plots of counts and volumes over time, in their pixels."""
     seen = [visit for visit in visits if visit["n_lesions"] is not None]
     if not seen:
         return []
     days = [date.fromisoformat(visit["date"]).toordinal() for visit in seen]
-    span, most = max(days[-1] - days[0], 1), max(1, *(visit["n_lesions"] for visit in seen))
+    span = max(days[-1] - days[0], 1)
+    most = {name: max(visit[name] for visit in seen) for name in ("n_lesions", "volume_mm3")}
     return [
         {
             **visit,
-            "x": round(60 + (PLOT_WIDTH - 120) * (day - days[0]) / span, 1),
-            "y": round(PLOT_HEIGHT - 34 - (PLOT_HEIGHT - 70) * visit["n_lesions"] / most, 1),
+            "x": round(LEFT + (PLOT_WIDTH - 2 * LEFT) * (day - days[0]) / span, 1),
+            "count": {"y": _height(visit["n_lesions"], most["n_lesions"]), "text": str(visit["n_lesions"])},
+            "volume": {
+                "y": _height(visit["volume_mm3"], most["volume_mm3"]),
+                "text": f"{visit['volume_mm3'] / 1000:.2g} mL",
+            },
         }
         for visit, day in zip(seen, days, strict=True)
     ]
+
+
+def _height(value: float, most: float) -> float:
+    return round(PLOT_HEIGHT - 34 - (PLOT_HEIGHT - 70) * value / (most or 1), 1)
+
+
+def _tracks(intervals: Sequence[Mapping[str, Any]], places: Mapping[str, float]) -> dict[str, Any] | None:
+    """Diameters of lesions found in consecutive scans as lines, and the ends of their axis."""
+    found = [
+        (interval, fate)
+        for interval in intervals
+        for fate in interval["fates"]
+        if fate["earlier_id"] is not None and fate["later_id"] is not None
+    ]
+    most = max((fate[f"{when}_diameter_mm"] for _, fate in found for when in ("earlier", "later")), default=None)
+    if most is None:
+        return None
+    lines = [
+        {
+            "kind": fate["size_change"] or "",
+            "points": " ".join(
+                f"{places[interval[when]]},{_height(fate[f'{when}_diameter_mm'], most)}"
+                for when in ("earlier", "later")
+            ),
+            "title": f"no. {fate['earlier_id']} to no. {fate['later_id']}: "
+            f"{fate['earlier_diameter_mm']:.1f} to {fate['later_diameter_mm']:.1f} mm",
+        }
+        for interval, fate in found
+    ]
+    return {
+        "lines": lines,
+        "ticks": [{"y": _height(mm, most), "text": f"{mm:.1f} mm"} for mm in (0.0, most)],
+    }
 
 
 def _patients(patients: Iterable[Mapping[str, Any]]) -> tuple[Sequence[str], list[Mapping[str, Any]]]:
@@ -153,7 +212,3 @@ def _fates(patients: Iterable[Mapping[str, Any]]) -> tuple[Sequence[str], list[M
         for interval in patient["intervals"]
         for fate in interval["fates"]
     ]
-
-
-def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    return csv_text(header, ([csv_cell(row.get(name)) for name in header] for row in rows))

@@ -60,7 +60,7 @@ ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
 ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
 REFERENCED_SEGMENT = Code("121191", "DCM", "Referenced Segment")
-SEGMENTATION_SOURCE = Code("121233", "DCM", "Source Image for Segmentation")
+SEGMENTED_SERIES = Code("121232", "DCM", "Source Series for Segmentation")
 MEASUREMENT_SOURCE = Code("121112", "DCM", "Source of Measurement")
 PROBABILITY = Code("122157", "DCM", "Probability")
 COMMENT = Code("121106", "DCM", "Comment")
@@ -104,20 +104,19 @@ N_IN_COMPARTMENT: dict[Compartment | None, Code] = {
 }
 TOTAL_VOLUME = _own("TOTAL_VOLUME", "Total volume of the lesions")
 N_MEASURABLE = _own("N_MEASURABLE", "Lesions measurable by RANO-BM")
+SUM_OF_TARGETS = _own("SUM_OF_TARGETS", "Sum of the longest diameters of up to five measurable lesions")
 LARGEST = _own("LARGEST", "Longest diameter of the largest sure lesion")
-REGION_CONFIDENCE = _own("REGION_CONF", "Probability that the finding site is right")
+REGION_CONFIDENCE = _own("REGION_CONF", "Certainty of the finding site")
 TISSUE = _own("TISSUE", "Layer of the lobe")
 TISSUES = {
     Tissue.CORTEX: _own("CORTEX", "Cortex"),
     Tissue.JUNCTION: _own("JUNCTION", "Grey-white junction"),
     Tissue.WHITE_MATTER: _own("WHITE_MATTER", "White matter"),
 }
-IMAGE_NUMBER = _own("IMAGE_NUMBER", "Image number in the series (Instance Number)")
-EQUIVALENT_DIAMETER = _own("EQ_DIAMETER", "Diameter of the sphere of equal volume")
-CONTRAST = _own("CONTRAST", "Local contrast over the noise standard deviation")
-SIDE_CONFIDENCE = _own("SIDE_CONF", "Probability that the side is right")
-LEVEL_CONFIDENCE = _own("LEVEL_CONF", "Probability that the tentorial level is right")
-BOUNDARY_DISTANCE = _own("BOUNDARY_DIST", "Distance to the nearer of midline and tentorium")
+IMAGE_NUMBER = _own("IMAGE_NUMBER", "Image number (Instance Number)")
+CONTRAST = _own("CONTRAST", "Contrast over noise")
+SIDE_CONFIDENCE = _own("SIDE_CONF", "Certainty of the side")
+LEVEL_CONFIDENCE = _own("LEVEL_CONF", "Certainty of the tentorial level")
 IMAGE_KIND = _own("IMAGE_KIND", "What was counted on")
 IMAGE_KINDS = {
     "slice": _own("SLICE", "Acquired slice"),

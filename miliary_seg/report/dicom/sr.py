@@ -16,9 +16,10 @@ from miliary_seg.report.dicom import codes
 from miliary_seg.report.dicom.encoding import encoded, file_bytes, sequence
 from miliary_seg.report.dicom.references import ObjectMetadata, Reference, SourceImages, finish, slice_header
 from miliary_seg.report.dicom.seg import BINARY_STORAGE, LABELMAP_STORAGE, Kind, index_lesions
-from miliary_seg.report.dicom.sr_groups import decision_group, lesion_group, slice_group, text_item
+from miliary_seg.report.dicom.sr_groups import ShownOn, decision_group, lesion_group, slice_group, text_item
 from miliary_seg.report.headline import summary
 from miliary_seg.report.json_document import DISCLAIMER, PROPOSED_CRITERIA
+from miliary_seg.report.lesion_records import image_number
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -74,8 +75,14 @@ def _lesion_groups(
     groups = []
     for number, lesion in enumerate(series.lesions, start=1):
         images = [source.slices[int(k)] for k in np.sort(frames[frames[:, 0] == number, 1])]
-        shown = [image for image in images if image] or list(source.instances)
-        groups.append(lesion_group(lesion, places.get(lesion.id), segmentation, number, shown, metadata))
+        shown = ShownOn(
+            segmentation=segmentation,
+            number=number,
+            series_uid=source.series_uid,
+            images=[image for image in images if image] or list(source.instances),
+            image_number=image_number(series.volume, lesion.slices[len(lesion.slices) // 2]) if lesion.slices else None,
+        )
+        groups.append(lesion_group(lesion, places.get(lesion.id), shown, metadata))
     return groups
 
 

@@ -6,8 +6,8 @@ Held equal to highdicom's groups by the tests.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from miliary_seg.domain.compartment import Assignment, Compartment
 from miliary_seg.domain.decision import Decision, EvidenceSlice
@@ -24,17 +24,35 @@ from miliary_seg.report.dicom.seg import reference
 _CONTENT, _NAME = 0x0040A730, 0x0040A043
 Number = tuple[Code, float | int | None, Code]
 """Name, value (None and what is not finite are left out), unit."""
+CERTAIN = 0.995
+"""Certainties of side and level from here on are 1.00 and go without saying: most lesions are far from a boundary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownOn:
+    """Where a lesion is to be seen."""
+
+    segmentation: Reference | None
+    """The segmentation that holds it; None = none was written."""
+    number: int
+    """Its segment there."""
+    series_uid: str
+    """The series that was segmented."""
+    images: Sequence[Reference]
+    """Its images, named where there is no segmentation to ask."""
+    image_number: int | None = None
+    """By which a PACS lists the image in the middle of it."""
 
 
 def lesion_group(
     lesion: Lesion,
     place: Assignment | None,
-    segmentation: Reference | None,
-    number: int,
-    images: Sequence[Reference],
+    shown: ShownOn,
     metadata: ObjectMetadata,
 ) -> bytes:
     """TID 1411: what was measured of one lesion; TID 1501 where no segmentation can be referred to.
+
+    The algorithm is named once, in the group of the decision; the images of a segment are those of its frames.
 
     Parameters
     ----------
@@ -42,12 +60,8 @@ def lesion_group(
         The lesion.
     place
         Its side and level, where known.
-    segmentation
-        The segmentation; None = none was written.
-    number
-        The lesion's segment in it.
-    images
-        The images on which the segment lies.
+    shown
+        Segment, series and images.
     metadata
         Identifiers and versions.
     """
@@ -55,41 +69,43 @@ def lesion_group(
     tissue = place.tissue if place else None
     numbers: list[Number] = [
         (codes.VOLUME, lesion.volume_mm3, codes.CUBIC_MM),
-        (codes.EQUIVALENT_DIAMETER, lesion.equivalent_diameter_mm, codes.MM),
         (codes.LONG_AXIS, lesion.max_diameter_mm, codes.MM),
         (codes.SHORT_AXIS, lesion.perpendicular_diameter_mm, codes.MM),
+        (codes.IMAGE_NUMBER, shown.image_number, codes.NO_UNITS),
         (codes.CONTRAST, lesion.contrast, codes.NO_UNITS),
         (codes.PROBABILITY, lesion.probability, codes.NO_UNITS),
     ]
     if place:
         numbers += [
             (codes.REGION_CONFIDENCE, place.region_confidence, codes.NO_UNITS),
-            (codes.SIDE_CONFIDENCE, place.side_confidence if place.side else None, codes.NO_UNITS),
-            (codes.LEVEL_CONFIDENCE, place.level_confidence if place.level else None, codes.NO_UNITS),
-            (codes.BOUNDARY_DISTANCE, place.boundary_distance_mm if place.level else None, codes.MM),
+            (codes.SIDE_CONFIDENCE, _in_doubt(place.side_confidence) if place.side else None, codes.NO_UNITS),
+            (codes.LEVEL_CONFIDENCE, _in_doubt(place.level_confidence) if place.level else None, codes.NO_UNITS),
         ]
     return _group(
-        "1411" if segmentation else "1501",
+        "1411" if shown.segmentation else "1501",
         [
             *_tracking(lesion_name(lesion, place), metadata.uid(f"lesion {lesion.id}")),
             code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
             _site(place),
-            *_algorithm(metadata),
             *_numbers(numbers),
             code_item("CONTAINS", codes.COMPARTMENT, codes.COMPARTMENTS[compartment]),
             *([code_item("CONTAINS", codes.TISSUE, codes.TISSUES[tissue])] if tissue else []),
-            *_shown_on(segmentation, number, images),
+            *_shown_on(shown),
         ],
     )
 
 
-def _shown_on(segmentation: Reference | None, number: int, images: Sequence[Reference]) -> list[bytes]:
-    if segmentation is None:
-        return [_image_item(codes.MEASUREMENT_SOURCE, reference(image)) for image in images]
-    named = reference(segmentation) + element(0x0062000B, "US", number.to_bytes(2, "little"))
+def _in_doubt(certainty: float) -> float | None:
+    return None if certainty >= CERTAIN else certainty
+
+
+def _shown_on(shown: ShownOn) -> list[bytes]:
+    if shown.segmentation is None:
+        return [_image_item(codes.MEASUREMENT_SOURCE, reference(image)) for image in shown.images]
+    named = reference(shown.segmentation) + element(0x0062000B, "US", shown.number.to_bytes(2, "little"))
     return [
         _image_item(codes.REFERENCED_SEGMENT, named),
-        *(_image_item(codes.SEGMENTATION_SOURCE, reference(image)) for image in images),
+        _uid_item("CONTAINS", codes.SEGMENTED_SERIES, shown.series_uid),
     ]
 
 
@@ -107,7 +123,6 @@ def slice_group(evidence: EvidenceSlice, decision: Decision, source: SourceImage
         [
             *_tracking(f"Evidence {role}"[:64], metadata.uid(f"evidence {role}")),
             code_item("CONTAINS", codes.FINDING, codes.BRAIN_LESION),
-            *_algorithm(metadata),
             *_numbers(numbers),
             *([code_item("CONTAINS", codes.IMAGE_KIND, kind)] if kind else []),
             *([_image_item(codes.MEASUREMENT_SOURCE, reference(image))] if image else []),
@@ -124,6 +139,7 @@ def decision_group(series: SeriesResult, metadata: ObjectMetadata) -> bytes:
         (codes.TOTAL_VOLUME, sizes.get("total_volume_mm3"), codes.CUBIC_MM),
         *((codes.N_IN_COMPARTMENT[names[name]], n, codes.NO_UNITS) for name, n in counts.items() if name in names),
         (codes.N_MEASURABLE, sizes.get("n_measurable"), codes.NO_UNITS),
+        (codes.SUM_OF_TARGETS, sizes.get("sum_of_targets_mm"), codes.MM),
         (codes.LARGEST, sizes.get("largest_mm"), codes.MM),
         (codes.THRESHOLD, decision.threshold, codes.NO_UNITS),
         (codes.MARGIN, decision.margin, codes.NO_UNITS),
@@ -165,8 +181,14 @@ def _group(template: str, items: Iterable[bytes]) -> bytes:
 
 
 def _tracking(name: str, uid: str) -> tuple[bytes, bytes]:
-    identifier = _head("HAS OBS CONTEXT", "UIDREF", codes.TRACKING_UID) + text(0x0040A124, "UI", uid)
-    return text_item("HAS OBS CONTEXT", codes.TRACKING_ID, name), identifier
+    return (
+        text_item("HAS OBS CONTEXT", codes.TRACKING_ID, name),
+        _uid_item("HAS OBS CONTEXT", codes.TRACKING_UID, uid),
+    )
+
+
+def _uid_item(relation: str, name: Code, uid: str) -> bytes:
+    return _head(relation, "UIDREF", name) + text(0x0040A124, "UI", uid)
 
 
 def _site(place: Assignment | None) -> bytes:
@@ -189,13 +211,12 @@ def _numbers(numbers: Iterable[Number]) -> list[bytes]:
 
 
 def _number(name: Code, value: float, unit: Code) -> bytes:
-    """A measured number, with three significant digits; whole numbers as they are."""
+    """A measured number, with three significant digits, as a decimal string holds them; whole numbers as they are."""
     from pydicom.valuerep import format_number_as_ds
 
     number = three_digits(float(value)) if isinstance(value, float) else int(value)
-    exact = element(0x0040A161, "FD", struct.pack("<d", number)) if isinstance(number, float) else b""
     decimal = format_number_as_ds(number) if isinstance(number, float) else str(number)
-    measured = coded(0x004008EA, unit) + exact + text(0x0040A30A, "DS", decimal)
+    measured = coded(0x004008EA, unit) + text(0x0040A30A, "DS", decimal)
     return _head("CONTAINS", "NUM", name) + sequence(0x0040A300, [measured])
 
 

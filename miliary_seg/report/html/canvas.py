@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from miliary_seg.domain.arrays import BoolArray, Float64Array, UInt8Array
+from miliary_seg.report.html.environment import data_uri
 from miliary_seg.report.html.views import Box, View
 
 Path2D = Float64Array
@@ -105,7 +105,7 @@ class Canvas:
 
 def png_data_uri(image: Image.Image) -> str:
     """A picture as a PNG data URI, without any text chunk."""
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")
+    return data_uri(png(image))
 
 
 def png(image: Image.Image) -> bytes:

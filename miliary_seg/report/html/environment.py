@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from miliary_seg.domain.compartment import Compartment
+from miliary_seg.domain.readings import POINTS, choice_in_words
 from miliary_seg.report.html.views import BRAIN_COLOUR, COMPARTMENT_COLOURS, MIDLINE_COLOUR, TENTORIUM_COLOUR
 from miliary_seg.report.sanitise import lesions
 
@@ -33,6 +34,38 @@ def page(template: str, package: str = HOME, **values: Any) -> str:
         What the page shows.
     """
     return _environment(package).get_template(template).render(**values)
+
+
+def whole_page(
+    template: str,
+    package: str = HOME,
+    *,
+    sheets: Iterable[str] = ("style.css",),
+    scripts: Sequence[str] = (),
+    **values: Any,
+) -> str:
+    """A self-contained page: style sheets and scripts stand inside, and its policy names them by digest.
+
+    Parameters
+    ----------
+    template
+        As for ``page``; it extends ``base.html.j2``.
+    package
+        As for ``page``.
+    sheets
+        Names of the style sheets; they are templates too.
+    scripts
+        Exact contents of its scripts.
+    values
+        What the page and its style sheets show.
+    """
+    style = "\n".join(page(sheet, package, **values) for sheet in sheets)
+    return page(template, package, style=style, scripts=scripts, policy=content_policy(style, scripts), **values)
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """A file as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def content_policy(style: str, scripts: Iterable[str] = ()) -> str:
@@ -87,6 +120,7 @@ def _environment(package: str) -> Environment:
         "tentorium": TENTORIUM_COLOUR,
     }
     environment.filters["number"] = number
+    environment.filters["groupby_in_order"] = groupby_in_order
     environment.filters["percent"] = percent
     environment.filters["chance"] = chance
     environment.filters["lesions"] = lesions
@@ -95,6 +129,8 @@ def _environment(package: str) -> Environment:
     environment.filters["image_of"] = lambda row: row["index"] if row["image_number"] is None else row["image_number"]
     environment.filters["place"] = place
     environment.filters["place_in_full"] = place_in_full
+    environment.filters["point_in_words"] = lambda point: POINTS.get(point, str(point).replace("_", " "))
+    environment.filters["choice_in_words"] = choice_in_words
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
@@ -110,6 +146,14 @@ def number(value: Any, digits: int = 1) -> str:
     if value is None:
         return "–"
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
+
+
+def groupby_in_order(rows: Iterable[Mapping[str, Any]], key: str) -> list[tuple[Any, list[Mapping[str, Any]]]]:
+    """Rows by a value, in the order in which the values come."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return list(groups.items())
 
 
 def slice_name(row: Any, geometry: Any) -> str:

@@ -8,7 +8,7 @@ from miliary_seg.domain.lesion import Rejection
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.domain.shelf import rest
 from miliary_seg.report import headline
-from miliary_seg.report.html.environment import asset, content_policy, number, page
+from miliary_seg.report.html.environment import asset, number, whole_page
 from miliary_seg.report.html.pictures import SliceRenderer, shown_slices
 from miliary_seg.report.html.plots import count_plot, projections, size_histogram
 from miliary_seg.report.html.second_look import second_looks
@@ -25,6 +25,17 @@ from miliary_seg.report.sanitise import sanitise
 
 TEMPLATE = "report.html.j2"
 VIEWER, SCRIPT = "vendor/niivue.js", "templates/report.js"
+
+COURSE_KINDS = {
+    "new": "not there before",
+    "grown": "by 20 % and a voxel",
+    "stable": "found in both scans",
+    "shrunk": "by 30 % and a voxel",
+    "size not compared": "there in both scans",
+    "gone": "no longer there",
+    "uncertain": "cannot be told",
+}
+"""What became of lesions since the earlier scan, with what it means."""
 
 MAX_REJECTIONS = 40
 """Rejected candidates in the page's static table, most probable first; its script pages through all of them."""
@@ -53,17 +64,16 @@ def report_html(result: CaseResult, document: dict[str, Any]) -> str:
     ]
     deciding = set(document["deciding_series"])
     panels.sort(key=lambda panel: panel["values"]["id"] not in deciding)  # stable: deciding series first
-    style, scripts = page("style.css"), [asset(name) for name in (VIEWER, SCRIPT) if viewer or name == SCRIPT]
-    return page(
+    return whole_page(
         TEMPLATE,
+        scripts=[asset(name) for name in (VIEWER, SCRIPT) if viewer or name == SCRIPT],
         document=document,
         sentence=headline.sentence(result.decision.verdict),
         panels=panels,
         rule=RULE,
         face_note=FACE_NOTE,
-        style=style,
-        scripts=scripts,
-        policy=content_policy(style, scripts),
+        document_course=result.course,
+        course_kinds=COURSE_KINDS,
         page_values=json_block(page_values()),
     )
 
@@ -84,6 +94,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "looks": second_looks(series, painter),
         "lines": headline.lines(series),
         "slice_answers": headline.slice_answers(series),
+        "exact": headline.taken_as_exact(series),
         "no_probability": headline.why_no_probability(series),
         "brief": _brief(series, values),
         "overview": painter.overview(),

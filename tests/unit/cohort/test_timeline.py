@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from miliary_seg.cohort import Change, read_scans, track_lesions
-from miliary_seg.cohort.longitudinal.lesion_tracking import match_one_to_one
+from miliary_seg.cohort.longitudinal.course import course_at
+from miliary_seg.cohort.longitudinal.lesion_tracking import match_one_to_one, size_change
 from miliary_seg.cohort.longitudinal.timeline import DatedScan, TimelinePlan, timelines
 from miliary_seg.detect import signal_at
 from miliary_seg.domain.grid import Grid
@@ -220,6 +221,45 @@ def test_scans_that_do_not_align_leave_all_uncertain(visits: Visits, alignment) 
     assert len(fates) == 2
 
 
+def test_sizes_are_told_apart_by_rano_bm_and_a_voxel(visits: Visits) -> None:
+    scan = visits.earlier  # 1.4 mm
+    changes = {
+        (4.0, 5.3): "stable",  # by a third, but less than a voxel
+        (4.0, 5.5): "grown",
+        (10.0, 11.5): "stable",  # by more than a voxel, but 15 %
+        (10.0, 12.0): "grown",
+        (10.0, 7.5): "stable",
+        (10.0, 7.0): "shrunk",
+    }
+    for (before, now), expected in changes.items():
+        pair = [replace(lesion(1, (0, 0, 0)), equivalent_diameter_mm=mm) for mm in (before, now)]
+        assert size_change(*pair, scan, scan) == expected
+    assert size_change(*pair, scan, replace(scan, slice_thickness_mm=3.0)) is None
+
+
+def test_the_page_of_a_case_says_what_became_of_its_lesions() -> None:
+    kinds = [("persisting", "grown", 1, 1), ("persisting", "stable", 2, 2), ("persisting", None, None, 3)]
+    kinds += [("new", None, None, 4), ("resolved", None, 5, None)]
+    fates = [
+        {"fate": fate, "size_change": size, "earlier_id": a, "later_id": b, "why": "signal", "signal_ratio": 0.1}
+        for fate, size, a, b in kinds
+    ]
+    fates.append({**fates[-1], "fate": "uncertain", "why": "too_faint"})
+    visits = [
+        {"case": "p_1", "date": "2020-01-01", "verdict": "INDETERMINATE", "why": "out of view; too thick"},
+        {"case": "p_2", "date": "2020-03-01", "verdict": "MET", "why": ""},
+    ]
+    interval = {"earlier": "p_1", "later": "p_2", "days": 60, "fates": fates}
+    course = course_at(interval, visits, True, "p <1>")
+    assert course.counts == {"grown": 1, "stable": 1, "size not compared": 1, "new": 1, "gone": 1, "uncertain": 1}
+    assert course.became == {1: "grown", 2: "stable", 3: "size not compared", 4: "new"}
+    assert course.causes == {"so faint that the later scan could not show it": 1}
+    assert course.undecided == {"2020-01-01": "out of view; too thick"}
+    assert "met on the scan of 2020-03-01; the pattern may be older (left open by 2020-01-01)" in course.text
+    assert "converted" in course.text
+    assert "<" not in course.page
+
+
 def test_matching_prefers_more_pairs_to_nearer_ones() -> None:
     pairs, distances = match_one_to_one([(0, 0, 0), (2.5, 0, 0)], [(1.2, 0, 0), (-2.9, 0, 0)], 3.0)
     assert pairs == [(0, 1), (1, 0)]
@@ -276,7 +316,8 @@ def test_a_bad_table_of_scans_is_refused(table, rows: str, said: str) -> None:
 
 
 def fake_result(verdict: str) -> SimpleNamespace:
-    return SimpleNamespace(decision=SimpleNamespace(verdict=verdict), series_of=lambda: SimpleNamespace(lesions=()))
+    decision = SimpleNamespace(verdict=verdict, reasons=())
+    return SimpleNamespace(decision=decision, series_of=lambda: SimpleNamespace(lesions=(), decision=decision))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +336,7 @@ def fake_result(verdict: str) -> SimpleNamespace:
 def test_the_course_of_a_patient(monkeypatch, tmp_path: Path, verdicts, earlier, expected) -> None:
     from miliary_seg.cohort.longitudinal import timeline
 
-    def visited(scan: DatedScan, plan: TimelinePlan) -> object:
+    def visited(scan: DatedScan, *_: object) -> object:
         verdict = verdicts[scan.date.month - 1]
         result = None if verdict is None else fake_result(verdict)
         return timeline._Visit(scan=scan, result=result, error=None if result else InputError("bad"))
@@ -355,6 +396,13 @@ def test_the_verb_compares_two_visits_and_names_what_failed(visits: Visits, cli,
     assert len(rows_written) == len(interval["fates"])
     assert {"new", "persisting"} <= {row["fate"] for row in rows_written}
     page = (folder / "timeline.html").read_text("utf-8")
+    assert page.count('alt="later scan at the same place"') == sum(
+        row["fate"] != "persisting" or row["size_change"] in {"grown", "shrunk"} for row in rows_written
+    )
+    case_page = (tmp_path / "out" / "cases" / "p_20200301" / "report.html").read_text("utf-8")
+    assert "60 days before this one" in case_page
+    assert '<h2 id="patient-p">' in page
+    assert 'href="../../timeline/timeline.html#patient-p"' in case_page
     assert "2020-03-01" in page
     assert "not analysed" in page
     again = cli("cohort", "timeline", table, "-o", tmp_path / "out")

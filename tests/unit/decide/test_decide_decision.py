@@ -78,7 +78,7 @@ def test_an_axial_reformat_is_counted_for_sagittal_slices(build: Any) -> None:
     assert answers["axial/native/pairwise/independent/1"].verdict is Verdict.MET
     assert answers["axial/native/separate-runs/independent/1"].margin == 0
     told = next(item.text for item in decision.reasons if item.code == "readings_disagree")
-    assert "plane axial gives MET" in told
+    assert "; MET if axial reformats are counted" in told
     axial = decide(lesions, places, facts, replace(SMALL, plane="axial"))
     assert axial.verdict is Verdict.MET
     assert [(e.image, e.n_lesions) for e in axial.evidence_slices] == [("axial plane", 4)] * 2
@@ -226,12 +226,12 @@ def test_readings_name_the_smallest_changes_that_decide(build: Any) -> None:
     lesions, places = build.crowd({2: 2, 3: 2, 8: 2, 9: 2})
     decision = decide(lesions, places, build.facts(12), settings)
     told = next(item.text for item in decision.reasons if item.code == "readings_disagree")
-    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; slice equivalent gives MET", told)
+    assert re.search(r"\d+ MET, \d+ NOT_MET of 48 readings; MET if what thick slices would have shown is counted", told)
     strict = replace(settings, min_per_region=5)
     both = next(
         i.text for i in decide(lesions, places, build.facts(12), strict).reasons if i.code == "readings_disagree"
     )
-    assert "slice equivalent and min_per_region 1 gives MET" in both
+    assert "MET if what thick slices would have shown is counted and a region must hold at least 1 lesion" in both
 
 
 def test_every_combination_is_read_once_and_the_default_is_among_them() -> None:
@@ -314,14 +314,18 @@ def test_native_and_thick_slices_are_answered_side_by_side(build: Any) -> None:
 
 def test_where_thickness_decides_the_readings_name_both(build: Any) -> None:
     decision = decide(*build.crowd({10: 2, 11: 2, 20: 2, 21: 2}), build.facts(30), BOTH)
-    assert told(decision, "readings_disagree").endswith("; slice native gives NOT_MET; slice equivalent gives MET).")
+    assert told(decision, "readings_disagree").endswith(
+        "; NOT_MET if slices count as thin as they are; MET if what thick slices would have shown is counted)."
+    )
 
 
 def test_changes_of_other_points_are_told_for_both_thicknesses_together(build: Any) -> None:
     """Every slice qualifies, thin or thick: read as separate runs there is one run, on slices of either thickness."""
     decision = decide(*build.crowd(dict.fromkeys(range(30), 4)), build.facts(30), BOTH)
     assert decision.verdict is Verdict.MET
-    assert told(decision, "readings_disagree").endswith("readings; non_contiguous separate-runs gives NOT_MET).")
+    assert told(decision, "readings_disagree").endswith(
+        "readings; NOT_MET if two slices must lie in separate runs of full ones)."
+    )
 
 
 def test_a_probability_that_is_unknown_for_one_thickness_is_unknown(build: Any) -> None:

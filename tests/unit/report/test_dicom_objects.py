@@ -26,7 +26,7 @@ from miliary_seg.report.dicom.references import Reference, slice_header, source_
 from miliary_seg.report.dicom.rtstruct import structure_set
 from miliary_seg.report.dicom.seg import BINARY_STORAGE, segmentation
 from miliary_seg.report.dicom.sr import measurements
-from miliary_seg.report.dicom.sr_groups import decision_group, lesion_group, slice_group
+from miliary_seg.report.dicom.sr_groups import ShownOn, decision_group, lesion_group, slice_group
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "dicom-outputs.md"
 LPS = np.array([-1.0, -1.0, 1.0])
@@ -142,8 +142,12 @@ def concept(code: codes.Code) -> sr.CodedConcept:
 def number(name: codes.Code, value: float, unit: codes.Code) -> sr.Measurement:
     shown = value if isinstance(value, int) else three_digits(value)
     made = sr.Measurement(name=concept(name), value=shown, unit=concept(unit))
+    measured = made[0].MeasuredValueSequence[0]
     if isinstance(value, int):  # highdicom writes a count of 23 as 23.0
-        made[0].MeasuredValueSequence[0].NumericValue = str(value)
+        measured.NumericValue = str(value)
+    elif "FloatingPointValue" in measured:  # which the decimal string of three digits already says
+        assert float(measured.NumericValue) == measured.FloatingPointValue
+        del measured.FloatingPointValue
     return made
 
 
@@ -167,43 +171,52 @@ def test_a_lesion_is_the_group_that_highdicom_makes(case):
         ),
     )
     lesion = replace(lesion, max_diameter_mm=4.3678, perpendicular_diameter_mm=3.2111)
-    segment = (Reference(sop_class_uid=BINARY_STORAGE, sop_instance_uid="1.2.3.4"), 7)
-    image = replace(source.slices[3], frame=12)
+    shown = ShownOn(
+        segmentation=Reference(sop_class_uid=BINARY_STORAGE, sop_instance_uid="1.2.3.4"),
+        number=7,
+        series_uid="1.2.3.5",
+        images=[replace(source.slices[3], frame=12)],
+        image_number=31,
+    )
     theirs = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=marks.uid("lesion 1"), identifier=lesion_name(lesion, place)),
         referenced_segment=sr.ReferencedSegment(
             BINARY_STORAGE,
             "1.2.3.4",
             7,
-            source_images=[
-                sr.SourceImageForSegmentation(
-                    image.sop_class_uid, image.sop_instance_uid, referenced_frame_numbers=[12]
-                )
-            ],
+            source_series=sr.SourceSeriesForSegmentation("1.2.3.5"),
         ),
         finding_type=concept(codes.BRAIN_LESION),
         finding_sites=[
             sr.FindingSite(concept(codes.REGIONS[place.region]), laterality=concept(codes.SIDES[place.side]))
         ],
-        algorithm_id=algorithm(marks),
         measurements=[
             number(codes.VOLUME, lesion.volume_mm3, codes.CUBIC_MM),
-            number(codes.EQUIVALENT_DIAMETER, lesion.equivalent_diameter_mm, codes.MM),
             number(codes.LONG_AXIS, 4.37, codes.MM),
             number(codes.SHORT_AXIS, 3.21, codes.MM),
+            number(codes.IMAGE_NUMBER, 31, codes.NO_UNITS),
             number(codes.CONTRAST, lesion.contrast, codes.NO_UNITS),
             number(codes.PROBABILITY, lesion.probability, codes.NO_UNITS),
             number(codes.REGION_CONFIDENCE, 0.912, codes.NO_UNITS),
             number(codes.SIDE_CONFIDENCE, place.side_confidence, codes.NO_UNITS),
             number(codes.LEVEL_CONFIDENCE, place.level_confidence, codes.NO_UNITS),
-            number(codes.BOUNDARY_DISTANCE, place.boundary_distance_mm, codes.MM),
         ],
         qualitative_evaluations=[
             sr.QualitativeEvaluation(concept(codes.COMPARTMENT), concept(codes.COMPARTMENTS[place.compartment])),
             sr.QualitativeEvaluation(concept(codes.TISSUE), concept(codes.TISSUES[Tissue.JUNCTION])),
         ],
     )
-    assert lesion_group(lesion, place, *segment, [image], marks) == encoded(theirs[0])
+    assert lesion_group(lesion, place, shown, marks) == encoded(theirs[0])
+
+
+def test_a_side_beyond_doubt_goes_without_saying(case):
+    series, _, marks = prepared(case)
+    shown = ShownOn(segmentation=None, number=1, series_uid="1.2", images=())
+    told = [
+        lesion_group(series.lesions[1], replace(series.assignments[1], side_confidence=sure), shown, marks)
+        for sure in (0.994, 0.996)
+    ]
+    assert [codes.SIDE_CONFIDENCE.value.encode() in group for group in told] == [True, False]
 
 
 def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):
@@ -213,7 +226,6 @@ def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):
     theirs = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=marks.uid("evidence slice 4"), identifier="Evidence slice 4"),
         finding_type=concept(codes.BRAIN_LESION),
-        algorithm_id=algorithm(marks),
         measurements=[number(codes.N_LESIONS, 23, codes.NO_UNITS), number(codes.THRESHOLD, 20, codes.NO_UNITS)],
         qualitative_evaluations=[
             sr.QualitativeEvaluation(concept(codes.IMAGE_KIND), concept(codes.IMAGE_KINDS["slice"]))
@@ -250,6 +262,17 @@ def test_a_slice_and_the_decision_are_the_groups_that_highdicom_makes(case):
     assert decision_group(series, marks) == encoded(theirs[0])
 
 
+def images_of_frames(seg: pydicom.Dataset) -> set[tuple[int, str]]:
+    """Segment and image of every frame."""
+    return {
+        (
+            item.SegmentIdentificationSequence[0].ReferencedSegmentNumber,
+            item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID,
+        )
+        for item in seg.PerFrameFunctionalGroupsSequence
+    }
+
+
 def test_the_report_refers_to_segments_and_images_and_reads_back(case):
     series, source, marks = prepared(case)
     content = measurements(series, source, marks, "binary")
@@ -267,7 +290,8 @@ def test_the_report_refers_to_segments_and_images_and_reads_back(case):
         assert by_number[referred.referenced_segment_numbers[0]].TrackingUID == group.tracking_uid
         volume = group.get_measurements(name=known.SCT.Volume)[0]
         assert volume.value == three_digits(lesion.volume_mm3)
-        images = {image.referenced_sop_instance_uid for image in referred.source_images_for_segmentation}
+        assert referred.source_series_for_segmentation.value == series.volume.source.series_instance_uid
+        images = {uid for number, uid in images_of_frames(seg) if number == referred.referenced_segment_numbers[0]}
         assert images == {series.volume.source.sop_instance_uids[k] for k in lesion.slices}
     evidence = {uid for *_, uid, _ in report.get_evidence()}
     assert evidence == {*series.volume.source.instances, seg.SOPInstanceUID}
