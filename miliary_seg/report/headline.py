@@ -85,16 +85,16 @@ def why_no_probability(series: SeriesResult) -> str:
         return "the lesions were given and are taken as they are"
     if series.decision.probability is not None:
         return ""
-    fit = series.location.registration
-    if not fit.levels_usable:
-        return "the atlas fit is not trusted"
-    if not fit.sides_usable:
-        return "left and right are unknown"
-    if not series.location.mask_trust.trusted:
-        return "the brain mask is not trusted"
-    if any(item.code in HIDES_LESIONS for item in series.decision.reasons):
-        return "lesions need not show on such a scan"
-    return "part of the brain is not in view"
+    fit, mask = series.location.registration, series.location.mask_trust
+    hidden = any(item.code in HIDES_LESIONS for item in series.decision.reasons)
+    why = {
+        "the atlas fit is not trusted": not fit.levels_usable,
+        "left and right are unknown": not fit.sides_usable,
+        "the brain mask is not trusted": not mask.trusted,
+        "lesions need not show on such a scan": hidden,
+        "part of the brain is not in view": True,
+    }
+    return next(text for text, holds in why.items() if holds)
 
 
 def summary(series: SeriesResult) -> str:
