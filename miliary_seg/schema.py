@@ -28,6 +28,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache
+from inspect import cleandoc
 from numbers import Integral
 from operator import attrgetter
 from types import NoneType, UnionType
@@ -134,6 +135,9 @@ def json_schema(title: str, kinds: Iterable[type]) -> Json:
     """JSON Schema (2020-12) of a document: of one kind, or of any of several."""
     kinds = tuple(kinds)
     references, parts = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    for part in parts.values():
+        if "description" in part:
+            part["description"] = cleandoc(part["description"])  # msgspec before 0.23 leaves docstrings indented
     head = {"$schema": DIALECT, "title": title}
     if len(kinds) > 1:
         return {**head, "oneOf": list(references), "$defs": parts}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from miliary_seg import __version__
 from miliary_seg.cli.lesions import Detectors, LesionLabels, lesion_options, lesion_pattern
-from miliary_seg.cli.options import Changes, Config, Force, resolved
+from miliary_seg.cli.options import Changes, Config, Force, print_version, resolved
 
 if TYPE_CHECKING:
     from miliary_seg.bids import Dataset
@@ -25,12 +24,6 @@ class Level(StrEnum):
 
     PARTICIPANT = "participant"
     GROUP = "group"
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"miliary-seg {__version__}")
-        raise typer.Exit
 
 
 Labels = Annotated[
@@ -87,7 +80,7 @@ def bids(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; may repeat.")] = 0,
     no_sub: Annotated[bool, typer.Option("--no-sub", hidden=True)] = False,  # MRIQC's; nothing is ever submitted
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """Analyse a BIDS dataset; write BIDS derivatives, a page a participant, and (group) one table over all."""
@@ -135,11 +128,10 @@ def _participants(
     from miliary_seg.bids.pages import write_participant_pages
     from miliary_seg.bids.participant import WriteDerivatives
     from miliary_seg.cli.outcomes import OutcomePrinter, interruptible, watched
-    from miliary_seg.cohort import CaseOutcome, require_writable, run_cases
-    from miliary_seg.cohort.run.manifest import require_same_settings
+    from miliary_seg.cohort import CaseOutcome, run_cases
+    from miliary_seg.cohort.run.batch import require_usable
 
-    require_writable(plan.output)
-    require_same_settings(plan.output, plan.settings, force=plan.force)
+    require_usable(plan)
     printer = OutcomePrinter(page=_page)
     for problem in found.problems:
         printer.add(CaseOutcome(case=problem.path.name, error=problem.error))

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 def show_plan(inputs: list[Path], plan: RunPlan, *, name: str = "", as_json: bool = False) -> None:
     """Print what a run over these inputs would do; write nothing."""
-    from miliary_seg.cohort import preview, require_writable
-    from miliary_seg.cohort.run.manifest import require_same_settings
+    from miliary_seg.cohort import preview
+    from miliary_seg.cohort.run.batch import require_usable
 
-    require_writable(plan.output)
-    require_same_settings(plan.output, plan.settings, force=plan.force)
+    require_usable(plan)
     found = found_cases(inputs, plan.settings)
     cases = list(preview(named(list(found.cases), name), plan))
     if as_json:

@@ -40,6 +40,15 @@ def resolved(config: Path | None, changes: Sequence[str] | None, options: dict[s
     return base.with_options(changes or []).updated(chosen)
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and stop, where it is asked for."""
+    if wanted:
+        from miliary_seg import __version__
+
+        typer.echo(f"miliary-seg {__version__}")
+        raise typer.Exit
+
+
 def print_error(error: MiliaryError) -> None:
     """One line on stderr: code, then what, where and what to do; control characters are made harmless."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())

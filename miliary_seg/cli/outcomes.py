@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,17 +113,17 @@ class OutcomePrinter:
 
     def print_collected(self, collected: Collected) -> None:
         """Warn of what the tables leave out."""
-        if collected.left_out:
-            names = ", ".join(collected.left_out[:5]) + (", ..." if len(collected.left_out) > 5 else "")
-            n = len(collected.left_out)
-            typer.echo(f"miliary-seg: {n} finished case(s) of other settings are in no table: {names}", err=True)
         for cases, said in (
-            (collected.failed_again, "failed when done again: the earlier result is in no table"),
-            (collected.damaged, "lost files since they were finished and are in no table (--force does them again)"),
+            (collected.left_out, "finished case(s) of other settings are in no table"),
+            (collected.failed_again, "case(s) failed when done again: the earlier result is in no table"),
+            (
+                collected.damaged,
+                "case(s) lost files since they were finished and are in no table (--force does them again)",
+            ),
         ):
             if cases:
                 names = ", ".join(cases[:5]) + (", ..." if len(cases) > 5 else "")
-                typer.echo(f"miliary-seg: {len(cases)} case(s) {said}: {names}", err=True)
+                typer.echo(f"miliary-seg: {len(cases)} {said}: {names}", err=True)
         for cases in collected.same_scan[:5]:
             others = ", ".join(cases[1:])
             typer.echo(f"miliary-seg: {others}: the same scan as {cases[0]}, and counted once with it", err=True)
@@ -193,6 +193,7 @@ def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: O
     )
 
     console = Console(stderr=True)
+    shown = console.is_terminal and not printer.is_quiet
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -206,7 +207,7 @@ def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: O
     bar = Progress(
         *columns,
         console=console,
-        disable=printer.is_quiet or not console.is_terminal,
+        disable=not shown,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # results that go to a file must not go to the bar's console
         speed_estimate_period=3600,
@@ -216,7 +217,7 @@ def watched(outcomes: Generator[CaseOutcome, None, None], total: int, printer: O
     def show(stage: str, done: int, n_steps: int) -> None:
         bar.update(task, stage=f"{stage} {done}/{n_steps}" if n_steps else stage)
 
-    with bar, watching(show):
+    with bar if shown else nullcontext(), watching(show):  # rich before 15 ends a hidden bar with an empty line
         if console.is_terminal:
             printer.shown = lambda what: bar.update(task, waiting=what)
         with closing(outcomes):

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from miliary_seg import __version__
 from miliary_seg.cli import INTERRUPTED, bench, bids, cohort, decide, demo, inspect, phantom, run, settings
-from miliary_seg.cli.options import HELP, print_error, say
+from miliary_seg.cli.options import HELP, print_error, print_version, say
 from miliary_seg.cli.space_separated import SpaceSeparated
 from miliary_seg.errors import MiliaryError, OutputError
 
@@ -51,17 +50,11 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"miliary-seg {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", "-V", is_eager=True, callback=_print_version, help="Print the version and stop."),
+        typer.Option("--version", "-V", is_eager=True, callback=print_version, help="Print the version and stop."),
     ] = False,
 ) -> None:
     """Options of the program itself."""

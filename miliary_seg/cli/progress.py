@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 SHOW_EVERY = 100
 """Files between two strokes: drawing each of 20 000 would cost more than reading it."""
@@ -17,7 +17,9 @@ def counting_files(*, quiet: bool = False) -> Iterator[Callable[[int], None]]:
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed} files looked at"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    shown = console.is_terminal and not quiet
+    bar = Progress(*columns, console=console, disable=not shown, transient=True)
+    with bar if shown else nullcontext():  # rich before 15 ends a bar that is not shown with an empty line
         task = bar.add_task("files", total=None)
 
         def seen(n_files: int) -> None:

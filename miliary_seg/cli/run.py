@@ -130,12 +130,11 @@ def run_inputs(
 ) -> None:
     """Find the cases, run them behind a progress bar, print how each ended, and end with the exit code."""
     from miliary_seg.cli.outcomes import interruptible, watched
-    from miliary_seg.cohort import CaseOutcome, require_writable, run_cases, write_tables
-    from miliary_seg.cohort.run.manifest import require_same_settings
+    from miliary_seg.cohort import CaseOutcome, run_cases, write_tables
+    from miliary_seg.cohort.run.batch import require_usable
 
     with interruptible(printer):
-        require_writable(plan.output)
-        require_same_settings(plan.output, plan.settings, force=plan.force)
+        require_usable(plan)
         found = found_cases(inputs, plan.settings, quiet=printer.is_quiet)
         cases = named(list(found.cases), name)
         require_lesions_for_each(plan.lesions, len(cases))

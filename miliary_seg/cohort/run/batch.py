@@ -69,13 +69,24 @@ def run_cases(
     """
     options = options or BatchOptions()
     work = work or AnalyzeAndWrite()
-    require_writable(plan.output)
-    require_same_settings(plan.output, plan.settings, force=plan.force)
+    require_usable(plan)
     plan = replace(plan, output=plan.output.absolute())
     earlier = EarlierNames.of(plan.output, cases)
     cases = [earlier.of_place(case) for case in cases]
     call = CaseCall(plan=plan, work=work, records=options.records, earlier=earlier)
     return _recorded(cases, call, options, problems)
+
+
+def require_usable(plan: RunPlan) -> None:
+    """Refuse an output folder that cannot be written, or that holds results of other settings, before any work.
+
+    Raises
+    ------
+    OutputError
+        If it is one of these.
+    """
+    require_writable(plan.output)
+    require_same_settings(plan.output, plan.settings, force=plan.force)
 
 
 def require_writable(folder: Path) -> None:

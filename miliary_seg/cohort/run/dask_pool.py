@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from miliary_seg.cohort.run.case import CaseCall, versions
 from miliary_seg.cohort.run.plan import BatchOptions, CaseOutcome
-from miliary_seg.cohort.run.pool import AHEAD, supervised
+from miliary_seg.cohort.run.pool import AHEAD, Pending, supervised, windowed
 from miliary_seg.cohort.run.worker import Worker
 from miliary_seg.errors import MissingLibraryError, UsageError, WorkerLostError
 
@@ -58,31 +58,14 @@ def run_on_dask(cases: Iterable[CaseInfo], call: CaseCall, options: BatchOptions
         If no scheduler answers at the address, or no worker is with it for ``NO_WORKER_S`` while cases wait.
     """
     with _client(options) as client:
-        yield from _windowed(client, cases, replace(call, plan=replace(call.plan, software=versions())), options)
+        call = replace(call, plan=replace(call.plan, software=versions()))
+        run = partial(_in_child, call, timeout_s=options.timeout_s)
+        watch = _Watch(client, options.waiting or (lambda _: None))
 
+        def submit(case: CaseInfo) -> _Ticket:
+            return _Ticket(case=case.id, future=client.submit(run, case, pure=False), start=perf_counter())
 
-def _windowed(
-    client: Any, cases: Iterable[CaseInfo], call: CaseCall, options: BatchOptions
-) -> Generator[CaseOutcome, None, None]:
-    """Keep a few cases handed out for every worker, so that a long list neither waits nor weighs on the scheduler."""
-    waiting = iter(cases)
-    run = partial(_in_child, call, timeout_s=options.timeout_s)
-    tickets: dict[str, _Ticket] = {}
-    ended: SimpleQueue[Any] = SimpleQueue()
-    watch = _Watch(client, options.waiting or (lambda _: None))
-    while True:
-        while len(tickets) < AHEAD * max(1, watch.n_threads()):
-            case = next(waiting, None)
-            if case is None:
-                break
-            future = client.submit(run, case, pure=False)
-            tickets[future.key] = _Ticket(case=case.id, future=future, start=perf_counter())
-            future.add_done_callback(ended.put)
-        if not tickets:
-            return
-        ticket = tickets.pop(watch.next_of(ended).key)
-        yield _outcome(ticket)
-        ticket.future.release()
+        yield from windowed(cases, submit, lambda: AHEAD * max(1, watch.n_threads()), watch.next_of)
 
 
 class _Watch:
@@ -99,8 +82,8 @@ class _Watch:
         except OSError:
             return 0
 
-    def next_of(self, ended: SimpleQueue[Any]) -> Any:
-        """The next future that ended.
+    def next_of(self, ended: SimpleQueue[Pending]) -> Pending:
+        """The next case that ended.
 
         Raises
         ------
@@ -109,12 +92,12 @@ class _Watch:
         """
         while True:
             try:
-                future = ended.get(timeout=min(LOOK_EVERY_S, NO_WORKER_S))
+                pending = ended.get(timeout=min(LOOK_EVERY_S, NO_WORKER_S))
             except Empty:
                 self._look()
             else:
                 self._found()
-                return future
+                return pending
 
     def _found(self) -> None:
         if self._alone_since is not None:
@@ -133,13 +116,23 @@ class _Watch:
         self._say(f"no worker is with the Dask scheduler; waiting {NO_WORKER_S:g} s for one")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ticket:
     """A case that was handed to the cluster."""
 
     case: str
     future: Any
     start: float
+
+    def add_done_callback(self, call: Callable[[_Ticket], object], /) -> None:
+        """Have ``call`` called with this when the case has ended."""
+        self.future.add_done_callback(lambda _: call(self))
+
+    def result(self) -> CaseOutcome:
+        """How the case ended; the cluster may forget it then."""
+        outcome = _outcome(self)
+        self.future.release()
+        return outcome
 
 
 def _outcome(ticket: _Ticket) -> CaseOutcome:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from miliary_seg.cohort.run.case_errors import located, memory_advice
 from miliary_seg.cohort.run.log import CaseLog
@@ -55,7 +55,7 @@ def run_on_processes(
 
     threads = ThreadPoolExecutor(jobs, thread_name_prefix="case")
     try:
-        yield from windowed(cases, lambda case: threads.submit(run, case), AHEAD * jobs)
+        yield from windowed(cases, lambda case: threads.submit(run, case), lambda: AHEAD * jobs)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
@@ -77,19 +77,38 @@ def supervised(worker: Worker, call: CaseCall, case: CaseInfo, timeout_s: float 
         return CaseOutcome(case=case.id, error=told, seconds=perf_counter() - start)
 
 
+class Pending(Protocol):
+    """A case that was handed out: a ``Future``, or what another engine gives for one."""
+
+    def add_done_callback(self, call: Callable[[Any], object], /) -> None:
+        """Have ``call`` called with this when the case has ended, from any thread."""
+        ...
+
+    def result(self) -> CaseOutcome:
+        """How the case ended."""
+        ...
+
+
 def windowed(
-    cases: Iterable[CaseInfo], submit: Callable[[CaseInfo], Future[CaseOutcome]], size: int
+    cases: Iterable[CaseInfo],
+    submit: Callable[[CaseInfo], Pending],
+    size: Callable[[], int],
+    wait: Callable[[SimpleQueue[Pending]], Pending] = SimpleQueue.get,
 ) -> Generator[CaseOutcome, None, None]:
-    """Submit cases so that at most ``size`` are under way, and yield the outcomes in the order in which they end."""
+    """Submit cases so that at most ``size()`` are under way, and yield the outcomes in the order in which they end.
+
+    A long list of cases is taken one by one; ``wait`` takes the next that ended from a queue.
+    """
     waiting = iter(cases)
-    ended: SimpleQueue[Future[CaseOutcome]] = SimpleQueue()
-    n_under_way = 0
+    ended: SimpleQueue[Pending] = SimpleQueue()
+    under_way: set[Pending] = set()
     while True:
-        while n_under_way < size and (case := next(waiting, None)) is not None:
-            submit(case).add_done_callback(ended.put)
-            n_under_way += 1
-        if not n_under_way:
+        while len(under_way) < size() and (case := next(waiting, None)) is not None:
+            pending = submit(case)
+            under_way.add(pending)
+            pending.add_done_callback(ended.put)
+        if not under_way:
             return
-        outcome = ended.get().result()
-        n_under_way -= 1
-        yield outcome
+        pending = wait(ended)
+        under_way.remove(pending)
+        yield pending.result()

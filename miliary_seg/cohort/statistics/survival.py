@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from miliary_seg.cohort.statistics.proportions import LEVEL
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.errors import InputError
 
+Bounds = tuple[list[float | None], list[float | None]]
+"""Lower and upper ends of intervals; None where undefined."""
 FEW = 10
 """Arms with fewer patients carry a warning (R18)."""
 
@@ -138,55 +140,37 @@ def _kaplan_meier(name: str, members: Sequence[Subject]) -> Curve:
         low, high = _log_log(fit.surv_prob, fit.surv_prob_se)
         median = _median(fit.surv_times, fit.surv_prob)
         bounds = fit.quantile_ci(0.5, alpha=1 - LEVEL) if event.any() else (np.nan, np.nan)
-    return Curve(
-        group=name,
-        n=len(members),
-        n_events=int(event.sum()),
-        times=(0.0, *map(float, fit.surv_times)),
-        values=(1.0, *map(float, fit.surv_prob)),
-        low=(None, *low),
-        high=(None, *high),
-        censored_at=_censored(members),
-        median=_finite(median),
-        median_low=_finite(bounds[0]),
-        median_high=_finite(bounds[1]),
-    )
+    curve = _curve(name, members, fit.surv_times, 1.0, fit.surv_prob, (low, high))
+    return replace(curve, median=_finite(median), median_low=_finite(bounds[0]), median_high=_finite(bounds[1]))
 
 
 def _aalen_johansen(name: str, members: Sequence[Subject]) -> Curve:
     from statsmodels.duration.survfunc import CumIncidenceRight
 
     time, event = _arrays(members)
-    if not (event == 1).any():
-        return _flat(name, members)
+    if not (event == 1).any():  # the curve stays at 0 until the last contact
+        return _curve(name, members, time.max(keepdims=True), 0.0, np.zeros(1), ([None], [None]))
     with np.errstate(divide="ignore", invalid="ignore"):
         fit = CumIncidenceRight(time, event)
         value, error = np.asarray(fit.cinc[0]), np.asarray(fit.cinc_se[0])
-        low, high = _log_log(value, error)
+        bounds = _log_log(value, error)
+    return _curve(name, members, fit.times, 0.0, value, bounds)
+
+
+def _curve(
+    name: str, members: Sequence[Subject], times: Float64Array, start: float, values: Float64Array, bounds: Bounds
+) -> Curve:
+    """A curve that begins at time 0 with ``start``, where no interval is defined."""
+    low, high = bounds
     return Curve(
         group=name,
         n=len(members),
-        n_events=int((event == 1).sum()),
-        times=(0.0, *map(float, fit.times)),
-        values=(0.0, *map(float, value)),
+        n_events=sum(s.event == 1 for s in members),
+        times=(0.0, *map(float, times)),
+        values=(start, *map(float, values)),
         low=(None, *low),
         high=(None, *high),
-        censored_at=_censored(members),
-    )
-
-
-def _flat(name: str, members: Sequence[Subject]) -> Curve:
-    """Nobody had the event: the curve stays at 0 until the last contact."""
-    zero, undefined = (0.0, 0.0), (None, None)
-    return Curve(
-        group=name,
-        n=len(members),
-        n_events=0,
-        times=(0.0, max(s.time for s in members)),
-        values=zero,
-        low=undefined,
-        high=undefined,
-        censored_at=_censored(members),
+        censored_at=tuple(sorted(s.time for s in members if s.event == 0)),
     )
 
 
@@ -200,7 +184,7 @@ def _median(times: Float64Array, survival: Float64Array) -> float:
     return float(times[half][0]) if np.isnan(after) else (float(times[half][0]) + after) / 2
 
 
-def _log_log(value: Float64Array, error: Float64Array) -> tuple[list[float | None], list[float | None]]:
+def _log_log(value: Float64Array, error: Float64Array) -> Bounds:
     """Complementary log-log interval (Kalbfleisch and Prentice 1980): never outside [0, 1]; None where undefined."""
     from scipy.stats import norm
 
@@ -259,10 +243,6 @@ def _warnings(groups: Mapping[str, Sequence[Subject]]) -> tuple[str, ...]:
 
 def _arrays(members: Sequence[Subject]) -> tuple[Float64Array, NDArray[np.int_]]:
     return np.array([s.time for s in members], dtype=np.float64), np.array([s.event for s in members])
-
-
-def _censored(members: Sequence[Subject]) -> tuple[float, ...]:
-    return tuple(sorted(s.time for s in members if s.event == 0))
 
 
 def _finite(value: float) -> float | None:

@@ -163,8 +163,8 @@ def rasterise(polygons: list[Float64Array], shape: tuple[int, ...]) -> tuple[Boo
     Examples
     --------
     >>> mask, corner = rasterise([np.array([[0.5, 0.5], [0.5, 2.5], [1.5, 2.5], [1.5, 0.5]])], (5, 5))
-    >>> corner, mask.sum()
-    ((0, 0), np.int64(2))
+    >>> corner, int(mask.sum())
+    ((0, 0), 2)
     """
     from skimage import measure
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage as ndi
+from scipy.integrate import trapezoid
 
 from miliary_seg.detect.classifier import Forest, operating_point
 from miliary_seg.detect.quality import artefact_doubts, detectable_diameter_mm, noise_doubts, peak_fraction
@@ -16,7 +17,7 @@ def test_peak_of_a_blurred_ball_in_a_slice(diameter, psf, thickness):
     z, y, w = np.meshgrid(x, x, x, indexing="ij")
     ball = ndi.gaussian_filter((z**2 + y**2 + w**2 <= diameter**2 / 4).astype(float), psf / 0.1)
     column = ball[:, 40, 40]
-    expected = np.trapezoid(np.interp(np.linspace(-thickness / 2, thickness / 2, 201), x, column), dx=1 / 200)
+    expected = trapezoid(np.interp(np.linspace(-thickness / 2, thickness / 2, 201), x, column), dx=1 / 200)
     assert peak_fraction(diameter, psf, thickness) == pytest.approx(expected, abs=0.03)
 
 

@@ -136,7 +136,7 @@ def test_outcomes_come_in_the_order_in_which_they_ended() -> None:
         future.set_result(number)
         return future
 
-    assert list(windowed(range(40), submit, size=20)) == list(range(40))
+    assert list(windowed(range(40), submit, size=lambda: 20)) == list(range(40))
 
 
 def test_no_case_is_no_work(batch) -> None:
