@@ -119,10 +119,10 @@ def test_sorting_by_a_click_on_a_heading(plain):
     page = plain
     size = page.page.locator("table.lesions thead button", has_text="mm")
     size.click()
-    assert page.page.locator("table.lesions tbody tr").last.get_attribute("data-lesion") == "5"  # the largest
-    assert page.page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    assert page.page.locator("table.lesions tbody tr").first.get_attribute("data-lesion") == "5"  # the largest
+    assert page.page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     size.click()
-    assert page.page.locator("table.lesions tbody tr").first.get_attribute("data-lesion") == "5"
+    assert page.page.locator("table.lesions tbody tr").last.get_attribute("data-lesion") == "5"
     page.page.locator("table.lesions thead button", has_text="Where").click()
     places = page.page.locator("table.lesions tbody td:nth-child(2)").all_inner_texts()
     assert places == sorted(places)
@@ -202,7 +202,7 @@ def test_an_indeterminate_scan_without_lesions(opened, make_case):
 
 
 def test_no_side_is_named_where_the_file_states_none(opened, make_case):
-    page = opened(make_case(orientation_known=False))
+    page = opened(make_case(orientation_known=False)).ready()
     assert page.page.locator("[data-show='compartments']").count() == 0
     page.page.locator("[data-show='fill']").click()
     page.page.locator("tr[data-lesion='1']").click()

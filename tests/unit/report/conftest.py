@@ -116,6 +116,8 @@ def build_series(recipe: Recipe) -> SeriesResult:
     for number, (r, a, s, radius) in enumerate(recipe.blobs, start=1):
         labels[((world - [r, a, s]) ** 2).sum(-1) <= radius**2] = number
     voxels[labels > 0] = 1000.0
+    if recipe.modality is Modality.CT:
+        voxels = np.select([labels > 0, brain, head], [60.0, 35.0, 50.0], -1000.0)
     compartments = np.where(brain, 1 + (world[..., 0] > 0) + 2 * (world[..., 2] < TENTORIUM_S_MM), 0).astype(np.uint8)
     arrays = {
         "voxels": voxels.astype(np.float32),
@@ -180,17 +182,18 @@ def _lesions(
         voxels = np.argwhere(labels == number)
         centre = voxels.mean(axis=0)
         volume_mm3 = len(voxels) * grid.voxel_volume_mm3
+        diameter = float((6 * volume_mm3 / np.pi) ** (1 / 3))
         lesions.append(
             Lesion(
                 id=number,
                 centroid_ijk=tuple(float(x) for x in centre),
                 centroid_ras_mm=tuple(float(x) for x in grid.to_ras_mm(centre)),
                 volume_mm3=volume_mm3,
-                equivalent_diameter_mm=float((6 * volume_mm3 / np.pi) ** (1 / 3)),
+                equivalent_diameter_mm=diameter,
                 contrast=7.5,
                 probability=0.75,
                 slices=tuple(int(k) for k in np.unique(voxels[:, slice_axis])),
-                max_diameter_mm=9.0,
+                max_diameter_mm=max(9.0, diameter),
                 candidate_id=number,
                 flags=(recipe.text,) if recipe.text else (),
             )

@@ -14,7 +14,8 @@
   };
   const sort = (heading) => {
     const column = heading.cellIndex;
-    const down = heading.getAttribute("aria-sort") === "ascending";
+    const last = heading.getAttribute("aria-sort");
+    const down = last === null ? heading.classList.contains("n") : last === "ascending"; // numbers: largest first
     const rows = [...body.rows].map((row) => [value(row, column), row]);
     rows.sort(([a], [b]) => (a === null || b === null || !down ? compare(a, b) : compare(b, a)));
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");

@@ -40,14 +40,13 @@
         head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
         const key = (row) => row.cells[head.cellIndex].dataset.v ?? row.cells[head.cellIndex].textContent.trim();
         const ordered = [...body.rows].map((row) => [key(row), Number(row.dataset.lesion), row]);
-        ordered.sort(([a, m], [b, n]) => direction * compare(a, b) || m - n);
+        ordered.sort(([a, m], [b, n]) => (a === "") - (b === "") || direction * compare(a, b) || m - n); // unknown: last
         body.append(...ordered.map(([, , row]) => row));
       });
     }
   }
 
   function compare(a, b) {
-    if (a === "" || b === "") return (a === "") - (b === "");
     const [x, y] = [Number(a), Number(b)];
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
   }
