@@ -17,6 +17,8 @@ from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, Int
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.domain.volume import Volume
 
+Box = tuple[slice, ...]
+
 TYPICAL = {
     Sequence.T1: (800.0, 560.0, 200.0),
     Sequence.T1C: (800.0, 580.0, 200.0),
@@ -117,18 +119,37 @@ def tissue_blocks(volume: Volume, mask: BoolArray, clip_at: float = 0.0) -> Tiss
     """
     i, j, k = (max(1, round(BLOCK_MM / s)) for s in volume.grid.spacing_mm)
     steps = (i, j, k)
-    inside = mask & np.isfinite(volume.voxels)
+    box, blocks = _box_of_blocks(mask, steps)
+    if any(side.stop <= side.start for side in blocks):
+        return None
+    inside = mask[box] & np.isfinite(volume.voxels[box])
     share = block_mean(inside.astype(np.float32), steps)
-    brain = share > 0.5
+    brain = np.zeros(tuple(n // step for n, step in zip(mask.shape, steps, strict=True)), dtype=np.bool_)
+    brain[blocks] = share > 0.5
     if brain.sum() < MIN_BLOCKS:
         return None
-    low, high = np.percentile(volume.voxels[inside][:: max(1, int(inside.sum()) // SAMPLES)], SPIKE_PERCENTILES)
-    top = high + clip_at * (high - low)
-    clipped = np.where(inside, np.clip(volume.voxels, low, top), 0).astype(np.float32)
-    values = (block_mean(clipped, steps) / np.maximum(share, 1e-6)).astype(np.float32)
+    seen = volume.voxels[box][inside]
+    low, high = np.percentile(seen[:: max(1, seen.size // SAMPLES)], SPIKE_PERCENTILES)
+    clipped = np.zeros(inside.shape, dtype=np.float32)
+    clipped[inside] = np.clip(seen, low, high + clip_at * (high - low))
+    values = np.zeros(brain.shape, dtype=np.float32)
+    values[blocks] = block_mean(clipped, steps) / np.maximum(share, 1e-6)
     spacing = np.array(volume.grid.spacing_mm) * steps
     white = _white_matter(values, brain, spacing, volume)
     return TissueBlocks(values=values, brain=brain, white=white, steps=steps, spacing_mm=spacing)
+
+
+def _box_of_blocks(mask: BoolArray, steps: tuple[int, int, int]) -> tuple[Box, Box]:
+    """Smallest box of whole blocks around a mask, in voxels and in blocks; both empty where the mask is."""
+    found = ndi.find_objects(mask.astype(np.int8))
+    if not found:
+        return (slice(0, 0),) * 3, (slice(0, 0),) * 3
+    box, blocks = [], []
+    for side, step, n in zip(found[0], steps, mask.shape, strict=True):
+        first, last = side.start // step, min(-(-side.stop // step), n // step)
+        box.append(slice(first * step, max(last * step, side.stop)))
+        blocks.append(slice(first, last))
+    return tuple(box), tuple(blocks)
 
 
 def local_mean(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,33 @@ def test_what_cannot_be_known_is_none() -> None:
     assert white_matter.enhancement(volume, labels, None, np.array([True])) == [None]
     level = white_matter.white_level(volume, brain)
     assert white_matter.enhancement(volume, labels * 0, level, np.array([True])) == [None]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_blocks_do_not_depend_on_what_lies_beside_the_brain(more: int) -> None:
+    """1 mm voxels, two to a block; wide margins of other values, and a last row that fills no block."""
+    small, brain, _ = head(Sequence.T1C)
+    before, after = (6, 4, 10), (10 + more, 8 + more, 4 + more)
+    margins = tuple(zip(before, after, strict=True))
+    grid = Grid(shape=SHAPE, affine=np.eye(4))
+    near = white_matter.tissue_blocks(replace(small, grid=grid), brain)
+    voxels = np.pad(small.voxels, margins, constant_values=7000.0)
+    wide = replace(small, voxels=voxels, grid=Grid(shape=voxels.shape, affine=np.eye(4)))
+    far = white_matter.tissue_blocks(wide, np.pad(brain, margins))
+    assert near is not None
+    assert far is not None
+    assert far.values.shape == tuple(n // 2 for n in voxels.shape)
+    inner = tuple(slice(b // 2, b // 2 + n // 2) for b, n in zip(before, SHAPE, strict=True))
+    for name in ("values", "brain", "white"):
+        whole, part = getattr(far, name), getattr(near, name)
+        assert np.array_equal(whole[inner], part)
+        assert np.count_nonzero(whole) == np.count_nonzero(part)
+
+
+def test_a_mask_without_a_whole_block_has_no_level() -> None:
+    volume, brain, _ = head(Sequence.T1C)
+    assert white_matter.tissue_blocks(volume, np.zeros_like(brain)) is None
+    odd = replace(volume, voxels=volume.voxels[:79], grid=Grid(shape=(79, *SHAPE[1:]), affine=np.eye(4)))
+    last = np.zeros(odd.grid.shape, dtype=bool)
+    last[78] = True
+    assert white_matter.tissue_blocks(odd, last) is None
