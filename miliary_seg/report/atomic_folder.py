@@ -39,7 +39,7 @@ def make_folder(folder: Path) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             break
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # removed by another before, or just after, it was found there
             if not attempts_left:
                 raise
     return folder
