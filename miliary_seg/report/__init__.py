@@ -12,8 +12,9 @@ first used: a table needs no page.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from miliary_seg.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from miliary_seg.report.html.page import report_html
@@ -53,13 +54,4 @@ __all__ = [
     "write_label_map",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
