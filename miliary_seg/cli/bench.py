@@ -169,15 +169,17 @@ def decision(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     """
     from miliary_seg.lab.bench.decisions import (
         COUNTS,
+        RUNS,
         THICKNESSES_MM,
         DecisionPlan,
-        DecisionRun,
         decision_sections,
         run,
         write_decisions,
     )
     from miliary_seg.lab.bench.hosts import given_hosts
+    from miliary_seg.lab.bench.write import require_free
 
+    require_free(output, force, RUNS)
     plan = DecisionPlan(
         hosts=given_hosts(hosts),
         thicknesses_mm=tuple(thickness_mm or THICKNESSES_MM),
@@ -186,14 +188,9 @@ def decision(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         draws=draws,
         seed=seed,
     )
-    outcomes = list(run(plan, resolved(config, changes)))
-    runs = [outcome for outcome in outcomes if isinstance(outcome, DecisionRun)]
-    failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    runs, failed = _parted(run(plan, resolved(config, changes)))
     page = write_decisions(runs, failed, output, force=force)
-    show(decision_sections(runs, failed))
-    typer.echo(str(page))
-    if failed:
-        raise typer.Exit(1)
+    _end(page, decision_sections(runs, failed), failed)
 
 
 @bench.command()
@@ -209,13 +206,30 @@ def masks(
     Ends with 1 where a scan could not be located: it is named, and the figures are without it.
     """
     from miliary_seg.lab.bench.hosts import given_hosts
-    from miliary_seg.lab.bench.masks import MaskRun, mask_sections, run, write_masks
+    from miliary_seg.lab.bench.masks import MASKS, mask_sections, run, write_masks
+    from miliary_seg.lab.bench.write import require_free
 
-    outcomes = list(run(given_hosts(scans), resolved(config, changes)))
-    runs = [outcome for outcome in outcomes if isinstance(outcome, MaskRun)]
-    failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    require_free(output, force, MASKS)
+    runs, failed = _parted(run(given_hosts(scans), resolved(config, changes)))
     page = write_masks(runs, failed, output, force=force)
-    show(mask_sections(runs, failed))
+    _end(page, mask_sections(runs, failed), failed)
+
+
+def _parted(outcomes: Iterable[T | str]) -> tuple[list[T], list[str]]:
+    """What was measured, and the sentences about what could not be."""
+    runs: list[T] = []
+    failed: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, str):
+            failed.append(outcome)
+        else:
+            runs.append(outcome)
+    return runs, failed
+
+
+def _end(page: Path, sections: Sequence[Section], failed: Sequence[str]) -> None:
+    """Show the figures and where their page is; 1 where something is missing from them."""
+    show(sections)
     typer.echo(str(page))
     if failed:
         raise typer.Exit(1)

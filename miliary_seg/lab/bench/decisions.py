@@ -22,16 +22,15 @@ from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Sequence as Contrast
 from miliary_seg.domain.sequence import SequenceEvidence
 from miliary_seg.domain.volume import Study
-from miliary_seg.errors import MiliaryError, OutputError, UsageError
+from miliary_seg.errors import MiliaryError, UsageError
 from miliary_seg.lab.bench.hosts import head_of
 from miliary_seg.lab.bench.scenes import Host
 from miliary_seg.lab.bench.scoring import MatchRule, match
 from miliary_seg.lab.bench.sections import Section
 from miliary_seg.lab.bench.selftest import predicted_findings, true_findings
-from miliary_seg.lab.bench.write import markdown, table_csv
+from miliary_seg.lab.bench.write import require_free, write_page
 from miliary_seg.lab.phantom import Head, LesionSpec, MimicSpec, Phantom, PhantomSpec, ScannerSpec, implanted_series
 from miliary_seg.pipeline import analyze
-from miliary_seg.report.volume_files import write_bytes
 from miliary_seg.settings import Settings
 
 THICKNESSES_MM = (1.0, 3.0, 5.0)
@@ -349,11 +348,7 @@ def write_decisions(runs: Sequence[DecisionRun], failed: Sequence[str], output: 
     OutputError
         If there is one already (without ``force``), or a file cannot be written.
     """
-    if (output / RUNS).exists() and not force:
-        raise OutputError("a bench is here already", where=output, todo="add --force to replace it")
-    page = markdown("Decision against truth", DEFINITION, decision_sections(runs, failed))
-    write_bytes(output / PAGE, page.encode(), force=True)
+    require_free(output, force, RUNS)
+    page = ("Decision against truth", DEFINITION, decision_sections(runs, failed))
     lesions = [asdict(lesion) for run in runs for lesion in run.lesions]
-    write_bytes(output / LESIONS, table_csv(lesions).encode(), force=True)
-    write_bytes(output / RUNS, table_csv([run.row for run in runs]).encode(), force=True)
-    return output / PAGE
+    return write_page(output, PAGE, page, {LESIONS: lesions, RUNS: [run.row for run in runs]})

@@ -16,13 +16,12 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
-from miliary_seg.errors import MiliaryError, NoBrainError, OutputError
+from miliary_seg.errors import MiliaryError, NoBrainError
 from miliary_seg.lab.bench.scenes import Host
 from miliary_seg.lab.bench.sections import Section
-from miliary_seg.lab.bench.write import markdown, table_csv
+from miliary_seg.lab.bench.write import require_free, write_page
 from miliary_seg.locate.locate import locate, view_of_mask
 from miliary_seg.locate.mask_trust import MaskView, assess_mask, mask_figures
-from miliary_seg.report.volume_files import write_bytes
 from miliary_seg.settings import Settings
 
 WRONG = 0.10
@@ -247,9 +246,6 @@ def write_masks(runs: Sequence[MaskRun], failed: Sequence[str], output: Path, *,
     OutputError
         If there is one already (without ``force``), or a file cannot be written.
     """
-    if (output / MASKS).exists() and not force:
-        raise OutputError("a bench is here already", where=output, todo="add --force to replace it")
-    page = markdown("Trust of the brain mask", DEFINITION, mask_sections(runs, failed))
-    write_bytes(output / PAGE, page.encode(), force=True)
-    write_bytes(output / MASKS, table_csv([run.row for run in runs]).encode(), force=True)
-    return output / PAGE
+    require_free(output, force, MASKS)
+    page = ("Trust of the brain mask", DEFINITION, mask_sections(runs, failed))
+    return write_page(output, PAGE, page, {MASKS: [run.row for run in runs]})

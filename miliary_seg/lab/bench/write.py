@@ -22,8 +22,8 @@ NO_FIGURES = "Figures are drawn where matplotlib is installed (pip install milia
 Pages = tuple[str, str, Sequence[Section]]
 
 
-def require_free(output: Path, force: bool) -> None:
-    """Refuse an earlier bench before any work is spent.
+def require_free(output: Path, force: bool, last: str = JSON) -> None:
+    """Refuse an earlier bench, known by the file that is written last, before any work is spent.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def require_free(output: Path, force: bool) -> None:
     """
     if output.is_file():
         raise OutputError("a file is in the way", where=output, todo="name a folder")
-    if (output / JSON).exists() and not force:
+    if (output / last).exists() and not force:
         raise OutputError("a bench is here already", where=output, todo="add --force to replace it")
 
 
@@ -99,6 +99,20 @@ def write_all(
     write_bytes(output / HTML, html(*page, figures).encode(), force=True)
     write_bytes(output / JSON, document_text(document).encode(), force=True)
     return output / HTML
+
+
+def write_page(output: Path, name: str, page: Pages, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Path:
+    """Write a page in Markdown and its tables, of which the last means completeness.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    write_bytes(output / name, markdown(*page).encode(), force=True)
+    for table, rows in tables.items():
+        write_bytes(output / table, table_csv(rows).encode(), force=True)
+    return output / name
 
 
 def markdown(title: str, text: str, sections: Sequence[Section], figures: str = "figures") -> str:
