@@ -55,8 +55,9 @@ FLAIR_CURVES = (
 )
 CURVES = {Sequence.T1C: T1_CURVES, Sequence.T1: T1_CURVES, Sequence.FLAIR: FLAIR_CURVES}
 """Fitted by ``scripts/fit-decision`` (docs/measurements/detection.md)."""
-T1_HEADS = "twelve persons, T1 (mostly after contrast)"
-HEADS = {Sequence.T1C: T1_HEADS, Sequence.T1: T1_HEADS, Sequence.FLAIR: "five persons, FLAIR"}
+T1_HEADS = "twelve persons, T1 (seven scanned after contrast, three without, two painted from label maps)"
+FLAIR_HEADS = "five persons, FLAIR (two scanned, three painted from label maps)"
+HEADS = {Sequence.T1C: T1_HEADS, Sequence.T1: T1_HEADS, Sequence.FLAIR: FLAIR_HEADS}
 """In whom it was measured."""
 
 
