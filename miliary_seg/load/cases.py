@@ -337,17 +337,21 @@ def _of_several_people(images: list[DicomImage]) -> set[Path]:
     """
     facts: dict[tuple[object, int], set[str]] = defaultdict(set)
     for image in images:
-        for place, said in _places_of(image):
+        for place, said in _alike_in(image).items():
             for number, fact in enumerate(said):
                 facts[place, number].update({fact} - {""})
     mixed = {place for (place, _), seen in facts.items() if len(seen) > 1}
-    return {image.path.parent for image in images if any(place in mixed for place, _ in _places_of(image))}
+    return {image.path.parent for image in images if not mixed.isdisjoint(_alike_in(image))}
 
 
-def _places_of(image: DicomImage) -> list[tuple[object, tuple[str, ...]]]:
+def _alike_in(image: DicomImage) -> dict[object, tuple[str, ...]]:
     """Folder, study and series of an image, each with what must be the same in all of it."""
-    stated = [(image.study_uid, image.person), (f"series {image.series_uid}", image.examined)]
-    return [(image.path.parent, image.person), *((uid, said) for uid, said in stated if uid.removeprefix("series "))]
+    alike: dict[object, tuple[str, ...]] = {image.path.parent: image.person}
+    if image.study_uid:
+        alike["study", image.study_uid] = image.person
+    if image.series_uid:
+        alike["series", image.series_uid] = image.examined
+    return alike
 
 
 def _one_study_a_series(pile: _Scan, studies: dict[str, list[DicomImage]]) -> dict[str, list[DicomImage]]:
