@@ -20,8 +20,9 @@ from scipy import ndimage as ndi
 from miliary_seg.detect.mass_map import CLIP_AT, map_of_blocks
 from miliary_seg.detect.mass_regions import FEATURES, IN_PLANE, mass_regions, measured, outlined
 from miliary_seg.detect.masses import POSSIBLE, SURE, chosen, family, superficial
-from miliary_seg.detect.white_matter import TYPICAL, Sequence, _white_matter, tissue_blocks
+from miliary_seg.detect.white_matter import TYPICAL, tissue_blocks, white_blocks
 from miliary_seg.detect.work_grid import block_mean
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.load import load_study
 from miliary_seg.load.masks import read_mask
 from miliary_seg.locate import locate
@@ -81,7 +82,7 @@ def drawn(head, blocks, rng):
             continue
         inside = paint(values, blocks, head.sequence.sequence, places[rng.integers(len(places))], diameter, rng)
         truth[inside & blocks.brain] = 1
-    white = _white_matter(values, blocks.brain, spacing, head)
+    white = white_blocks(values, blocks.brain, spacing, head)
     return replace(blocks, values=values, white=white), truth.astype(np.float32)
 
 

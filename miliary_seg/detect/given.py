@@ -16,7 +16,7 @@ from miliary_seg.detect.pipeline import lesion_polarity, with_enhancement
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
 from miliary_seg.detect.rejection import RULES
 from miliary_seg.detect.work_grid import work_grid
-from miliary_seg.domain.arrays import BoolArray, Float64Array, Int32Array
+from miliary_seg.domain.arrays import BoolArray, Box, Float64Array, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Point, Rejection
 from miliary_seg.domain.lesion_source import GivenLesions
 from miliary_seg.domain.reason import Reason
@@ -37,8 +37,6 @@ CHECKED = 60
 FEWEST_CHECKED = 5
 STANDS_OUT, FLAT = 3.0, 1.0
 """In noise standard deviations: a mask is called mirrored where its lesions are flat and their mirror images not."""
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from scipy import ndimage as ndi
 
 from miliary_seg.detect.delineate import LEVEL
 from miliary_seg.detect.mass_map import MassMap
-from miliary_seg.domain.arrays import BoolArray, Float64Array
+from miliary_seg.domain.arrays import BoolArray, Box, Float64Array
 
 LEVELS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """In tissue spans. Low ones hold faint masses whole, high ones part bright masses from what they touch."""
@@ -38,8 +38,6 @@ CENTRAL_MM, SKULL_BASE_MM = 20.0, -10.0
 IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
 IN_PLANE[1] = ndi.generate_binary_structure(2, 1)
 IN_SPACE = ndi.generate_binary_structure(3, 1)
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

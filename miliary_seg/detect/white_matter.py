@@ -13,11 +13,9 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.detect.work_grid import block_mean
-from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, Int32Array
+from miliary_seg.domain.arrays import BoolArray, Box, Float32Array, Float64Array, Int32Array
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.domain.volume import Volume
-
-Box = tuple[slice, ...]
 
 TYPICAL = {
     Sequence.T1: (800.0, 560.0, 200.0),
@@ -135,7 +133,7 @@ def tissue_blocks(volume: Volume, mask: BoolArray, clip_at: float = 0.0) -> Tiss
     values = np.zeros(brain.shape, dtype=np.float32)
     values[blocks] = block_mean(clipped, steps) / np.maximum(share, 1e-6)
     spacing = np.array(volume.grid.spacing_mm) * steps
-    white = _white_matter(values, brain, spacing, volume)
+    white = white_blocks(values, brain, spacing, volume)
     return TissueBlocks(values=values, brain=brain, white=white, steps=steps, spacing_mm=spacing)
 
 
@@ -174,7 +172,7 @@ def local_mean(
     return level
 
 
-def _white_matter(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:
+def white_blocks(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:
     """Blocks of white matter, without their rim of partial volume where enough is left, and without outliers."""
     depth = ndi.distance_transform_edt(np.pad(brain, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     deep = values[brain & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]

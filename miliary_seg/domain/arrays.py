@@ -13,3 +13,5 @@ Int32Array = NDArray[np.int32]
 Int16Array = NDArray[np.int16]
 IndexArray = NDArray[np.intp]
 UInt8Array = NDArray[np.uint8]
+Box = tuple[slice, ...]
+"""Part of an array, a slice an axis."""
