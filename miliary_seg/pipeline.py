@@ -15,13 +15,13 @@ from miliary_seg.domain.arrays import BoolArray
 from miliary_seg.domain.comparison import Comparison, matched
 from miliary_seg.domain.compartment import Assignment
 from miliary_seg.domain.decision import Decision
+from miliary_seg.domain.disk_backed import release_pages
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.progress import report_progress
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import CaseResult, Detection, Location, SeriesResult
 from miliary_seg.domain.scan_facts import scan_facts
 from miliary_seg.domain.sequence import Sequence
-from miliary_seg.domain.shelf import rest
 from miliary_seg.domain.volume import Study, Volume
 from miliary_seg.errors import GeometryError, InputError, MiliaryError, NoBrainError, NoImageError, UsageError
 from miliary_seg.sequence_check import PairOfT1, weighed
@@ -94,11 +94,11 @@ def analyze(
             continue
         detectors = _detectors(settings, None if given is None else given[volume.id])
         others = tuple(other for other in study.volumes if other is not volume)
-        rest()
+        release_pages()
         scan = _Scan(volume=volume, others=others, mask=_checked(mask, study), settings=settings, clock=clock)
         try:
             result = pair.compared(_analyze_volume(scan, detectors), settings)
-            results.append(result.put_aside() if len(study.volumes) > 1 else result)
+            results.append(result.to_disk() if len(study.volumes) > 1 else result)
         except (InputError, GeometryError) as error:
             failures.append(type(error)(error.what, where=error.where or volume.id, todo=error.todo))
             not_analysed.append(volume.id)

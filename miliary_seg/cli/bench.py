@@ -188,7 +188,7 @@ def decision(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
         draws=draws,
         seed=seed,
     )
-    runs, failed = _parted(run(plan, resolved(config, changes)))
+    runs, failed = _without_failures(run(plan, resolved(config, changes)))
     page = write_decisions(runs, failed, output, force=force)
     _end(page, decision_sections(runs, failed), failed)
 
@@ -210,12 +210,12 @@ def masks(
     from miliary_seg.lab.bench.write import require_free
 
     require_free(output, force, MASKS)
-    runs, failed = _parted(run(given_hosts(scans), resolved(config, changes)))
+    runs, failed = _without_failures(run(given_hosts(scans), resolved(config, changes)))
     page = write_masks(runs, failed, output, force=force)
     _end(page, mask_sections(runs, failed), failed)
 
 
-def _parted(outcomes: Iterable[T | str]) -> tuple[list[T], list[str]]:
+def _without_failures(outcomes: Iterable[T | str]) -> tuple[list[T], list[str]]:
     """What was measured, and the sentences about what could not be."""
     runs: list[T] = []
     failed: list[str] = []

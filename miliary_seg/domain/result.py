@@ -14,13 +14,13 @@ from miliary_seg.domain.comparison import Comparison
 from miliary_seg.domain.compartment import Assignment, Compartment, Coverage, MaskTrust, Registration, TemplateMap
 from miliary_seg.domain.course import Course
 from miliary_seg.domain.decision import Decision, StudyDecision
+from miliary_seg.domain.disk_backed import to_disk
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.lesion_source import OURS, LesionSource
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
-from miliary_seg.domain.shelf import put_aside
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import UsageError
 
@@ -113,17 +113,17 @@ class SeriesResult:
     comparisons: tuple[Comparison, ...] = ()
     """Other detectors on the same scan, against the one whose lesions these are."""
 
-    def put_aside(self) -> SeriesResult:
-        """The same result with everything that has a value for each voxel on disk (``domain.shelf``)."""
+    def to_disk(self) -> SeriesResult:
+        """The same result with everything that has a value for each voxel on disk (``domain.disk_backed``)."""
         location = replace(
             self.location,
-            brain_mask=put_aside(self.location.brain_mask),
-            compartments=self.location.compartments.put_aside(),
-            midline_distance_mm=put_aside(self.location.midline_distance_mm),
-            tentorium_distance_mm=put_aside(self.location.tentorium_distance_mm),
+            brain_mask=to_disk(self.location.brain_mask),
+            compartments=self.location.compartments.to_disk(),
+            midline_distance_mm=to_disk(self.location.midline_distance_mm),
+            tentorium_distance_mm=to_disk(self.location.tentorium_distance_mm),
         )
-        detection = replace(self.detection, lesion_labels=self.detection.lesion_labels.put_aside())
-        return replace(self, volume=self.volume.put_aside(), location=location, detection=detection)
+        detection = replace(self.detection, lesion_labels=self.detection.lesion_labels.to_disk())
+        return replace(self, volume=self.volume.to_disk(), location=location, detection=detection)
 
     @property
     def id(self) -> str:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from miliary_seg.domain.arrays import Float32Array, Float64Array
+from miliary_seg.domain.disk_backed import is_on_disk, to_disk
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.grid import Grid, other_axes
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
-from miliary_seg.domain.shelf import is_aside, put_aside
 from miliary_seg.errors import GeometryError, UnsuitableImageError, UsageError
 
 AIR_BELOW_HU = -200.0
@@ -87,7 +87,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         voxels = self.voxels
-        if not (isinstance(voxels, np.ndarray) and voxels.dtype == np.float32 and _stays_as_it_is(voxels)):
+        if not (isinstance(voxels, np.ndarray) and voxels.dtype == np.float32 and _is_immutable(voxels)):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is not looked at
                 voxels = np.array(self.voxels, dtype=np.float32)
         if voxels.ndim != 3:
@@ -166,9 +166,9 @@ class Volume:
             slice_thickness_mm=slice_thickness_mm,
         )
 
-    def put_aside(self) -> Volume:
-        """The same scan with its voxels on disk (``domain.shelf``)."""
-        return replace(self, voxels=put_aside(self.voxels))
+    def to_disk(self) -> Volume:
+        """The same scan with its voxels on disk (``domain.disk_backed``)."""
+        return replace(self, voxels=to_disk(self.voxels))
 
     def _repr_html_(self) -> str:
         return str(shown("cards.volume", self))
@@ -241,9 +241,9 @@ def _in_hounsfield(voxels: Float32Array) -> bool:
     return shown.size == 0 or TYPICAL_HU[0] <= float(np.median(shown)) <= TYPICAL_HU[1]
 
 
-def _stays_as_it_is(array: NDArray[Any]) -> bool:
+def _is_immutable(array: NDArray[Any]) -> bool:
     """Whether nobody can change an array any more: it need not be copied."""
-    return not array.flags.writeable and (array.base is None or is_aside(array))
+    return not array.flags.writeable and (array.base is None or is_on_disk(array))
 
 
 def _sequence(name: str) -> Sequence:
@@ -302,7 +302,7 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
-        if not _stays_as_it_is(labels):
+        if not _is_immutable(labels):
             labels = labels.copy()
         if labels.dtype.kind not in "ui":
             raise UnsuitableImageError(f"labels must be integers, got {labels.dtype}")
@@ -311,6 +311,6 @@ class LabelMap:
         labels.setflags(write=False)
         object.__setattr__(self, "labels", labels)
 
-    def put_aside(self) -> LabelMap:
-        """The same labels on disk (``domain.shelf``)."""
-        return replace(self, labels=put_aside(self.labels))
+    def to_disk(self) -> LabelMap:
+        """The same labels on disk (``domain.disk_backed``)."""
+        return replace(self, labels=to_disk(self.labels))

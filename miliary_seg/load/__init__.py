@@ -92,7 +92,7 @@ def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
     """Load every eligible series of a case, the preferred one first.
 
     A series that fails while its pixels are decoded becomes a caveat of the study, unless none is left. Of several
-    series one at a time is in memory (``domain.shelf``).
+    series one at a time is in memory (``domain.disk_backed``).
 
     Raises
     ------
@@ -106,7 +106,7 @@ def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
     for series in found.eligible:
         try:
             volume = _load_series(series, settings)
-            volumes.append(volume.put_aside() if len(found.eligible) > 1 else volume)
+            volumes.append(volume.to_disk() if len(found.eligible) > 1 else volume)
         except MiliaryError as error:
             errors.append(error)
             unreadable.append(series.id)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from miliary_seg.domain.disk_backed import release_pages
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.domain.shelf import rest
 from miliary_seg.domain.stored_location import pack
 from miliary_seg.errors import OutputError, PartialOutputError
 from miliary_seg.report import file_names
@@ -155,7 +155,7 @@ def _write_files(result: CaseResult, folder: Path, date: datetime | None) -> lis
 
     names, objects = file_names.series_folders(result), []
     for series in result.series:
-        rest()
+        release_pages()
         _write_series(series, folder / names[series.id], result)
         objects.append(write_dicom(series, folder / names[series.id], result, date))
     document = case_document(result)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from miliary_seg.domain.disk_backed import release_pages
 from miliary_seg.domain.lesion import Rejection
 from miliary_seg.domain.result import CaseResult, SeriesResult
-from miliary_seg.domain.shelf import rest
 from miliary_seg.report import headline
 from miliary_seg.report.html.environment import asset, number, whole_page
 from miliary_seg.report.html.pictures import SliceRenderer, shown_slices
@@ -80,7 +80,7 @@ def report_html(result: CaseResult, document: dict[str, Any]) -> str:
 
 def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels: int) -> dict[str, Any]:
     """All that the template needs for one series beyond the document."""
-    rest()
+    release_pages()
     painter = SliceRenderer(series)
     return {
         "number": number,

@@ -1,7 +1,7 @@
-"""Large arrays of a series that is done, put aside on disk: one series of a study in memory at a time.
+"""Large arrays of a series that is done, kept on disk: one series of a study in memory at a time.
 
 A scan of 256 x 256 x 192 voxels takes a quarter of a gigabyte with its masks, labels and distances, and a study may
-hold ten. What is put aside lies in a temporary file without a name, mapped read-only: it reads like any array, takes
+hold ten. What is on disk lies in a temporary file without a name, mapped read-only: it reads like any array, takes
 memory only while it is read, and is gone with the process.
 """
 
@@ -20,12 +20,12 @@ LEAST_BYTES = 1 << 20
 _mappings: WeakSet[mmap.mmap] = WeakSet()
 
 
-def put_aside(array: NDArray[Any]) -> NDArray[Any]:
+def to_disk(array: NDArray[Any]) -> NDArray[Any]:
     """The same values, type and order in memory, read-only and on disk.
 
     The array itself where it is small, lies there already, or the disk has no room.
     """
-    if array.nbytes < LEAST_BYTES or is_aside(array):
+    if array.nbytes < LEAST_BYTES or is_on_disk(array):
         return array
     order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     try:
@@ -39,7 +39,7 @@ def put_aside(array: NDArray[Any]) -> NDArray[Any]:
     return np.frombuffer(mapping, array.dtype).reshape(array.shape, order=order)
 
 
-def is_aside(array: NDArray[Any]) -> bool:
+def is_on_disk(array: NDArray[Any]) -> bool:
     """Whether an array, or what it is a view of, lies on disk."""
     base: Any = array
     while isinstance(base, np.ndarray):
@@ -47,8 +47,8 @@ def is_aside(array: NDArray[Any]) -> bool:
     return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
 
 
-def rest() -> None:
-    """Free the memory in which arrays were read that were put aside; they are read anew when they are used again."""
+def release_pages() -> None:
+    """Free the memory into which arrays on disk were read; they are read again when they are next used."""
     for mapping in list(_mappings):
         if hasattr(mmap, "MADV_DONTNEED"):  # elsewhere the system frees it when memory runs short
             mapping.madvise(mmap.MADV_DONTNEED)
