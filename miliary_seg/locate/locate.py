@@ -102,7 +102,9 @@ def _located(
         brain = canonical.back(refined_mask(voxels, canonical.affine, outside, is_ct=is_ct, values=values))
     shown = coverage(voxels, canonical.affine, fit.matrix, fit.deformation, canonical.view(brain))
     place = _assembled(volume, canonical, brain, maps, shown, _registration(volume, settings, found, stripped))
-    place = replace(place, mask_trust=_mask_trust(volume, place, settings))
+    view = _view_of_mask(canonical, voxels, place, is_ct=is_ct) if place.registration.brain_found else None
+    trust = NO_MASK if view is None else assess_mask(mask_figures(view), settings.mask_trust_threshold)
+    place = replace(place, mask_trust=trust)
     if not found.trusted(settings) or volume.source.format == "phantom":  # a drawn head shows what was drawn
         return place
     seen = look(voxels, canonical.affine, fit.matrix, fit.deformation, is_ct=is_ct, stripped=stripped)
@@ -111,24 +113,25 @@ def _located(
 
 def view_of_mask(volume: Volume, location: Location) -> MaskView | None:
     """A located scan as the judge of its mask sees it; None where no brain was found."""
-    if location.template is None:
-        return None
     canonical = CanonicalView.of(volume.grid)
     voxels = _finite(canonical.view(volume.voxels))
     with threadpool_limits(limits=1):
-        return mask_view(
-            voxels,
-            canonical.affine,
-            canonical.view(location.brain_mask),
-            location.template,
-            is_ct=_is_ct(volume, voxels),
-            stripped=location.registration.skull_stripped,
-        )
+        return _view_of_mask(canonical, voxels, location, is_ct=_is_ct(volume, voxels))
 
 
-def _mask_trust(volume: Volume, location: Location, settings: LocateSettings) -> MaskTrust:
-    view = view_of_mask(volume, location) if location.registration.brain_found else None
-    return NO_MASK if view is None else assess_mask(mask_figures(view), settings.mask_trust_threshold)
+def _view_of_mask(
+    canonical: CanonicalView, voxels: Float32Array, location: Location, *, is_ct: bool
+) -> MaskView | None:
+    if location.template is None:
+        return None
+    return mask_view(
+        voxels,
+        canonical.affine,
+        canonical.view(location.brain_mask),
+        location.template,
+        is_ct=is_ct,
+        stripped=location.registration.skull_stripped,
+    )
 
 
 @dataclass(frozen=True, slots=True)
