@@ -7,6 +7,7 @@ stored as plain arrays in ``trees.npz`` and evaluated with numpy: one forest for
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +24,7 @@ from miliary_seg.detect.patches import PatchSites, pictures
 from miliary_seg.detect.scale_space import over_jobs
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.result import OperatingPoint
+from miliary_seg.domain.sequence import Sequence
 
 LEAST = {False: 0.02, True: 0.01}
 """Candidates that the trees give less than this skip the network; key: slices are thick (docs/rejector.md)."""
@@ -226,22 +228,27 @@ class Threshold:
     false_positives_per_slice: float | None = None
 
 
-THRESHOLDS: dict[tuple[str, bool], Threshold] = {
-    ("high", False): Threshold(probability=0.12, recall=0.91, false_positives_per_slice=0.97),
-    ("balanced", False): Threshold(probability=0.29, recall=0.88, false_positives_per_slice=0.29),
-    ("specific", False): Threshold(probability=0.53, recall=0.84, false_positives_per_slice=0.10),
-    ("high", True): Threshold(probability=0.09, recall=0.74, false_positives_per_slice=0.94),
-    ("balanced", True): Threshold(probability=0.24, recall=0.66, false_positives_per_slice=0.25),
-    ("specific", True): Threshold(probability=0.43, recall=0.61, false_positives_per_slice=0.10),
-}
-"""By name and whether slices are thick. Recall is that of implanted lesions of 3-8 mm with contrast >= 10 standard
-deviations of the noise, on persons left out of the fit (0.9 mm; 3 and 5 mm slices); false positives are cross-sections
-a slice on their lesion-free MR scans (CT: docs/measurements/rejector.md)."""
+KINDS = {Sequence.T1C: "t1", Sequence.T1: "t1", Sequence.FLAIR: "flair", Sequence.T2: "t2"}
+"""Scans with operating points of their own; all others, CT too, have those of all MR scans together."""
+OTHERS = "all"
 MEASURED_ON = (
-    "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and lesion-free MR "
-    "scans, of persons left out of the fit"
+    "lesions of 3 to 8 mm, 50 to 150 % above white matter, put in place of tissue, and lesion-free MR scans, of persons "
+    "left out of the fit"
 )
 """On what these were measured: printed wherever they are."""
+
+
+@cache
+def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
+    """The thresholds of a kind of scan by the name of the operating point.
+
+    Read from ``weights/operating_points.json``, which ``scripts/train-rejector network`` writes. Recall is that of
+    lesions that replace tissue, of 3-8 mm and 50-150 % above white matter; false positives are cross-sections a slice on
+    lesion-free scans of the kind; both on persons left out of the fit (docs/measurements/rejector.md).
+    """
+    stored_points = json.loads(files("miliary_seg.detect").joinpath("weights/operating_points.json").read_text("utf-8"))
+    of_kind = stored_points["thick" if thick else "thin"][KINDS.get(sequence, OTHERS)]
+    return {name: Threshold(**values) for name, values in of_kind.items()}
 
 
 def probability(features: Features, thick: bool) -> Float64Array:
@@ -265,9 +272,10 @@ def probability(features: Features, thick: bool) -> Float64Array:
     return result
 
 
-def operating_point(name: str, thick: bool) -> OperatingPoint:
-    """The operating point of a name, for thin or thick slices."""
-    chosen, strict = THRESHOLDS[name, thick], THRESHOLDS["specific", thick]
+def operating_point(name: str, sequence: Sequence, thick: bool) -> OperatingPoint:
+    """The operating point of a name, for a kind of scan with thin or thick slices."""
+    points = thresholds(sequence, thick)
+    chosen, strict = points[name], points["specific"]
     return OperatingPoint(
         name=name,
         probability_threshold=chosen.probability,

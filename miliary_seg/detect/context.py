@@ -58,7 +58,7 @@ def add_outlierness(features: Features, work: WorkVolume, index: Float64Array, s
 def add_ranks(features: Features, work: WorkVolume, sign: NDArray[np.int_]) -> None:
     """Add the rank of centre and shell among the brain's grey values, in place: which tissue each resembles."""
     steps = np.linspace(0, 1, RANKS)
-    grey = np.quantile(work.voxels[work.mask][:: max(1, int(work.mask.sum()) // RANK_SAMPLE)], steps)
+    grey = np.quantile(work.voxels[work.brain][:: max(1, int(work.brain.sum()) // RANK_SAMPLE)], steps)
     for name, source in (("centre_rank", "centre_value"), ("surround_rank", "surround_value")):
         rank = np.interp(sign * features[source], grey, steps)
         features[name] = np.where(sign > 0, rank, 1 - rank)
@@ -72,8 +72,8 @@ def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float
 
     def slab(first: int, stop: int) -> None:
         slices = slice(first * block[0], stop * block[0])
-        brain = np.where(work.mask[slices], voxels[slices], np.float32(0))
-        for result, values in ((weight, work.mask[slices]), (total, brain), (square, brain * brain)):
+        brain = np.where(work.brain[slices], voxels[slices], np.float32(0))
+        for result, values in ((weight, work.brain[slices]), (total, brain), (square, brain * brain)):
             result[first:stop] = block_mean(values, block)
 
     over_slices(slab, z, SLAB)
@@ -81,7 +81,7 @@ def _block_moments(work: WorkVolume, block: tuple[int, int, int]) -> tuple[Float
 
 
 def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) -> Float64Array:
-    """Distance in mm from positions to the edge of the mask; the mask has no edge at the end of the scan."""
+    """Distance in mm from positions to the edge of the mask, negative beyond it; the end of the scan is no edge."""
     from scipy.spatial import cKDTree
 
     inner = mask.copy()
@@ -98,4 +98,5 @@ def edge_distance_mm(mask: BoolArray, spacing_mm: Spacing, index: Float64Array) 
     # Same distances; on a shell of points a tree of plain cells is six to ten times as fast as a compact one.
     tree = cKDTree(rim * spacing, balanced_tree=False, compact_nodes=False)
     distance, _ = tree.query(index * spacing, distance_upper_bound=EDGE_LIMIT_MM, workers=threads())
-    return np.minimum(distance, EDGE_LIMIT_MM)
+    voxel = np.clip(np.rint(index).astype(int), 0, np.array(mask.shape) - 1)
+    return np.where(mask[tuple(voxel.T)], 1, -1) * np.minimum(distance, EDGE_LIMIT_MM)

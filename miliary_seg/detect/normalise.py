@@ -21,6 +21,9 @@ SATURATED_FRACTION = 0.02
 """If a larger share of the brain has the largest value, the scan is saturated and bright lesions may be flat."""
 NOISY_SPANS = 0.15
 """Noise above this fraction of the brain's span hides 3 mm lesions (docs/detection.md, doubts)."""
+RIM_REACH_MM = 1.5
+"""Lesions are also sought this far beyond the mask: masks err there, and lose what is brighter than cortex
+(docs/measurements/detection.md, "The rim")."""
 FILL_MM = 2.0
 """Pitch of the grid on which the outside of the mask is filled."""
 FILL_STEPS = 4
@@ -34,6 +37,8 @@ class WorkVolume:
     make: Callable[[], Float32Array]
     """Makes the voxels from the scan."""
     mask: BoolArray
+    """Where lesions are sought: the brain, and bright voxels just beyond it."""
+    brain: BoolArray
     grid: WorkGrid
     noise: float
     """Standard deviation of the noise in the unit of ``voxels``."""
@@ -68,7 +73,9 @@ class WorkVolume:
         return is_thick(self.spacing_mm, len(self.mask))
 
 
-def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume | Reason:
+def prepare(
+    voxels: Float32Array, mask: BoolArray, grid: WorkGrid, reach_mm: float = RIM_REACH_MM
+) -> WorkVolume | Reason:
     """Clean, normalise, resample and fill a scan; returns a reason if nothing can be detected.
 
     Parameters
@@ -77,6 +84,8 @@ def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume
         On the input's grid (i, j, k); the mask is not empty.
     grid
         Work grid over the mask.
+    reach_mm
+        How far beyond the mask lesions are sought; 0 where bone lies there (CT).
     """
     brain = np.asarray(grid.cropped(voxels)[grid.cropped(mask)], dtype=np.float32)
     brain = brain[np.isfinite(brain)]
@@ -87,16 +96,17 @@ def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume
         return Reason(code="flat_brain", text="all voxels inside the brain mask have the same value")
     doubts, step = _saturation(brain), quantisation_step(brain) / unit
     del brain
-    work, work_mask = _clean(voxels, mask, grid, (median, unit))
-    if not work_mask.any():
+    work, work_mask, work_brain = _clean(voxels, mask, grid, (median, unit), reach_mm)
+    if not work_brain.any():
         return Reason(code="empty_mask", text="the brain mask is smaller than one work voxel")
-    noise = max(noise_sigma(work, work_mask), NOISE_FLOOR_SPANS, step / np.sqrt(12.0))
+    noise = max(noise_sigma(work, work_brain), NOISE_FLOOR_SPANS, step / np.sqrt(12.0))
     if noise > NOISY_SPANS:
         text = f"noise is {noise:.0%} of the brain's grey-value range: small lesions cannot be told from it"
         doubts = (*doubts, Reason(code="noise", text=text))
     return WorkVolume(
-        make=lambda: _clean(voxels, mask, grid, (median, unit))[0],
+        make=lambda: _clean(voxels, mask, grid, (median, unit), reach_mm)[0],
         mask=work_mask,
+        brain=work_brain,
         grid=grid,
         noise=float(noise),
         unit=unit,
@@ -106,16 +116,35 @@ def prepare(voxels: Float32Array, mask: BoolArray, grid: WorkGrid) -> WorkVolume
 
 
 def _clean(
-    voxels: Float32Array, mask: BoolArray, grid: WorkGrid, span: tuple[float, float]
-) -> tuple[Float32Array, BoolArray]:
-    """Voxels and mask on the work grid; ``span`` is the brain's median and range."""
+    voxels: Float32Array, mask: BoolArray, grid: WorkGrid, span: tuple[float, float], reach_mm: float
+) -> tuple[Float32Array, BoolArray, BoolArray]:
+    """Voxels, where lesions are sought, and brain on the work grid; ``span`` is the brain's median and range."""
     values = np.array(grid.cropped(voxels), dtype=np.float32, order="C")
     inside = np.array(grid.cropped(mask), dtype=bool, order="C")
     finite = np.isfinite(values)
     inside &= finite
-    work, work_mask = _on_work_grid(normalise(values, finite, *span), inside, grid.block)
-    fill_outside(work, work_mask, grid.spacing_mm)
-    return work, work_mask
+    values = normalise(values, finite, *span)
+    sought = inside | (dilated(inside, grid.input_spacing_mm, reach_mm) & finite & (values > 0))
+    brain = block_mean(inside, grid.block) > 0.5
+    work, work_mask = _on_work_grid(values, sought, grid.block)
+    fill_outside(work, work_mask, brain, grid.spacing_mm)
+    return work, work_mask, brain
+
+
+def dilated(mask: BoolArray, spacing_mm: tuple[float, float, float], reach_mm: float) -> BoolArray:
+    """The voxels (slice, row, column) whose centres lie within a distance of those of a mask."""
+    import cv2
+
+    planes = mask.view(np.uint8)
+    result = planes.copy()
+    for step in range(-int(reach_mm / spacing_mm[0]), int(reach_mm / spacing_mm[0]) + 1):
+        reach = np.sqrt(reach_mm**2 - (step * spacing_mm[0]) ** 2)
+        rows, columns = (int(reach / q) for q in spacing_mm[1:])
+        y, x = np.mgrid[-rows : rows + 1, -columns : columns + 1]
+        near = (y * spacing_mm[1]) ** 2 + (x * spacing_mm[2]) ** 2 <= reach**2
+        for z in range(max(0, -step), min(len(mask), len(mask) - step)):
+            result[z + step] |= cv2.dilate(planes[z], near.astype(np.uint8))
+    return result.view(np.bool_)
 
 
 def brain_span(values: Float32Array) -> tuple[float, float]:
@@ -185,17 +214,18 @@ def noise_sigma(work: Float32Array, mask: BoolArray) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))) / 2)
 
 
-def fill_outside(work: Float32Array, mask: BoolArray, spacing_mm: tuple[float, float, float]) -> None:
-    """Replace what lies outside of the mask by a smooth continuation of the inside (normalised convolution), in place.
+def fill_outside(
+    work: Float32Array, mask: BoolArray, brain: BoolArray, spacing_mm: tuple[float, float, float]
+) -> None:
+    """Replace what lies outside of the mask by a smooth continuation of the brain (normalised convolution), in place.
 
     Without it the edge of the mask, or a bright skull, would respond like a blob.
     """
-    if mask.all() or not mask.any():
+    if mask.all() or not brain.any():
         return
     block = tuple(max(1, round(FILL_MM / q)) for q in spacing_mm)
-    weight = _block_sum(mask, block)
-    work[~mask] = 0
-    total = _block_sum(work, block)
+    weight = _block_sum(brain, block)
+    total = _block_sum(np.where(brain, work, np.float32(0)), block)
     fill = np.full(weight.shape, np.float32(total.sum() / weight.sum()))
     done = np.zeros(weight.shape, dtype=bool)
     for _ in range(FILL_STEPS):

@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
-from miliary_seg.detect.classifier import operating_point, probability, rescore
+from miliary_seg.detect.classifier import operating_point, probability, rescore, thresholds
 from miliary_seg.detect.context import add_outlierness, add_ranks, edge_distance_mm
 from miliary_seg.detect.delineate import (
     Seeds,
@@ -23,7 +23,7 @@ from miliary_seg.detect.delineate import (
 )
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.features import Features, clear_of_noise, measure_features
-from miliary_seg.detect.normalise import WorkVolume, prepare
+from miliary_seg.detect.normalise import RIM_REACH_MM, WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
 from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
@@ -91,17 +91,23 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     polarity = lesion_polarity(volume, settings)
     if not mask.any():
         return _nothing(volume, polarity, settings, Reason(code="empty_mask", text="the brain mask is empty"))
-    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    work = prepare(volume.voxels, mask, work_grid(volume, mask), rim_reach_mm(volume.modality))
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
     # BLAS threads inside ours compete for the cores (five times as slow), and sums must not depend on their number.
     with threadpool_limits(limits=1):
         found = search(work, polarity)
-    point = operating_point(settings.sensitivity, work.thick)
+    sequence = volume.sequence.sequence
+    point, points = operating_point(settings.sensitivity, sequence, work.thick), thresholds(sequence, work.thick)
     n_certain, n_slices = _n_certain(found, work, point.evidence_probability), mask.any(axis=volume.in_plane_axes).sum()
-    point = adjust_operating_point(point, work.thick, n_certain, int(n_slices), volume.slice_spacing_mm)
+    point = adjust_operating_point(point, points, n_certain, int(n_slices), volume.slice_spacing_mm)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
     return with_enhancement(_judge(volume, work, found, polarity, point), volume, mask)
+
+
+def rim_reach_mm(modality: Modality) -> float:
+    """How far beyond the mask lesions are sought: not on CT, where bone lies there."""
+    return 0.0 if modality is Modality.CT else RIM_REACH_MM
 
 
 def with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
@@ -146,7 +152,7 @@ def search(work: WorkVolume, polarity: Polarity) -> CandidateTable:
     sign = np.concatenate([part[2] for part in parts])
     response = np.concatenate([part[3] for part in parts])
     features = {name: np.concatenate([part[4][name] for part in parts]) for name in parts[0][4]}
-    features["edge_mm"] = edge_distance_mm(work.mask, work.spacing_mm, index)
+    features["edge_mm"] = edge_distance_mm(work.brain, work.spacing_mm, index)
     add_outlierness(features, work, index, sign)
     add_ranks(features, work, sign)
     level, contrast = features["surround_value"], features["contrast"]
@@ -298,6 +304,8 @@ def _nothing(volume: Volume, polarity: Polarity, settings: DetectSettings, doubt
         lesion_labels=LabelMap(labels=np.zeros(volume.grid.shape, dtype=np.int32), grid=volume.grid),
         polarity=polarity,
         noise_sigma=0.0,
-        operating_point=operating_point(settings.sensitivity, volume.slice_spacing_mm > THICK_MM),
+        operating_point=operating_point(
+            settings.sensitivity, volume.sequence.sequence, volume.slice_spacing_mm > THICK_MM
+        ),
         doubts=(doubt,),
     )

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, logit
 
-from miliary_seg.detect.classifier import THRESHOLDS
+from miliary_seg.detect.classifier import Threshold
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.result import OperatingPoint
@@ -27,7 +27,7 @@ FALSE_LESION_MM = 3.0
 
 
 def adjust_operating_point(
-    point: OperatingPoint, thick: bool, n_certain: int, n_slices: int, spacing_mm: float
+    point: OperatingPoint, points: dict[str, Threshold], n_certain: int, n_slices: int, spacing_mm: float
 ) -> OperatingPoint:
     """The operating point for this scan.
 
@@ -35,8 +35,8 @@ def adjust_operating_point(
     ----------
     point
         As chosen. Only ``balanced`` adapts, at most to ``high``, whose rates are measured.
-    thick
-        Whether slices are thick.
+    points
+        All thresholds of the kind of scan, by name.
     n_certain
         Lesions at least as probable as the point ``specific`` asks for.
     n_slices, spacing_mm
@@ -49,7 +49,7 @@ def adjust_operating_point(
         ``balanced`` and ``high``; the threshold of evidence moves with the probabilities, so that the
         same candidates are evidence.
     """
-    high, strict = THRESHOLDS["high", thick], THRESHOLDS["specific", thick]
+    high, strict = points["high"], points["specific"]
     if point.name != "balanced" or strict.recall is None or strict.false_positives_per_slice is None:
         return point
     false = strict.false_positives_per_slice * n_slices / max(1.0, FALSE_LESION_MM / spacing_mm)

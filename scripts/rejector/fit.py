@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from fresh import is_fresh, of_table
-from measure import at_mean_false, judged, per_slice, recalls, reliability, threshold_for
+from measure import at_mean_false, judged, of_replacing, operating_points, per_slice, recalls, reliability, threshold_for
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -16,9 +16,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from miliary_seg.detect.feature_table import FEATURES
 
 FOLDS = (
-    ("ms26", "sag2d", "seg01", "seg02", "seg03"),
-    ("t1c_brain_only", "t1_crop", "child", "seg04", "seg05"),
-    ("ms12", "t1_otsu", "t2_2mm", "seg06", "seg07", "seg08"),
+    ("ms26", "sag2d", "seg01", "seg02", "seg03", "btp01", "btp02", "btp03"),
+    ("t1c_brain_only", "t1_crop", "child", "seg04", "seg05", "btp04", "btp05"),
+    ("ms12", "t1_otsu", "t2_2mm", "seg06", "seg07", "seg08", "btp06", "btp08", "remind"),
 )
 """Persons that are left out together, with everything painted from them or implanted in them."""
 RISING = ("isolation", "tube_isolation", "contrast_to_noise", "response_mads", "soft_isolation", "far_isolation")
@@ -36,6 +36,9 @@ SHAPE = {
 }
 KEEP, KEEP_EASY = 0.3, 0.08
 """Share of negatives that is fitted on, weighing as much more; of those less isolated 2 mm outside than 0."""
+TYPICAL = 58
+"""Lesions of a scene count together as at most so many, so that crowded scenes do not raise the probability of all
+(`miliary_seg.detect.prevalence.TYPICAL_LESIONS`)."""
 CLEAR = {"contrast_to_noise": 15.0, "response_mads": 20.0}
 """Above these a blob is clear and clearer is no likelier: nothing is learned beyond, so that a scan of very low noise
 (denoised, interpolated) is judged as one of ordinary noise is."""
@@ -82,7 +85,7 @@ def trained(tables: list[dict], names: list[str]) -> HistGradientBoostingClassif
         keep = (d["label"] >= 0) & (rng.random(len(share)) < share)
         x.append(d["X"][keep][:, columns])
         y.append(d["label"][keep] == 1)
-        weight.append(1 / share[keep])
+        weight.append((weights(d) / share)[keep])
     table = np.concatenate(x)
     for name, limit in CLEAR.items():
         table[:, names.index(name)] = np.minimum(table[:, names.index(name)], limit)
@@ -91,26 +94,36 @@ def trained(tables: list[dict], names: list[str]) -> HistGradientBoostingClassif
     return model.fit(table, np.concatenate(y), sample_weight=np.concatenate(weight))
 
 
-def left_out(tables: list[dict], names: list[str]) -> HistGradientBoostingClassifier:
-    """Give every table the ``score`` of a forest that has not seen its person; the forest of all is returned."""
+def weights(d: dict) -> np.ndarray:
+    """How much each candidate of a table counts: those on lesions less in a crowded scene."""
+    return np.where(d["label"] == 1, min(1.0, TYPICAL / max(1, len(d["cnr"]))), 1.0)
+
+
+def left_out(tables: list[dict], names: list[str]) -> dict[int, HistGradientBoostingClassifier]:
+    """Give every table the ``score`` of a forest that has not seen its person.
+
+    Returns
+    -------
+    dict
+        The forests by the fold that they have not seen; that of -1 has seen all.
+    """
     columns = [tables[0]["names"].index(n) for n in names]
     lessons = [d for d in tables if d["lesson"]]
+    forests = {}
     for fold in (-1, *range(len(FOLDS))):
-        forest = trained([d for d in lessons if fold_of(d) != fold], names)
+        forests[fold] = trained([d for d in lessons if fold_of(d) != fold], names)
         for d in tables:
             if fold_of(d) == fold:
-                d["score"] = forest.decision_function(d["X"][:, columns])
-        if fold == -1:
-            final = forest
-    return final
+                d["score"] = forests[fold].decision_function(d["X"][:, columns])
+    return forests
 
 
-def platt(score: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def platt(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """a, b of expit(a score + b) by maximum likelihood."""
 
     def loss(q):
         z = q[0] * score + q[1]
-        return np.mean(np.logaddexp(0, z) - y * z)
+        return np.average(np.logaddexp(0, z) - y * z, weights=weight)
 
     a, b = minimize(loss, [1.0, 0.0], method="Nelder-Mead").x
     return float(a), float(b)
@@ -144,24 +157,35 @@ def fit(work: Path, *, write: bool) -> None:
     """
     tables = [d | {"lesson": True} for d in load(work / "train_table")]
     tables += [d | {"lesson": False} for d in load(work / "test_table")]
-    arrays: dict = {}
+    arrays: dict[int, dict] = {fold: {} for fold in (-1, *range(len(FOLDS)))}
     scores: dict = {}
     for thick in (False, True):
         prefix = "thick" if thick else "thin"
         own = [d for d in tables if d["thick"] == thick]
         names = [n for n in own[0]["names"] if n in FEATURES]
-        forest = left_out(own, names)
+        forests = left_out(own, names)
         known = [d for d in own if fold_of(d) >= 0]
-        flat = [np.concatenate([d[k][d["label"] >= 0] for d in known]) for k in ("score", "label")]
-        a, b = platt(*flat)
+        for d in own:
+            d["weight"] = weights(d)
+        a, b = platt(*[np.concatenate([d[k][d["label"] >= 0] for d in known]) for k in ("score", "label", "weight")])
         for d in own:
             scores[key(d)] = (a * d["score"] + b).astype(np.float32)
             d["p"] = expit(a * d["score"] + b)
-        arrays |= exported(forest, names, prefix + "_", (a, b))
+        for fold, forest in forests.items():
+            arrays[fold] |= exported(forest, names, prefix + "_", (a, b))
         print(prefix, json.dumps(report(own, (a, b)), indent=1), flush=True)
     np.savez(work / "left_out.npz", **scores)
+    keep_weights(work, "trees.npz", arrays, write=write)
+
+
+def keep_weights(work: Path, name: str, arrays: dict[int, dict], *, write: bool) -> None:
+    """Store the weights that have not seen a fold in ``without_N``; ``write`` puts those of all into the package."""
+    for fold in range(len(FOLDS)):
+        folder = work / f"without_{fold}"
+        folder.mkdir(exist_ok=True)
+        np.savez_compressed(folder / name, **arrays[fold])
     if write:
-        np.savez_compressed(TARGET / "trees.npz", **arrays)
+        np.savez_compressed(TARGET / name, **arrays[-1])
 
 
 def key(table: dict) -> str:
@@ -185,7 +209,7 @@ def report(tables: list[dict], ab: tuple[float, float]) -> dict:
         },
     }
     pairs = [(d, judged(d)) for d in held]
-    kinds = sorted({(d["file"].split("__")[1], d["contrast"]) for d in held if len(d["cnr"])})
+    kinds = sorted({(d["file"].split("__")[1], d["contrast"]) for d in held if len(d["cnr"]) and "__q" not in d["file"]})
     groups = {
         f"{k} {c}": [q for q in pairs if q[0]["file"].endswith(f"__{k}") and q[0]["contrast"] == c] for k, c in kinds
     }
@@ -194,6 +218,8 @@ def report(tables: list[dict], ab: tuple[float, float]) -> dict:
         for name, some in groups.items()
         for n in (20, 100)
     }
+    out["replacing"] = of_replacing([(d, judged(d)) for d in tables if "__q" in d["file"] or "__r" in d["file"]])
+    out["points"] = operating_points([(d, judged(d)) for d in tables if not d["lesson"] or "__q" in d["file"]])
     free = [(d, j) for d, j in pairs if len(d["cnr"]) == 0]
     usual = [(d, j) for d, j in pairs if d["file"].split("__")[1] in USUAL]
     for point, (thin, thick) in PER_SLICE.items():

@@ -12,8 +12,8 @@ import numpy as np
 import miliary_seg.detect
 
 DETECT = Path(miliary_seg.detect.__file__).parent
-JUDGES = {"__init__", "limits", "lesions", "masses", "measure", "network", "objects", "patches", "prior", "reject"}
-JUDGES |= {"rules", "signal"}
+JUDGES = {"__init__", "classifier", "delineate", "given", "mass_map", "mass_regions", "masses", "patches", "prevalence"}
+JUDGES |= {"quality", "recall", "rejection", "white_matter"}
 """Modules of the detector that come after candidates and features: a change in them changes no table. Every other,
 also one that is added later, counts."""
 

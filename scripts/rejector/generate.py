@@ -219,6 +219,8 @@ def store(scene: Scene, path: Path) -> None:
         stored["ignore"] = scene.ignore
     for key in ("centre", "radius", "cnr", "peak", "kind"):
         stored[f"truth_{key}"] = np.array([t[key] for t in scene.truth])
+    for key, absent in (("enhancement", np.nan), ("shown", np.nan), ("place", "")):
+        stored[f"truth_{key}"] = np.array([t.get(key, absent) for t in scene.truth])
     stored["truth_group"] = np.array([t.get("group", n) for n, t in enumerate(scene.truth)], int)
     stored["truth_whole"] = np.array([t.get("whole", t["radius"]) for t in scene.truth])
     part = path.with_suffix(".part.npz")

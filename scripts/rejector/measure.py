@@ -81,3 +81,73 @@ def reliability(tables: list[dict], bins: int = 10) -> dict:
     table = [[round(float(p[k].mean()), 3), round(float(y[k].mean()), 3), int(k.sum())] for k in parts]
     error = sum(k.mean() * abs(p[k].mean() - y[k].mean()) for k in parts)
     return {"error_above_0.05": round(float(error), 3), "predicted_observed_number": table}
+
+
+SLICES_MM = {"up to 2.25 mm": (0, 2.3), "3 mm": (2.3, 4.5), "5 mm": (4.5, 5.5), "6.5 mm": (5.5, 9)}
+
+
+def of_replacing(pairs: list[tuple[dict, dict]]) -> dict:
+    """Recall (%) of lesions that replace tissue, by contrast and slices, at 20 and 100 false ones a lesion-free scan."""
+    out = {}
+    for contrast in ("t1", "flair", "t2"):
+        for label, (low, high) in SLICES_MM.items():
+            own = [
+                q for q in pairs if q[0]["contrast"].removesuffix("c") == contrast and low < q[0]["spacing"][0] <= high
+            ]
+            free, full = [q for q in own if "__r" in q[0]["file"]], [q for q in own if "__q" in q[0]["file"]]
+            if free and full:
+                at = {n: at_mean_false(free, n) for n in (20, 100)}
+                found = {f"at {n}": shares(full, t) for n, t in at.items()}
+                out[f"{contrast}, {label}"] = {"scans": len(full), "free": len(free), "thresholds": list(at.values())} | found
+    return out
+
+
+def shares(pairs: list[tuple[dict, dict]], threshold: float) -> dict:
+    """Recall (%): all, visible (>= 3 mm and >= 50 % above white matter), beside vessels, rings of 5-8 mm, real plaques."""
+    best = np.concatenate([j["best"] for _, j in pairs]) >= threshold
+    size, lift, kind, place = (np.concatenate([d[k] for d, _ in pairs]) for k in ("diam", "enhancement", "kind", "place"))
+    real = kind == "real"
+    groups = {
+        "all": ~real,
+        "visible": ~real & (size >= 3) & (lift >= 0.5),
+        "beside vessels": ~real & (place == "vessel"),
+        "rings 5-8 mm": (kind == "ring") & (size >= 5),
+        "real plaques": real,
+    }
+    return {name: [round(100 * float(best[q].mean())), int(q.sum())] for name, q in groups.items() if q.any()}
+
+
+KINDS = ("t1", "flair", "t2", "all")
+"""As `miliary_seg.detect.classifier.KINDS`; T1 before and after contrast are one."""
+FALSE_PER_SLICE = {"high": 1.0, "balanced": 0.5, "specific": 0.1}
+"""False cross-sections a slice that each operating point may give on lesion-free scans of its kind, mean over scans."""
+
+
+def operating_points(pairs: list[tuple[dict, dict]]) -> dict:
+    """Threshold, recall and false cross-sections a slice of each operating point for each kind of MR scan.
+
+    Recall is that of lesions that replace tissue, of 3-8 mm and 50 % or more above white matter. A kind's scans count
+    equally for each person.
+    """
+    out = {}
+    for kind in KINDS:
+        own = [q for q in pairs if q[0]["contrast"] != "ct" and kind in ("all", q[0]["contrast"].removesuffix("c"))]
+        free = [q for q in own if len(q[0]["cnr"]) == 0]
+        full = [q for q in own if "__q" in q[0]["file"]]
+        out[kind] = {}
+        for name, wanted in FALSE_PER_SLICE.items():
+            t = next((t for t in np.linspace(0.02, 0.98, 193) if mean_false(free, t) <= wanted), 0.98)
+            out[kind][name] = {
+                "probability": round(float(t), 3),
+                "recall": round(shares(full, t)["visible"][0] / 100, 2),
+                "false_positives_per_slice": round(mean_false(free, t), 2),
+            }
+        out[kind]["persons"] = len({q[0]["person"] for q in free})
+    return out
+
+
+def mean_false(pairs: list[tuple[dict, dict]], threshold: float) -> float:
+    """False cross-sections a slice: mean over persons of the means over their scans."""
+    persons = sorted({d["person"] for d, _ in pairs})
+    of_person = [[per_slice(j, d, threshold)[0] for d, j in pairs if d["person"] == who] for who in persons]
+    return float(np.mean([np.mean(values) for values in of_person]))

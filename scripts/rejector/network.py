@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fit import FOLDS, TARGET, fold_of, key, load, platt, report
+from fit import FOLDS, TARGET, fold_of, keep_weights, key, load, platt, report, weights
 from fresh import is_fresh, of_pictures
 from generate import restored
 from plot import limits, reliability_diagram
@@ -122,7 +122,7 @@ def examples(tables: list[dict], rng: np.random.Generator) -> tuple[np.ndarray, 
         y = d["label"][d["rows"]]
         share = np.where((y == 0) & (expit(d["told"][:, 0]) < EASY), KEEP_EASY, 1.0)
         keep = np.flatnonzero((y >= 0) & (rng.random(len(y)) < share))
-        columns = d["picture"][keep], d["told"][keep], y[keep] == 1, 1 / share[keep]
+        columns = d["picture"][keep], d["told"][keep], y[keep] == 1, (weights(d)[d["rows"]] / share)[keep]
         if len(keep):
             every.append((*columns[:2], *(q.astype(np.float32) for q in columns[2:])))
     return tuple(np.concatenate(column) for column in zip(*every, strict=True))
@@ -184,7 +184,7 @@ def fit_networks(work: Path, *, write: bool) -> None:
     """Fit, measure and print; ``write`` also replaces the weights of the package and the card of figures."""
     tables = [d | {"lesson": True} for d in load(work / "train_table")]
     tables += [d | {"lesson": False} for d in load(work / "test_table")]
-    arrays: dict = {}
+    arrays: dict[int, dict] = {fold: {} for fold in (-1, *range(len(FOLDS)))}
     card: dict = {}
     with np.load(work / "left_out.npz") as scores:
         for d in tables:
@@ -192,35 +192,43 @@ def fit_networks(work: Path, *, write: bool) -> None:
     for thick in (False, True):
         prefix = "thick" if thick else "thin"
         own = [d for d in tables if d["thick"] == thick]
-        card[prefix], part = _fit_one(work, own, prefix)
-        arrays |= part
+        card[prefix], parts = _fit_one(work, own, prefix)
+        for fold, part in parts.items():
+            arrays[fold] |= part
         print(prefix, json.dumps(card[prefix], indent=1), flush=True)
+    keep_weights(work, "network.npz", arrays, write=write)
     if write:
-        np.savez_compressed(TARGET / "network.npz", **arrays)
+        points = {k: {kind: {n: p for n, p in row.items() if n != "persons"} for kind, row in card[k]["points"].items()} for k in card}
+        (TARGET / "weights/operating_points.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
         (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         images = TARGET.parents[1] / "docs/images"
         limits(images)
         reliability_diagram({k: card[k]["calibration"] for k in card}, images)
 
 
-def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict]:
-    """Card of figures and weights for one kind of slices."""
+def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, dict]]:
+    """Card of figures for one kind of slices, and weights by the fold that they have not seen."""
     for d in own:
         see(work, d)
         d["p"] = expit(d["score"])
     alone = report(own, (1.0, 0.0))
     lessons = [d for d in own if d["lesson"]]
+    nets = {}
     for fold in (*range(len(FOLDS)), -1):
-        net = taught([d for d in lessons if fold_of(d) != fold])
+        nets[fold] = taught([d for d in lessons if fold_of(d) != fold])
         for d in own:
             if fold_of(d) == fold:
-                d["judged"] = judged_by(net, d)
+                d["judged"] = judged_by(nets[fold], d)
     known = [d for d in own if fold_of(d) >= 0]
     use = [d["rows"][d["label"][d["rows"]] >= 0] for d in known]
-    ab = platt(*[np.concatenate([d[k][q] for d, q in zip(known, use, strict=True)]) for k in ("judged", "label")])
+    for d in known:
+        d["weight"] = weights(d)
+    columns = ("judged", "label", "weight")
+    ab = platt(*[np.concatenate([d[k][q] for d, q in zip(known, use, strict=True)]) for k in columns])
     for d in own:
         d["judged"][d["rows"]] = ab[0] * d["judged"][d["rows"]] + ab[1]
         d["p"] = expit(d["judged"])
     card = report(own, ab)
-    card["trees_alone"] = {k: alone[k] for k in ("recall", "high", "balanced", "specific", "calibration")}
-    return card, exported(net, prefix + "_", ab)
+    wanted = ("recall", "replacing", "points", "high", "balanced", "specific", "calibration")
+    card["trees_alone"] = {k: alone[k] for k in wanted}
+    return card, {fold: exported(net, prefix + "_", ab) for fold, net in nets.items()}

@@ -13,11 +13,11 @@ from scipy.spatial import cKDTree
 
 from miliary_seg.detect.delineate import PSF_MM
 from miliary_seg.detect.normalise import WorkVolume, prepare
-from miliary_seg.detect.pipeline import search
+from miliary_seg.detect.pipeline import rim_reach_mm, search
 from miliary_seg.detect.work_grid import is_thick, work_grid
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
-from miliary_seg.domain.sequence import Polarity
+from miliary_seg.domain.sequence import Modality, Polarity
 from miliary_seg.domain.volume import Volume
 
 POSITIVE, NEGATIVE, DROPPED = 1, 0, -1
@@ -79,7 +79,8 @@ def prepared(scene: Scene) -> WorkVolume | Reason:
     """The scene as the detector sees it."""
     affine = np.diag([*scene.spacing, 1.0])
     volume = Volume(voxels=scene.voxels, grid=Grid(shape=scene.voxels.shape, affine=affine), slice_axis=0)
-    return prepare(volume.voxels, scene.mask, work_grid(volume, scene.mask))
+    modality = Modality.CT if scene.contrast == "ct" else Modality.MR
+    return prepare(volume.voxels, scene.mask, work_grid(volume, scene.mask), rim_reach_mm(modality))
 
 
 def thinned(label: np.ndarray, owner: np.ndarray, scene: Scene, number: int) -> None:
@@ -117,6 +118,9 @@ def rows(scene: Scene, number: int = 0) -> dict | None:
         "cnr": np.array([t["cnr"] for t in truth]),
         "diam": np.array([2 * t["radius"] for t in truth]),
         "peak": np.array([t["peak"] for t in truth]),
+        "kind": np.array([str(t["kind"]) for t in truth]),
+        **{name: np.array([t.get(name, np.nan) for t in truth], float) for name in ("enhancement", "shown")},
+        "place": np.array([str(t.get("place", "")) for t in truth]),
         "thick": is_thick(scene.spacing, len(scene.voxels)),
     }
 
@@ -133,7 +137,7 @@ def measure(work: Path) -> None:
             if is_fresh(target, digest):
                 continue
             start = time.time()
-            found = rows(restored(path), int(path.stem) if kind == "train" else 0)
+            found = rows(restored(path), int(path.stem) if path.stem.isdigit() else 0)
             if found is not None:
                 part = target.with_suffix(".part.npz")
                 np.savez(part, digest=digest, **found)

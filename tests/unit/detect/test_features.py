@@ -67,9 +67,9 @@ def test_directions_cover_the_sphere_evenly():
 def test_edge_distance():
     mask = np.zeros((20, 40, 40), bool)
     mask[:, 10:30, 10:30] = True
-    index = np.array([[10.0, 20.0, 20.0], [0.0, 12.0, 20.0], [10.0, 10.0, 10.0]])
+    index = np.array([[10.0, 20.0, 20.0], [0.0, 12.0, 20.0], [10.0, 10.0, 10.0], [10.0, 8.0, 20.0]])
     distance = edge_distance_mm(mask, (3.0, 1.0, 1.0), index)
-    # Voxel 10 is the rim itself; slices end with the scan, which is no edge.
-    assert distance == pytest.approx([9.0, 2.0, 0.0], abs=1e-6)
-    assert edge_distance_mm(np.ones((4, 4, 4), bool), (1, 1, 1), index).tolist() == [20.0] * 3
+    # Voxel 10 is the rim itself; slices end with the scan, which is no edge; beyond the mask distances are negative.
+    assert distance == pytest.approx([9.0, 2.0, 0.0, -2.0], abs=1e-6)
+    assert edge_distance_mm(np.ones((4, 4, 4), bool), (1, 1, 1), index).tolist() == [20.0] * 4
     assert edge_distance_mm(mask, (1, 1, 1), np.zeros((0, 3))).shape == (0,)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from miliary_seg.detect.classifier import THRESHOLDS, operating_point
+from miliary_seg.detect.classifier import operating_point, thresholds
 from miliary_seg.detect.prevalence import QUANTILE, adjust_operating_point, adjust_probability
 from miliary_seg.domain.false_positives import count_quantile
+from miliary_seg.domain.sequence import Sequence
 
 HEAD = (150, 1.0)
 """Slices that show brain, and their spacing in mm."""
+T1C = Sequence.T1C
 
 
 def test_bayes_moves_the_odds() -> None:
@@ -22,17 +24,17 @@ def test_bayes_moves_the_odds() -> None:
 @pytest.mark.parametrize("thick", [False, True])
 @pytest.mark.parametrize("n_certain", [0, 5, 20])
 def test_a_scan_with_few_certain_lesions_does_not_move(thick: bool, n_certain: int) -> None:
-    point = operating_point("balanced", thick)
-    assert adjust_operating_point(point, thick, n_certain, *HEAD) == point
+    point = operating_point("balanced", T1C, thick)
+    assert adjust_operating_point(point, thresholds(T1C, thick), n_certain, *HEAD) == point
     assert point.prior_odds_ratio == 1.0
 
 
 @pytest.mark.parametrize("thick", [False, True])
 def test_many_certain_lesions_lower_the_threshold_to_high_at_most(thick: bool) -> None:
-    balanced = operating_point("balanced", thick)
-    point = adjust_operating_point(balanced, thick, 400, *HEAD)
+    balanced = operating_point("balanced", T1C, thick)
+    point = adjust_operating_point(balanced, thresholds(T1C, thick), 400, *HEAD)
     ratio = point.prior_odds_ratio
-    high = THRESHOLDS["high", thick]
+    high = thresholds(T1C, thick)["high"]
     assert adjust_probability(np.array([high.probability]), ratio)[0] == pytest.approx(balanced.probability_threshold)
     assert point.measured_recall == pytest.approx(high.recall)
     assert point.measured_false_positives_per_slice == pytest.approx(high.false_positives_per_slice)
@@ -40,8 +42,8 @@ def test_many_certain_lesions_lower_the_threshold_to_high_at_most(thick: bool) -
 
 
 def test_evidence_stays_what_it_was() -> None:
-    before = operating_point("balanced", thick=False)
-    point = adjust_operating_point(before, False, 400, *HEAD)
+    before = operating_point("balanced", T1C, thick=False)
+    point = adjust_operating_point(before, thresholds(T1C, False), 400, *HEAD)
     ratio = point.prior_odds_ratio
     chances = np.linspace(0.01, 0.99, 50)
     kept = adjust_probability(chances, ratio) >= point.evidence_probability
@@ -50,7 +52,7 @@ def test_evidence_stays_what_it_was() -> None:
 
 def test_more_certain_lesions_never_mean_fewer_lesions() -> None:
     ratios = [
-        adjust_operating_point(operating_point("balanced", False), False, n, *HEAD).prior_odds_ratio
+        adjust_operating_point(operating_point("balanced", T1C, False), thresholds(T1C, False), n, *HEAD).prior_odds_ratio
         for n in range(0, 300, 10)
     ]
     assert ratios == sorted(ratios)
@@ -59,8 +61,8 @@ def test_more_certain_lesions_never_mean_fewer_lesions() -> None:
 
 @pytest.mark.parametrize("name", ["high", "specific"])
 def test_other_points_stay_as_they_were_chosen(name: str) -> None:
-    point = operating_point(name, False)
-    assert adjust_operating_point(point, False, 400, *HEAD) == point
+    point = operating_point(name, T1C, False)
+    assert adjust_operating_point(point, thresholds(T1C, False), 400, *HEAD) == point
     assert point.prior_odds_ratio == 1.0
 
 

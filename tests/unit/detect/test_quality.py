@@ -8,6 +8,7 @@ from scipy.integrate import trapezoid
 from miliary_seg.detect.classifier import Forest, operating_point
 from miliary_seg.detect.quality import artefact_doubts, detectable_diameter_mm, noise_doubts, peak_fraction
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.sequence import Sequence
 
 
 @pytest.mark.parametrize(("diameter", "psf", "thickness"), [(3.0, 0.5, 1.0), (2.0, 0.6, 0.5), (4.0, 0.5, 5.0)])
@@ -59,11 +60,17 @@ def test_a_tree_is_walked_as_drawn():
     assert trees.log_odds(table[:0]).shape == (0,)
 
 
-def test_operating_points_are_ordered():
-    for thick in (False, True):
-        points = [operating_point(name, thick).probability_threshold for name in ("high", "balanced", "specific")]
-        assert points == sorted(points)
-        assert len(set(points)) == 3
+@pytest.mark.parametrize("sequence", Sequence)
+@pytest.mark.parametrize("thick", [False, True])
+def test_operating_points_are_ordered(sequence, thick):
+    points = [operating_point(name, sequence, thick) for name in ("high", "balanced", "specific")]
+    for values in (
+        [point.probability_threshold for point in points],
+        [-(point.measured_recall or 0) for point in points],
+        [-(point.measured_false_positives_per_slice or 0) for point in points],
+    ):
+        assert values == sorted(values)
+        assert len(set(values)) == 3
 
 
 def test_noise_that_hides_every_size_is_a_doubt():

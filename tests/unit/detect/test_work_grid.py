@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
-from miliary_seg.detect.normalise import fill_outside, noise_sigma, prepare, quantisation_step
+from miliary_seg.detect.normalise import dilated, fill_outside, noise_sigma, prepare, quantisation_step
+from miliary_seg.detect.pipeline import rim_reach_mm
 from miliary_seg.detect.work_grid import block_mean, work_grid
 from miliary_seg.domain.grid import Grid
+from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
 
 
@@ -54,7 +57,7 @@ def test_filling_keeps_the_inside_and_continues_it():
     mask = (x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2 < 14**2
     values = np.where(mask, 100 + x, 5000).astype(np.float32)
     filled = values.copy()
-    fill_outside(filled, mask, (1.0, 1.0, 1.0))
+    fill_outside(filled, mask, mask, (1.0, 1.0, 1.0))
     assert np.array_equal(filled[mask], values[mask])
     assert filled.max() < 140
     near = ~mask & ((x - 20) ** 2 + (y - 20) ** 2 + (z - 20) ** 2 < 16**2)
@@ -75,3 +78,46 @@ def test_released_voxels_are_made_again_the_same(scene):
     assert work.voxels is work.voxels
     assert np.isfinite(kept).all()
     assert kept.shape == work.mask.shape
+
+
+def _plate(value: float, spacing=(1.0, 1.0, 1.0)) -> tuple[Volume, np.ndarray]:
+    """A brain of grain 100 +- 5, and beyond the face of its mask two planes of a value, then air."""
+    voxels = np.zeros((40, 40, 40), np.float32)
+    voxels[5:30] = np.random.default_rng(1).normal(100, 5, (25, 40, 40))
+    voxels[30:32] = value
+    mask = np.zeros(voxels.shape, bool)
+    mask[5:30] = True
+    return Volume(voxels=voxels, grid=Grid(shape=voxels.shape, affine=np.diag([*spacing, 1.0])), slice_axis=2), mask
+
+
+def test_what_is_bright_just_beyond_the_mask_is_searched_too():
+    volume, mask = _plate(150)
+    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    assert work.brain.sum() == mask.sum()
+    assert work.mask.sum() == mask.sum() + 40 * 40  # one plane of 1 mm: the second lies 2 mm beyond the last of the brain
+    at = work.mask & ~work.brain
+    assert work.voxels[at].min() > 1
+
+
+@pytest.mark.parametrize("value", [60, 0, np.nan])
+def test_what_is_dark_or_unknown_beyond_the_mask_is_filled(value):
+    volume, mask = _plate(value)
+    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    assert np.array_equal(work.mask, work.brain)
+    assert np.abs(work.voxels[~work.mask]).max() < 0.5
+
+
+def test_nothing_beyond_the_mask_is_searched_where_bone_lies_there():
+    volume, mask = _plate(1000)
+    work = prepare(volume.voxels, mask, work_grid(volume, mask), rim_reach_mm(Modality.CT))
+    assert np.array_equal(work.mask, work.brain)
+    assert rim_reach_mm(Modality.MR) > 1
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.7, 0.7), (6.5, 0.9, 0.9)])
+def test_dilation_is_by_distance(spacing):
+    mask = np.random.default_rng(0).random((9, 20, 21)) > 0.995
+    mask[4, 10, 10] = True
+    expected = distance_transform_edt(~mask, spacing) <= 1.5
+    assert np.array_equal(dilated(mask, spacing, 1.5), expected)
+    assert np.array_equal(dilated(mask, spacing, 0.0), mask)
