@@ -26,11 +26,11 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, In
 from miliary_seg.domain.result import OperatingPoint
 from miliary_seg.domain.sequence import Sequence
 
-LEAST = {False: 0.02, True: 0.01}
+LEAST = {False: 0.01, True: 0.01}
 """Candidates that the trees give less than this skip the network; key: slices are thick (docs/rejector.md)."""
-MOST = 2000
-"""At most this many candidates go to the network, the likeliest first. Real heads have 80-1550, drawn ones with 400
-lesions as many (docs/measurements/rejector.md); the limit bounds the time of scans that are blobs all over."""
+MOST = 2500
+"""At most this many candidates go to the network, the likeliest first. Nine of ten heads with some hundred lesions have
+fewer (docs/measurements/rejector.md); the limit bounds the time of scans that are blobs all over."""
 SUREST = 1 - 1e-9
 """Keeps log odds finite."""
 CONTEXT = {
@@ -228,14 +228,30 @@ class Threshold:
     false_positives_per_slice: float | None = None
 
 
-KINDS = {Sequence.T1C: "t1", Sequence.T1: "t1", Sequence.FLAIR: "flair", Sequence.T2: "t2"}
-"""Scans with operating points of their own; all others, CT too, have those of all MR scans together."""
+KINDS = {
+    Sequence.T1C: "t1",
+    Sequence.T1: "t1",
+    Sequence.FLAIR: "flair",
+    Sequence.T2: "t2",
+    Sequence.CT: "ct",
+    Sequence.CTC: "ct",
+}
+"""Scans with operating points of their own; all others have those of all MR scans together."""
 OTHERS = "all"
-MEASURED_ON = (
+MEASURED_ON = {
+    "ct": "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and lesion-free "
+    "scans, most of them painted from label maps, of persons left out of the fit"
+}
+"""On what these were measured, printed wherever they are; MR: see ``MEASURED_ON_MR``."""
+MEASURED_ON_MR = (
     "lesions of 3 to 8 mm, 50 to 150 % above white matter, put in place of tissue, and lesion-free MR scans, of persons "
     "left out of the fit"
 )
-"""On what these were measured: printed wherever they are."""
+
+
+def kind_of(sequence: Sequence) -> str:
+    """The kind of scan whose operating points a sequence has."""
+    return KINDS.get(sequence, OTHERS)
 
 
 @cache
@@ -243,11 +259,11 @@ def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
     """The thresholds of a kind of scan by the name of the operating point.
 
     Read from ``weights/operating_points.json``, which ``scripts/train-rejector network`` writes. Recall is that of
-    lesions that replace tissue, of 3-8 mm and 50-150 % above white matter; false positives are cross-sections a slice on
-    lesion-free scans of the kind; both on persons left out of the fit (docs/measurements/rejector.md).
+    lesions that replace tissue, of 3-8 mm and 50-150 % above white matter (CT: of balls); false positives are
+    cross-sections a slice on lesion-free scans of the kind; both on persons left out of the fit (docs/measurements/rejector.md).
     """
     stored_points = json.loads(files("miliary_seg.detect").joinpath("weights/operating_points.json").read_text("utf-8"))
-    of_kind = stored_points["thick" if thick else "thin"][KINDS.get(sequence, OTHERS)]
+    of_kind = stored_points["thick" if thick else "thin"][kind_of(sequence)]
     return {name: Threshold(**values) for name, values in of_kind.items()}
 
 
@@ -281,7 +297,7 @@ def operating_point(name: str, sequence: Sequence, thick: bool) -> OperatingPoin
         probability_threshold=chosen.probability,
         measured_recall=chosen.recall,
         measured_false_positives_per_slice=chosen.false_positives_per_slice,
-        measured_on=MEASURED_ON,
+        measured_on=MEASURED_ON.get(kind_of(sequence), MEASURED_ON_MR),
         evidence_probability=strict.probability,
         evidence_false_positives_per_slice=strict.false_positives_per_slice,
     )

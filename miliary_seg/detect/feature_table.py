@@ -216,7 +216,7 @@ FEATURES: Mapping[str, Feature] = MappingProxyType(
         ),
         "edge_mm": Feature(
             unit="mm",
-            meaning="distance from the centre to the edge of the brain mask, at most 20",
+            meaning="distance from the centre to the edge of the brain mask, at most 20; negative beyond the mask",
         ),
     }
 )

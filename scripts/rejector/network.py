@@ -11,6 +11,7 @@ import torch
 from fit import FOLDS, TARGET, fold_of, keep_weights, key, load, platt, report, weights
 from fresh import is_fresh, of_pictures
 from generate import restored
+from measure import FALSE_PER_SLICE
 from plot import limits, reliability_diagram
 from scenes import Scene
 from scipy.special import expit
@@ -26,7 +27,7 @@ KERNELS = ((5, 16), (3, 32), (3, 48))
 """Size and channels of each convolution."""
 HIDDEN, DROPPED = 48, 0.2
 EPOCHS, BATCH, RATE, DECAY, WARM = 8, 256, 5e-3, 1e-2, 0.15
-EASY, KEEP_EASY = 0.03, 0.35
+EASY, KEEP_EASY = 0.03, 0.2
 """Of negatives that the trees find less likely than this, the share that is fitted on, weighing as much more."""
 
 
@@ -144,9 +145,7 @@ def taught(tables: list[dict]) -> Judge:
         for first in range(0, len(order) - BATCH + 1, BATCH):
             k = order[first : first + BATCH]
             seen = varied(torch.from_numpy(picture[k].astype(np.float32)), rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                answer = net(seen, told[k])
-            loss = functional.binary_cross_entropy_with_logits(answer.float(), label[k], weight=weight[k])
+            loss = functional.binary_cross_entropy_with_logits(net(seen, told[k]), label[k], weight=weight[k])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -198,7 +197,7 @@ def fit_networks(work: Path, *, write: bool) -> None:
         print(prefix, json.dumps(card[prefix], indent=1), flush=True)
     keep_weights(work, "network.npz", arrays, write=write)
     if write:
-        points = {k: {kind: {n: p for n, p in row.items() if n != "persons"} for kind, row in card[k]["points"].items()} for k in card}
+        points = {kind: of_points(part["points"]) for kind, part in card.items()}
         (TARGET / "weights/operating_points.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
         (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         images = TARGET.parents[1] / "docs/images"
@@ -206,11 +205,17 @@ def fit_networks(work: Path, *, write: bool) -> None:
         reliability_diagram({k: card[k]["calibration"] for k in card}, images)
 
 
+def of_points(points: dict) -> dict:
+    """What the program reads of measured operating points."""
+    read = ("probability", "recall", "false_positives_per_slice")
+    return {kind: {name: {key: row[name][key] for key in read} for name in FALSE_PER_SLICE} for kind, row in points.items()}
+
+
 def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, dict]]:
     """Card of figures for one kind of slices, and weights by the fold that they have not seen."""
     for d in own:
         see(work, d)
-        d["p"] = expit(d["score"])
+        d["p"], d["weight"] = expit(d["score"]), weights(d)
     alone = report(own, (1.0, 0.0))
     lessons = [d for d in own if d["lesson"]]
     nets = {}
@@ -221,8 +226,6 @@ def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, 
                 d["judged"] = judged_by(nets[fold], d)
     known = [d for d in own if fold_of(d) >= 0]
     use = [d["rows"][d["label"][d["rows"]] >= 0] for d in known]
-    for d in known:
-        d["weight"] = weights(d)
     columns = ("judged", "label", "weight")
     ab = platt(*[np.concatenate([d[k][q] for d, q in zip(known, use, strict=True)]) for k in columns])
     for d in own:
