@@ -24,6 +24,9 @@ NOISY_SPANS = 0.15
 RIM_REACH_MM = 1.5
 """Lesions are also sought this far beyond the mask: masks err there, and lose what is brighter than cortex
 (docs/measurements/detection.md, "The rim")."""
+RIM_SPANS = 5.0
+"""What lies beyond the mask and this many brain spans above its median is no tissue; a lesion 150 % above white matter
+reaches about 3."""
 FILL_MM = 2.0
 """Pitch of the grid on which the outside of the mask is filled."""
 FILL_STEPS = 4
@@ -124,7 +127,8 @@ def _clean(
     finite = np.isfinite(values)
     inside &= finite
     values = normalise(values, finite, *span)
-    sought = inside | (dilated(inside, grid.input_spacing_mm, reach_mm) & finite & (values > 0))
+    tissue = finite & (values > 0) & (values < RIM_SPANS)
+    sought = inside | (dilated(inside, grid.input_spacing_mm, reach_mm) & tissue)
     brain = block_mean(inside, grid.block) > 0.5
     work, work_mask = _on_work_grid(values, sought, grid.block)
     fill_outside(work, work_mask, brain, grid.spacing_mm)

@@ -64,13 +64,24 @@ def test_a_tree_is_walked_as_drawn():
 @pytest.mark.parametrize("thick", [False, True])
 def test_operating_points_are_ordered(sequence, thick):
     points = [operating_point(name, sequence, thick) for name in ("high", "balanced", "specific")]
+    recall = [point.measured_recall or 0 for point in points]
+    assert recall == sorted(recall, reverse=True)
     for values in (
         [point.probability_threshold for point in points],
-        [-(point.measured_recall or 0) for point in points],
         [-(point.measured_false_positives_per_slice or 0) for point in points],
     ):
         assert values == sorted(values)
         assert len(set(values)) == 3
+
+
+def test_ct_is_judged_more_strictly_than_mr():
+    """Its rule asks for half as many lesions."""
+    for name in ("high", "balanced", "specific"):
+        ct = operating_point(name, Sequence.CT, False)
+        other = operating_point(name, Sequence.DWI, False)
+        assert ct.probability_threshold >= other.probability_threshold
+        assert ct.measured_false_positives_per_slice <= 0.5 * other.measured_false_positives_per_slice + 0.02
+        assert ct.measured_on != other.measured_on
 
 
 def test_noise_that_hides_every_size_is_a_doubt():
