@@ -214,7 +214,8 @@ def _lesions(
     scan = Instances(labels=labels.labels, volume=stored.volume, mask=brain)
     usual = Polarity.DARK if _polarity(stored) is Polarity.DARK else Polarity.BRIGHT
     found = []
-    for number, box in enumerate(ndi.find_objects(labels.labels), start=1):
+    boxes: list[Any] = ndi.find_objects(labels.labels)
+    for number, box in enumerate(boxes, start=1):
         if number in same:
             found.append(replace(before[same[number]], id=number, probability=1.0))
             continue
