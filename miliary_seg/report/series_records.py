@@ -291,8 +291,8 @@ class SeriesRecord(Record):
         source=lambda row: [WrittenComparison(series=row.series, other=other) for other in row.series.comparisons],
     )
     candidates_from_probability: Share | None = key(
-        "Rejected candidates less probable than this are left out of candidates.csv; null where all are in it "
-        "(settings.report.all_candidates).",
+        "Rejected candidates less probable than this are left out of candidates.csv and the page; null where all are "
+        "listed (settings.report.all_candidates).",
         source="candidates_from",
     )
     files: FilesRecord = key(
