@@ -62,9 +62,10 @@ def paired(after: Volume, mask: BoolArray, others: Iterable[Volume]) -> PairedSc
     against = header_reasons(after, before)
     if against:
         return PairedScan(pair=replace(pair, reasons=against))
+    after, before = _finite(after), _finite(before)
     fit = refine_rigid(after, mask, before)
     moved = _moved_mm(fit.matrix, after, mask)
-    pair = replace(pair, moved_mm=moved, agreement_mm=_finite(fit.agreement_mm), in_view_fraction=fit.in_view_fraction)
+    pair = replace(pair, moved_mm=moved, agreement_mm=_known(fit.agreement_mm), in_view_fraction=fit.in_view_fraction)
     against = registration_reasons(fit, moved)
     if against:
         return PairedScan(pair=replace(pair, reasons=against))
@@ -143,5 +144,14 @@ def _moved_mm(matrix: Float64Array, after: Volume, mask: BoolArray) -> float:
     return float(np.linalg.norm(ras @ matrix[:3, :3].T + matrix[:3, 3] - ras, axis=1).max())
 
 
-def _finite(value: float) -> float | None:
+def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def _finite(volume: Volume) -> Volume:
+    """The scan with its least value where it holds none that is finite."""
+    known = np.isfinite(volume.voxels)
+    if known.all():
+        return volume
+    least = float(volume.voxels[known].min()) if known.any() else 0.0
+    return replace(volume, voxels=np.where(known, volume.voxels, np.float32(least)))

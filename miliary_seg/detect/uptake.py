@@ -26,12 +26,14 @@ LEVELS = 40
 LEAST_EXPLAINED = 0.4
 """Of the spread of grey values that the scan before must explain (docs/measurements/pair.md: 0.67 and more of one
 person's two T1, 0.13 and 0.17 of two people's, 0.02 of T1 and T2)."""
+UNLIKE = "another person, movement, or another kind of scan."
 TAKEN_UP = 0.25
 """A voxel that gained so much over white matter (CT: ``TAKEN_UP_HU``) holds agent: a vessel, dura, choroid plexus."""
 TAKEN_UP_HU = 12.0
 LEAST_TAKEN_UP = 0.0005
-"""Share of the brain's voxels that gains so much after an agent; and twice as many as lose it, which movement moves
-both ways (docs/measurements/pair.md)."""
+"""Share of the brain's voxels that gains so much after an agent (docs/measurements/pair.md)."""
+GAINED_OVER_LOST = 2.0
+"""So many times as many gain as lose: movement and another brain move grey values both ways."""
 PLACES = 1500
 """Places of the brain that the noise is measured at."""
 RADII_MM = (1.0, 2.0, 4.0)
@@ -136,13 +138,16 @@ def match(after: Volume, mask: BoolArray, before: Volume, to_before: Float64Arra
     rest = grey - become(earlier, curve)
     explained = 1 - _spread(rest) / max(_spread(grey), 1e-9)
     if explained < LEAST_EXPLAINED:
-        text = f"The scan before contrast agent explains {100 * max(explained, 0):.0f} % of the grey values of the one "
-        return Reason(code="pair_unlike", text=text + "after it: another person, movement, or another kind of scan.")
+        text = f"The scan before contrast agent explains {100 * max(explained, 0):.0f} % of the grey values after it: "
+        return Reason(code="pair_unlike", text=text + UNLIKE)
     bar = TAKEN_UP_HU if in_hu else TAKEN_UP
     gained, lost = float((rest > bar).mean()), float((rest < -bar).mean())
-    if gained < max(LEAST_TAKEN_UP, 2 * lost):
+    if gained < LEAST_TAKEN_UP:
         text = "Nothing took up contrast agent from the first to the second scan, not even vessels."
         return Reason(code="pair_no_agent", text=text)
+    if gained < GAINED_OVER_LOST * lost:
+        text = "From the first to the second scan as much of the brain became darker as brighter: "
+        return Reason(code="pair_unlike", text=text + UNLIKE)
     matched = replace(start, curve=curve, explained_fraction=explained)
     low, middle, high = (_noise(matched, ijk, radius) for radius in RADII_MM)
     return replace(matched, noise=(low, middle, high))

@@ -69,6 +69,7 @@ def _series(series: SeriesInfo) -> dict[str, Any]:
         "evidence": list(series.sequence.evidence),
         "conflict": series.sequence.conflict,
         "used": series.eligible,
+        **({"before_contrast": True} if series.before_contrast else {}),
         "why": series.why,
         "todo": series.error.todo if series.error else "",
         "shape": list(series.shape),

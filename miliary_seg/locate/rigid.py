@@ -132,7 +132,8 @@ def refine_rigid(fixed: Volume, mask: BoolArray, moving: Volume) -> RigidAlignme
 
 def _refined(brain: _Masked, other: _Masked) -> RigidAlignment:
     still, moving = _resolutions(brain.volume), _resolutions(other.volume)
-    centre = _centre(*brain)
+    grid = brain.volume.grid
+    centre = grid.to_ras_mm((np.array(grid.shape) - 1) / 2)
     fine = _points(*brain, still.fine, centre)
     if fine.classes.size < MIN_POINTS:
         return _untrusted("too little brain is shared to lay one scan on the other")
@@ -190,7 +191,8 @@ def _apart_mm(first: Float64Array, second: Float64Array) -> float:
 
 def _resolutions(volume: Volume) -> Resolutions:
     view = CanonicalView.of(volume.grid)
-    voxels = np.nan_to_num(view.view(volume.voxels))
+    voxels = view.view(volume.voxels)
+    voxels = voxels if np.isfinite(voxels).all() else np.nan_to_num(voxels)
     return resolutions(BlockMeans(voxels=voxels, affine=view.affine), volume.in_hounsfield)
 
 
