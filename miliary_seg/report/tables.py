@@ -224,8 +224,10 @@ def lesions_table(series: SeriesResult) -> Table:
     """One row a lesion."""
     volume = series.volume
     numbers = [image_number(volume, k) for k in range(volume.n_slices)]
-    shown = ((row, _known(numbers[k] for k in row["slices"])) for row in lesion_rows(series))
-    columns = LESIONS if series.pair is None or not series.pair.used else (*LESIONS, *UPTAKE)
+    rows = lesion_rows(series)
+    paired = (series.pair is not None and series.pair.used) or any("uptake" in row for row in rows)
+    shown = ((row, _known(numbers[k] for k in row["slices"])) for row in rows)
+    columns = (*LESIONS, *UPTAKE) if paired else LESIONS
     return Table(columns=columns, rows=[row | {"image_numbers": found} for row, found in shown])
 
 
