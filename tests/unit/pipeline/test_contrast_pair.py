@@ -131,6 +131,7 @@ def test_results_say_what_was_used(compared: ms.CaseResult, tmp_path: Path) -> N
     assert [float(row["uptake"]) for row in rows] == pytest.approx([one["uptake"] for one in lesions], abs=1e-6)
     page = (folder / "report.html").read_text("utf-8")
     assert "Scan before contrast agent" in page
+    assert "Compared with before, before contrast agent" in page
     assert "enhances: yes (uptake" in page
 
 
