@@ -467,8 +467,9 @@ def _final_ledger(pile: _Scan, cases: list[CaseInfo]) -> list[LedgerEntry]:
     entries = list(pile.ledger)
     for case in cases:
         for series in case.series:
-            status = "used" if series.eligible else "failed" if series.error else "skipped"
-            reason = "" if series.eligible else series.why
+            used = series.eligible or series.before_contrast
+            status = "used" if used else "failed" if series.error else "skipped"
+            reason = "" if used else series.why
             for path in series.paths:
                 if path not in entered:
                     entered.add(path)

@@ -82,7 +82,26 @@ def load_case(found: CaseInfo, settings: Settings | None = None) -> Study:
             caveats.append(Reason(code="series_not_readable", text=text))
     if not volumes:
         raise _why_none(found, errors)
-    return Study(case=found.id, volumes=tuple(volumes), caveats=tuple(caveats), unreadable_series=tuple(unreadable))
+    before = _before_contrast(found, settings, caveats)
+    return Study(
+        case=found.id,
+        volumes=tuple(volumes),
+        caveats=tuple(caveats),
+        unreadable_series=tuple(unreadable),
+        before_contrast=before,
+    )
+
+
+def _before_contrast(found: CaseInfo, settings: Settings, caveats: list[Reason]) -> tuple[Volume, ...]:
+    """Scans that are only compared with one after contrast agent; one that cannot be read is left out and said."""
+    volumes = []
+    for series in found.before_contrast:
+        try:
+            volumes.append(_load_series(series, settings).to_disk())
+        except MiliaryError as error:
+            text = f"Series {series.id}, before contrast agent, cannot be compared: {error.what}."
+            caveats.append(Reason(code="pair_not_readable", text=text))
+    return tuple(volumes)
 
 
 def load_study(path: str | Path, *, settings: Settings | None = None, case: str = "") -> Study:
