@@ -207,24 +207,21 @@ def _lesions(
 
     What needs grey values, contrast and enhancement, stays that of the lesion before.
     """
-    from miliary_seg.detect.delineate import measure_labels
+    from miliary_seg.detect.delineate import measure
     from miliary_seg.detect.given import Instances
 
-    count = int(labels.labels.max(initial=0))
-    is_new = np.ones(count + 1, dtype=bool)
-    is_new[list(same)] = False
-    sizes = measure_labels(np.where(is_new[labels.labels], labels.labels, 0), stored.volume, count)
     before = {lesion.id: lesion for lesion in stored.lesions}
-    boxes = ndi.find_objects(labels.labels, max_label=count)
     scan = Instances(labels=labels.labels, volume=stored.volume, mask=brain)
     usual = Polarity.DARK if _polarity(stored) is Polarity.DARK else Polarity.BRIGHT
     found = []
-    for number, (size, box) in enumerate(zip(sizes, boxes, strict=True), start=1):
+    boxes: list[Any] = ndi.find_objects(labels.labels)
+    for number, box in enumerate(boxes, start=1):
         if number in same:
             found.append(replace(before[same[number]], id=number, probability=1.0))
             continue
-        if size is None or box is None:
+        if box is None:
             continue
+        size = measure(labels.labels[box] == number, box, stored.volume)
         old = before.get(partners.get(number, 0))
         contrast, polarity = (float("nan"), usual) if old is None else (old.contrast, old.polarity)
         _, lesion = scan.lesion(number, box, size, contrast=contrast, polarity=polarity, probability=1.0)

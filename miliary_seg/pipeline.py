@@ -95,7 +95,14 @@ def analyze(
         detectors = _detectors(settings, None if given is None else given[volume.id])
         others = tuple(other for other in study.volumes if other is not volume)
         release_pages()
-        scan = _Scan(volume=volume, others=others, mask=_checked(mask, study), settings=settings, clock=clock)
+        scan = _Scan(
+            volume=volume,
+            others=others,
+            before=study.before_contrast,
+            mask=_checked(mask, study),
+            settings=settings,
+            clock=clock,
+        )
         try:
             result = pair.compared(_analyze_volume(scan, detectors), settings)
             results.append(result.to_disk() if len(study.volumes) > 1 else result)
@@ -146,6 +153,8 @@ class _Scan:
 
     volume: Volume
     others: tuple[Volume, ...]
+    before: tuple[Volume, ...]
+    """Scans before contrast agent that are not analysed."""
     mask: BoolArray | None
     settings: Settings
     clock: _Clock
@@ -163,6 +172,8 @@ def _detectors(settings: Settings, given: Detector | None) -> list[tuple[str, De
 
 
 def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> SeriesResult:
+    from miliary_seg.contrast_pair import paired
+    from miliary_seg.detect import with_uptake
     from miliary_seg.locate import locate
 
     volume, settings, clock = scan.volume, scan.settings, scan.clock
@@ -175,7 +186,12 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
         raise NoBrainError(f"no brain found, read as {_read_as(volume)} ({why})", where=volume.id, todo=todo)
     scan = replace(scan, volume=weighed(volume, location))
     volume = scan.volume
+    brain = location.brain_mask
+    pair = clock.timed("detect", lambda: paired(volume, brain, (*scan.others, *scan.before)))
     (detection, assignments, decision), *more = [_decided(scan, location, one) for one in detectors]
+    if pair is not None and pair.matched is not None:
+        matched = pair.matched
+        detection = clock.timed("detect", lambda: with_uptake(detection, matched))
     return SeriesResult(
         volume=volume,
         location=location,
@@ -184,6 +200,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
         decision=decision,
         pattern=clock.timed("decide", lambda: describe(detection, location)),
         comparisons=tuple(compared((detection, decision), (theirs, answer)) for theirs, _, answer in more),
+        pair=None if pair is None else pair.pair,
         caveats=(
             *volume.caveats,
             *(() if scan.mask is None else (GIVEN_MASK,)),
@@ -192,6 +209,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
             *detection.caveats,
             *detection.doubts,
             *(doubt for doubt in detection.artefact_doubts if doubt not in detection.doubts),
+            *(() if pair is None else pair.pair.reasons),
         ),
     )
 

@@ -247,7 +247,8 @@ class ReportSettings(_Section):
         key("Where DICOM images state no FrameOfReferenceUID (some de-identified ones), make one instead of refusing."),
     ] = False
     all_candidates: Annotated[
-        bool, key("List every candidate in candidates.csv, not only lesions and what was rejected at 0.01 or above.")
+        bool,
+        key("List every candidate (candidates.csv, page), not only lesions and those rejected at 0.01 or above."),
     ] = False
     rtstruct: Annotated[bool, key("Write the outlines of the lesions as an RT Structure Set.")] = False
     editable: Annotated[

@@ -91,7 +91,7 @@ def _print_case(case: dict[str, Any]) -> None:
 def _row(series: dict[str, Any]) -> tuple[str, ...]:
     kind = f"{series['modality'] or ''} {series['sequence']} ({series['confidence']})".strip()
     return (
-        "yes" if series["used"] else "no",
+        "yes" if series["used"] else "pair" if series.get("before_contrast") else "no",
         series["id"],
         kind,
         " ".join(filter(None, (series["plane"], series["orientation"]))) or "-",

@@ -71,7 +71,7 @@ def run(  # noqa: PLR0913, PLR0917 - a verb's options are its interface
     rtstruct: Annotated[bool, typer.Option("--rtstruct", help="Write an RT Structure Set of the lesions.")] = False,
     editable: Annotated[bool, typer.Option("--editable", help="Write lesions for 3D Slicer and ITK-SNAP.")] = False,
     all_candidates: Annotated[
-        bool, typer.Option("--all-candidates", help="List candidates of any probability in candidates.csv.")
+        bool, typer.Option("--all-candidates", help="List candidates of any probability (candidates.csv, page).")
     ] = False,
     identified: Annotated[
         bool, typer.Option("--identified", help="Keep names, dates and paths that identify the patient.")

@@ -41,10 +41,11 @@ def measure_labels(labels: Int32Array, volume: Volume, count: int) -> list[Size 
     40 % of the lesion's peak contrast (``delineate.LEVEL``), which is the visibility rule of the per-slice counts.
     """
     boxes = ndi.find_objects(labels, max_label=count)
-    return [None if box is None else _size(labels[box] == n + 1, box, volume) for n, box in enumerate(boxes)]
+    return [None if box is None else measure(labels[box] == n + 1, box, volume) for n, box in enumerate(boxes)]
 
 
-def _size(region: BoolArray, box: tuple[slice, ...], volume: Volume) -> Size:
+def measure(region: BoolArray, box: tuple[slice, ...], volume: Volume) -> Size:
+    """Size of one lesion: its voxels within a box of the scan."""
     axis = volume.slice_axis
     voxels = int(np.count_nonzero(region))
     size = voxels * volume.grid.voxel_volume_mm3

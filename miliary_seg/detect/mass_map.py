@@ -7,7 +7,7 @@ atlas gives the mirror place of every block: what has no twin on the other side 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -77,16 +77,17 @@ def mass_map(volume: Volume, mask: BoolArray, template: TemplateMap) -> MassMap 
 
 def map_of_blocks(volume: Volume, blocks: TissueBlocks, template: TemplateMap) -> MassMap | None:
     """As ``mass_map``, of blocks that were made before."""
-    height = _height(volume, blocks)
-    if height is None:
-        return None
     index = np.argwhere(blocks.brain)
     low, high = index.min(axis=0), index.max(axis=0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    seen = replace(blocks, values=blocks.values[box], brain=blocks.brain[box], white=blocks.white[box])
+    height = _height(volume, seen)
+    if height is None:
+        return None
     axes = _axes(volume.slice_axis)
     spacing = [float(blocks.spacing_mm[a]) for a in axes]
-    brain = np.ascontiguousarray(blocks.brain[box].transpose(axes))
-    height = _smoothed(np.ascontiguousarray(height[box].transpose(axes)), brain, spacing)
+    brain = np.ascontiguousarray(seen.brain.transpose(axes))
+    height = _smoothed(np.ascontiguousarray(height.transpose(axes)), brain, spacing)
     where = np.zeros((3, *blocks.brain.shape), dtype=np.float32)
     where[:, blocks.brain] = _template_mm(volume, blocks, index, template).T
     where = np.ascontiguousarray(where[(slice(None), *box)].transpose(0, *(a + 1 for a in axes)))

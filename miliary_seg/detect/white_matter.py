@@ -174,8 +174,9 @@ def local_mean(
 
 def white_blocks(values: Float32Array, brain: BoolArray, spacing: Float64Array, volume: Volume) -> BoolArray:
     """Blocks of white matter, without their rim of partial volume where enough is left, and without outliers."""
-    depth = ndi.distance_transform_edt(np.pad(brain, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    deep = values[brain & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]
+    box = ndi.find_objects(brain.astype(np.int8))[0]  # nothing beside it is nearer than what lies at its border
+    depth = ndi.distance_transform_edt(np.pad(brain[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    deep = values[box][brain[box] & (depth > DEEP_MM[0]) & (depth < DEEP_MM[1])]
     common = most_common(deep if deep.size >= MIN_BLOCKS else values[brain])
     typical = np.array(TYPICAL.get(volume.sequence.sequence, TYPICAL[Sequence.T1]))
     start = typical + common - typical[0] if volume.modality is Modality.CT else typical / typical[0] * common

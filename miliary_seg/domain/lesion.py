@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from miliary_seg.domain.pair import Uptake
 from miliary_seg.domain.sequence import Polarity
 
 MEASURABLE_MM = (10.0, 5.0)
@@ -63,6 +64,8 @@ class Lesion:
     enhancement: float | None = None
     """How far its bright voxels (90th percentile; the 10th of a dark lesion) lie above the local white matter, as a
     fraction of it (CT: in HU); negative where below; None where it was not measured."""
+    uptake: Uptake | None = None
+    """What it gained from a scan before contrast agent to this one; None where no such pair was used."""
     polarity: Polarity = Polarity.BRIGHT
     slices: tuple[int, ...] = ()
     """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""

@@ -28,13 +28,16 @@ def one_to_one(
     tuple
         Rows and columns of the chosen pairs.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     if not rows.size:
         return rows.astype(np.int64), columns.astype(np.int64)
     row_ids, row_at = np.unique(rows, return_inverse=True)
     column_ids, column_at = np.unique(columns, return_inverse=True)
+    if len(row_ids) == len(column_ids) == rows.size:  # nothing competes: the usual case
+        order = np.argsort(rows)
+        return rows[order], columns[order]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(row_ids) + len(column_ids)
     graph = coo_array((np.ones(rows.size), (row_at, column_at + len(row_ids))), shape=(n, n))
     part = connected_components(graph, directed=False)[1][row_at]

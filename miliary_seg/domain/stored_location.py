@@ -70,7 +70,7 @@ def unpack(
     size = int(np.prod(grid.shape))
     if int(kept["format"]) != FORMAT or kept["brain"].size != -(-size // 8):
         raise UnreadableFileError("a location of another format or scan", todo="run the case again")
-    brain = np.unpackbits(kept["brain"], count=size).reshape(grid.shape).astype(bool)
+    brain = np.unpackbits(kept["brain"], count=size).view(bool).reshape(grid.shape)
     places = np.stack(np.nonzero(where)) / kept["steps"][:, None]
     maps = []
     for name in ("midline", "tentorium"):

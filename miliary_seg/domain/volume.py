@@ -56,6 +56,8 @@ class Source:
     """Frame (from 1) of each slice within its multi-frame instance; empty where instances have one frame."""
     instances: tuple[str, ...] = field(default=(), repr=False)
     """SOPInstanceUIDs of every DICOM image used, each once, whether or not a slice is one of them."""
+    acquired: str = field(default="", repr=False)
+    """When, as DICOM writes it (``YYYYMMDDHHMMSS.f``): only to tell how far apart two scans are, never written."""
     orientation_source: str = ""
     """``ImageOrientationPatient``, ``sform``, ``qform``, ``stated by the user`` or ``none``."""
 
@@ -287,6 +289,8 @@ class Study:
     caveats: tuple[Reason, ...] = ()
     unreadable_series: tuple[str, ...] = ()
     """Identifiers of series that should have been analysed but could not be read."""
+    before_contrast: tuple[Volume, ...] = ()
+    """Scans before contrast agent that are only compared with those after it, not analysed."""
 
     def _repr_html_(self) -> str:
         return str(shown("cards.study", self))

@@ -7,15 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from miliary_seg.domain.names import digest_of_name
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import SequenceEvidence
 from miliary_seg.errors import AmbiguousInputError, MiliaryError, NoImageError, UnreadableFileError
 from miliary_seg.load.archive import members as members_of_archive
-from miliary_seg.load.dicom.images import DicomImage, NotAnImage, SeriesFacts, read_image
-from miliary_seg.load.dicom.naming import dicom_names
-from miliary_seg.load.dicom.series import find_series
 from miliary_seg.load.inventory import (
     CaseInfo,
     CaseInventory,
@@ -33,6 +31,9 @@ from miliary_seg.load.selection import choose
 from miliary_seg.load.sequence import owner_and_sequence
 from miliary_seg.load.walk import NIFTI_SUFFIXES, UNFINISHED, header_of_pair, left_out, lost_header, sniff, walk
 from miliary_seg.settings import LoadSettings, Settings
+
+if TYPE_CHECKING:
+    from miliary_seg.load.dicom.images import DicomImage, SeriesFacts
 
 
 def find_session(files: Iterable[str | Path], folder: str | Path, settings: Settings | None = None) -> CaseInventory:
@@ -229,6 +230,8 @@ def _add_archive(pile: _Scan, path: Path) -> None:
 
 
 def _add_dicom(pile: _Scan, path: Path) -> None:
+    from miliary_seg.load.dicom.images import NotAnImage, read_image
+
     image = read_image(path, pile.series_facts)
     if isinstance(image, NotAnImage):
         pile.skip(path, image.reason)
@@ -289,6 +292,11 @@ def _caveats(series: Sequence[SeriesInfo]) -> tuple[Reason, ...]:
 
 
 def _dicom_cases(pile: _Scan, settings: LoadSettings) -> list[CaseInfo]:
+    if not pile.images:
+        return []
+    from miliary_seg.load.dicom.naming import dicom_names
+    from miliary_seg.load.dicom.series import find_series
+
     images = _one_patient_a_folder(pile)
     _block_by_lost_files(pile, images)
     studies: dict[str, list[DicomImage]] = defaultdict(list)
@@ -459,8 +467,9 @@ def _final_ledger(pile: _Scan, cases: list[CaseInfo]) -> list[LedgerEntry]:
     entries = list(pile.ledger)
     for case in cases:
         for series in case.series:
-            status = "used" if series.eligible else "failed" if series.error else "skipped"
-            reason = "" if series.eligible else series.why
+            used = series.eligible or series.before_contrast
+            status = "used" if used else "failed" if series.error else "skipped"
+            reason = "" if used else series.why
             for path in series.paths:
                 if path not in entered:
                     entered.add(path)

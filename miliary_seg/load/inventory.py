@@ -69,6 +69,7 @@ def _series(series: SeriesInfo) -> dict[str, Any]:
         "evidence": list(series.sequence.evidence),
         "conflict": series.sequence.conflict,
         "used": series.eligible,
+        **({"before_contrast": True} if series.before_contrast else {}),
         "why": series.why,
         "todo": series.error.todo if series.error else "",
         "shape": list(series.shape),
@@ -140,6 +141,8 @@ class SeriesInfo:
     series_instance_uid: str = ""
     series_number: int | None = None
     paths: tuple[Path, ...] = ()
+    before_contrast: bool = False
+    """Not analysed, but loaded to be compared with the scan after contrast agent."""
     source: Any = field(default=None, repr=False, compare=False)
     """For the module that loads it."""
 
@@ -171,6 +174,11 @@ class CaseInfo:
     def eligible(self) -> tuple[SeriesInfo, ...]:
         """The series that would be loaded, the preferred one first."""
         return tuple(series for series in self.series if series.eligible)
+
+    @property
+    def before_contrast(self) -> tuple[SeriesInfo, ...]:
+        """The series that are only compared with one after contrast agent."""
+        return tuple(series for series in self.series if series.before_contrast)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import log
 
+from miliary_seg.domain.pair import BEFORE
 from miliary_seg.domain.sequence import Modality, Sequence
 from miliary_seg.errors import AmbiguousInputError, UnsuitableImageError
 from miliary_seg.load.inventory import SeriesInfo
@@ -19,7 +21,7 @@ KINDS: tuple[frozenset[Sequence], ...] = (
     frozenset({Sequence.CTC}),
 )
 """Kinds of series that can decide (docs/criteria.md): of a study, the best one of each is analysed."""
-ENHANCED = frozenset({Sequence.T1C, Sequence.CTC})
+ENHANCED = frozenset(BEFORE)
 WHOLE_BRAIN_MM = 100.0
 """A stack of slices that reaches this far shows most of a brain in any plane; slabs reach 40 to 80 mm."""
 ALL = "--all-series analyses all"
@@ -84,7 +86,27 @@ def _best_of_each(series: list[SeriesInfo]) -> list[SeriesInfo]:
     kept += [s for s in eligible if s not in kept and _is_half(s) and any(map(_is_half, kept))]
     names = ", ".join(s.id for s in sorted(kept, key=preference))
     ids = {s.id for s in kept}
-    return [_not(s, f"not needed beside {names}; {ALL}") if s.eligible and s.id not in ids else s for s in series]
+    beside = {_before(after, eligible) for after in kept} - {"", *ids}
+    return [
+        replace(_not(s, f"not needed beside {names}; {ALL}"), before_contrast=s.id in beside)
+        if s.eligible and s.id not in ids
+        else s
+        for s in series
+    ]
+
+
+def _before(after: SeriesInfo, eligible: list[SeriesInfo]) -> str:
+    """The series before contrast agent that is most like one after it: plane, slices, then the last one before it."""
+    wanted = BEFORE.get(after.sequence.sequence)
+    found = [s for s in eligible if wanted is not None and s.sequence.sequence is wanted and s.spacing_mm]
+    return min(found, key=lambda s: _unlikeness(after, s)).id if found and after.spacing_mm else ""
+
+
+def _unlikeness(after: SeriesInfo, before: SeriesInfo) -> tuple[object, ...]:
+    thickness = abs(log(before.spacing_mm[before.slice_axis] / after.spacing_mm[after.slice_axis]))
+    known = before.series_number is not None and after.series_number is not None
+    since = (after.series_number or 0) - (before.series_number or 0) if known else 0
+    return before.derived, before.plane != after.plane, round(thickness, 1), since < 0, abs(since), before.id
 
 
 def _is_half(series: SeriesInfo) -> bool:

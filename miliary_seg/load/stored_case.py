@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from miliary_seg.domain.compartment import Assignment, Coverage, Level, MaskTrust, Region, Registration, Side, Tissue
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.pair import Enhances, Uptake
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality, Polarity, Sequence, SequenceEvidence
 from miliary_seg.domain.volume import LabelMap, Source, Volume
@@ -198,7 +199,14 @@ def _lesion(row: Json) -> Lesion:
         candidate_id=row["candidate_id"],
         flags=tuple(row["flags"]),
         enhancement=row.get("enhancement"),
+        uptake=_uptake(row),
     )
+
+
+def _uptake(row: Json) -> Uptake | None:
+    if "uptake" not in row:
+        return None
+    return Uptake(value=row["uptake"], sd=row["uptake_sd"], enhances=Enhances(row["enhances"]))
 
 
 def _assignment(row: Json) -> Assignment:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from miliary_seg.errors import MiliaryError, NoImageError, UnreadableFileError
 from miliary_seg.load.archive import is_archive, open_file
-from miliary_seg.load.dicom.header import inflate, looks_like_dicom
+from miliary_seg.load.file_boundary import inflate
 from miliary_seg.load.inventory import LedgerEntry
 from miliary_seg.load.nifti.header import is_nifti
 
@@ -119,9 +119,21 @@ def _kind(path: Path, start: bytes) -> tuple[str, str]:
         return "empty", "an empty file"
     if path.name.startswith("._"):
         return "other", "a resource fork"
-    if looks_like_dicom(start):
+    if _looks_like_dicom(start):
         return "dicom", ""
     return "other", "neither DICOM nor NIfTI"
+
+
+def _looks_like_dicom(start: bytes) -> bool:
+    """Whether the first 140 bytes of a file are those of a DICOM file, with or without the preamble."""
+    if start[128:132] == b"DICM":
+        return True
+    if len(start) < 16 or start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08"):
+        return False
+    if start[:2] == b"\x00\x08":
+        return start[4:6].isalpha() and start[4:6].isupper()
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return start[3] == 0 and (explicit or int.from_bytes(start[4:8], "little") <= 1024)
 
 
 def lost_header(path: Path) -> bool:

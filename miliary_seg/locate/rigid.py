@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from miliary_seg.domain.arrays import BoolArray, Float64Array
+from miliary_seg.domain.arrays import BoolArray, Box, Float64Array
+from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Location
 from miliary_seg.domain.volume import Volume
@@ -99,6 +101,49 @@ def _aligned(earlier: Volume, earlier_mask: BoolArray, later: Volume, later_mask
     return _judged(matrix, _apart_mm(*halves), _Masked(earlier, earlier_mask), _Masked(later, later_mask))
 
 
+NEAR_MM = 15.0
+"""Left around the brain where only what is near the header's geometry is looked at."""
+
+
+def refine_rigid(fixed: Volume, mask: BoolArray, moving: Volume) -> RigidAlignment:
+    """Fit one scan to another of the same person and sitting, from where the headers place both.
+
+    Parameters
+    ----------
+    fixed
+        The scan whose brain is laid on the other one.
+    mask
+        Its brain, shape (i, j, k).
+    moving
+        The other scan; its brain need not be known, so that ``overlap_fraction`` is what of ``mask`` it shows.
+
+    Returns
+    -------
+    RigidAlignment
+        From RAS+ mm of ``fixed`` to RAS+ mm of ``moving``. Far movement is not looked for (``register_rigid`` does).
+    """
+    with threadpool_limits(limits=1):
+        brain = _Masked(fixed, mask).about(fixed.grid, mask)
+        other = _Masked(moving, np.ones(moving.grid.shape, bool)).about(fixed.grid, mask)
+        if brain is None or other is None:
+            return _untrusted("the two scans show no common part of the brain")
+        return _refined(brain, other)
+
+
+def _refined(brain: _Masked, other: _Masked) -> RigidAlignment:
+    still, moving = _resolutions(brain.volume), _resolutions(other.volume)
+    grid = brain.volume.grid
+    centre = grid.to_ras_mm((np.array(grid.shape) - 1) / 2)
+    fine = _points(*brain, still.fine, centre)
+    if fine.classes.size < MIN_POINTS:
+        return _untrusted("too little brain is shared to lay one scan on the other")
+    thinned = fine.every(max(1, fine.classes.size // MAX_POINTS))
+    rough = _fit(moving.medium, thinned.every(4), np.array([*centre, 0, 0, 0]))[0]
+    best = _fit(moving.fine, thinned, rough)[0]
+    halves = [_fit(moving.fine, thinned.every(2, first), best)[0] for first in (0, 1)]
+    return _judged(_from_centre(best, centre), _apart_mm(*halves), brain, other)
+
+
 def _fit(scan: WorkingScan, points: _Points, start: Float64Array) -> tuple[Float64Array, float]:
     """Six parameters of the best rigid transform near a start, and minus its information in nats."""
     n_classes = N_BINS
@@ -146,7 +191,8 @@ def _apart_mm(first: Float64Array, second: Float64Array) -> float:
 
 def _resolutions(volume: Volume) -> Resolutions:
     view = CanonicalView.of(volume.grid)
-    voxels = np.nan_to_num(view.view(volume.voxels))
+    voxels = view.view(volume.voxels)
+    voxels = voxels if np.isfinite(voxels).all() else np.nan_to_num(voxels)
     return resolutions(BlockMeans(voxels=voxels, affine=view.affine), volume.in_hounsfield)
 
 
@@ -179,6 +225,29 @@ class _Masked(NamedTuple):
 
     volume: Volume
     brain: BoolArray
+
+    def about(self, grid: Grid, mask: BoolArray) -> _Masked | None:
+        """What lies within ``NEAR_MM`` of a brain on a grid of the same world; None where nothing does."""
+        found = ndi.find_objects(mask.astype(np.int8))
+        if not found:
+            return None
+        ends = np.array([[side.start - 0.5, side.stop - 0.5] for side in found[0]])
+        corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+        ijk = self.volume.grid.to_ijk(grid.to_ras_mm(corners))
+        margin = NEAR_MM / np.array(self.volume.grid.spacing_mm)
+        low = np.clip(np.floor(ijk.min(axis=0) - margin), 0, self.brain.shape).astype(int)
+        high = np.clip(np.ceil(ijk.max(axis=0) + margin) + 1, 0, self.brain.shape).astype(int)
+        if (high - low).min() < 1:
+            return None
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        return _Masked(_cropped(self.volume, box), self.brain[box])
+
+
+def _cropped(volume: Volume, box: Box) -> Volume:
+    affine = volume.grid.affine.copy()
+    affine[:3, 3] = volume.grid.to_ras_mm([side.start for side in box])
+    voxels = volume.voxels[box]
+    return replace(volume, voxels=voxels, grid=Grid(shape=voxels.shape, affine=affine))
 
 
 def _judged(

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from miliary_seg.domain.compartment import Assignment, Compartment, Level, Region, Side, Tissue
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.pair import Enhances
 from miliary_seg.domain.pattern import Distribution, Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Polarity
@@ -207,6 +208,19 @@ class LesionRecord(Record):
     enhancement: float | None = key(
         "Signal above the local white matter, as a fraction of it (CT: in HU); null where it was not measured.",
         source="lesion.enhancement",
+    )
+    uptake: float | UnsetType = key(
+        "Gain from the scan before contrast agent to this one (mean of after - matched before), as a fraction of the "
+        "local white matter (CT: in HU). Only where such a pair was used.",
+        source=lambda row: UNSET if row.lesion.uptake is None else row.lesion.uptake.value,
+    )
+    uptake_sd: float | UnsetType = key(
+        "Standard deviation of the same measure where nothing takes up agent. Only where such a pair was used.",
+        source=lambda row: UNSET if row.lesion.uptake is None else row.lesion.uptake.sd,
+    )
+    enhances: Enhances | UnsetType = key(
+        "Whether it is bright because of contrast agent: yes, no, or cannot tell. Only where such a pair was used.",
+        source=lambda row: UNSET if row.lesion.uptake is None else row.lesion.uptake.enhances,
     )
     probability: Share = key("Estimated probability that a reader would call it a lesion.", source="lesion.probability")
     polarity: Polarity = key("Bright or dark against its surroundings.", source="lesion.polarity")

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from miliary_seg.domain.compartment import Coverage
 from miliary_seg.domain.pattern import Pattern
@@ -29,6 +29,7 @@ from miliary_seg.report.lesion_records import (
     lesion_rows,
     slice_rows,
 )
+from miliary_seg.report.pair_records import PairRecord
 from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
 
 IDENTIFYING = frozenset(("study_instance_uid", "series_instance_uid", "frame_of_reference_uid", "paths"))
@@ -273,6 +274,7 @@ class SeriesRecord(Record):
     )
     registration: RegistrationRecord = key(source="series.location.registration")
     brain_mask: MaskRecord = key(source="series.location.mask_trust")
+    pair: PairRecord | UnsetType = key(source=lambda row: UNSET if row.series.pair is None else row.series)
     detection: DetectionRecord = key(source="series.detection")
     decision: DecisionRecord = key(source="series.decision")
     slices: list[SliceRecord] = key(
@@ -291,8 +293,8 @@ class SeriesRecord(Record):
         source=lambda row: [WrittenComparison(series=row.series, other=other) for other in row.series.comparisons],
     )
     candidates_from_probability: Share | None = key(
-        "Rejected candidates less probable than this are left out of candidates.csv; null where all are in it "
-        "(settings.report.all_candidates).",
+        "Rejected candidates less probable than this are left out of candidates.csv and the page; null where all are "
+        "listed (settings.report.all_candidates).",
         source="candidates_from",
     )
     files: FilesRecord = key(

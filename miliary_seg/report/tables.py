@@ -85,6 +85,13 @@ LESIONS = (
     _column("candidate_id", "", "Its row in candidates.csv."),
 )
 
+UPTAKE = (
+    _column("uptake", "", "Gain after contrast agent over the local white matter (CT: in HU); only with a pair."),
+    _column("uptake_sd", "", "Standard deviation of uptake where nothing takes up agent; only with a pair."),
+    _column("enhances", "", "Whether contrast agent made it bright: yes, no, cannot tell; only with a pair."),
+)
+"""Columns of lesions.csv where a scan before contrast agent was compared; without one they are left out."""
+
 SLICES = (
     _column("index", "", "Slice along the slice axis, from 0."),
     _column("image_number", "", "Number by which a PACS lists the image (InstanceNumber; a multi-frame's frame)."),
@@ -217,8 +224,11 @@ def lesions_table(series: SeriesResult) -> Table:
     """One row a lesion."""
     volume = series.volume
     numbers = [image_number(volume, k) for k in range(volume.n_slices)]
-    shown = ((row, _known(numbers[k] for k in row["slices"])) for row in lesion_rows(series))
-    return Table(columns=LESIONS, rows=[row | {"image_numbers": found} for row, found in shown])
+    rows = lesion_rows(series)
+    paired = (series.pair is not None and series.pair.used) or any("uptake" in row for row in rows)
+    shown = ((row, _known(numbers[k] for k in row["slices"])) for row in rows)
+    columns = (*LESIONS, *UPTAKE) if paired else LESIONS
+    return Table(columns=columns, rows=[row | {"image_numbers": found} for row, found in shown])
 
 
 def _known(numbers: Iterable[int | None]) -> list[int]:

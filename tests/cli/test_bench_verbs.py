@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,21 +14,23 @@ from miliary_seg.errors import UsageError
 from miliary_seg.lab.bench.masks import WRONG
 
 
-def miliary_seg(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "miliary_seg.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def miliary_seg(*arguments: object) -> int:
+    """Exit code of ``miliary-seg ...`` in this process, which has its libraries already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["miliary-seg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    return int(stopped.value.code or 0)
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def bench(capsys: pytest.CaptureFixture[str]):
     """``miliary-seg bench ...`` in this process: exit code, stdout, stderr."""
 
     def called(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["miliary-seg", "bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
+        code = miliary_seg("bench", *arguments)
         said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
+        return code, said.out, said.err
 
     return called
 
@@ -37,10 +38,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 @pytest.fixture(scope="module")
 def phantom_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("bench")
-    made = miliary_seg("phantom", "-o", root / "truth" / "sub-7", "--count", 120, "--thickness-mm", 5)
-    assert made.returncode == 0, made.stderr
-    ran = miliary_seg("run", root / "truth" / "sub-7" / "scan.nii.gz", "-o", root / "run", "--case", "sub-7")
-    assert ran.returncode == 0, ran.stderr
+    assert miliary_seg("phantom", "-o", root / "truth" / "sub-7", "--count", 120, "--thickness-mm", 5) == 0
+    assert miliary_seg("run", root / "truth" / "sub-7" / "scan.nii.gz", "-o", root / "run", "--case", "sub-7") == 0
     return root / "run", root / "truth"
 
 

@@ -18,10 +18,11 @@ def scans(small_scan: Path, tmp_path: Path) -> Path:
     for number in (1, 2):
         (folder / f"scan{number}_ce-gd_T1w.nii.gz").write_bytes(small_scan.read_bytes())
     (folder / "torn_ce-gd_T1w.nii.gz").write_bytes(small_scan.read_bytes()[:5000])
+    (folder / "words_ce-gd_T1w.nii.gz").write_text("no image")
     return folder
 
 
-def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
+def test_bad_scans_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
     output = tmp_path / "out"
     first = cli("run", scans, "-o", output, "--jobs", 2, "--timeout", 3600)
     assert first.code == 1
@@ -31,7 +32,7 @@ def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
     assert len(table) == 2
     assert (output / "settings.toml").is_file()
     events = [json.loads(line) for path in (output / "ledger").iterdir() for line in path.read_text().splitlines()]
-    assert sorted(event["event"] for event in events) == ["begin", "done", "done", "end", "unreadable"]
+    assert sorted(event["event"] for event in events) == ["begin", "done", "done", "end", *["unreadable"] * 2]
     kept = {
         path: path.read_bytes() for path in output.rglob("*") if path.is_file() and path.suffix in {".csv", ".json"}
     }
@@ -39,6 +40,12 @@ def test_a_torn_scan_among_good_ones(scans: Path, tmp_path: Path, cli) -> None:
     assert second.code == 1
     assert "2 kept" in second.err
     assert {path: path.read_bytes() for path in kept} == kept
+    third = cli("run", scans, "-o", output, "--jobs", 2, "--json")
+    assert third.code == 1
+    document = json.loads(third.out)
+    assert len(document["cases"]) == 2
+    assert document["cases"][0]["verdict"] == document["cases"][1]["verdict"]
+    assert [failure["code"] for failure in document["failed"]] == ["unreadable_file"] * 2
 
 
 @pytest.mark.parametrize(("there", "kept"), [("", False), ("ledger", True), ("a", True), ("b", True)])

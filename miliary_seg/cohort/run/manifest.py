@@ -106,7 +106,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 NAME = "complete.json"
-_NOT_SAID = ("paths", "source", "why", "error")
+_NOT_SAID = ("paths", "source", "why", "error", "before_contrast")
 """Fields of a found series that hold places and sentences rather than facts."""
 FORMAT = 1
 """Marks of another format are not understood: their case counts as unfinished."""
@@ -253,7 +253,9 @@ def study_of(case: CaseInfo) -> str:
 
 
 def _input_digest(case: CaseInfo) -> str:
-    facts = [_series_facts(series) for series in case.series if series.eligible or series.error]
+    facts = [
+        _series_facts(series) for series in case.series if series.eligible or series.error or series.before_contrast
+    ]
     return digest_of(facts) if facts else ""
 
 
@@ -261,7 +263,8 @@ def _series_facts(series: SeriesInfo) -> list[str]:
     """What the analysis depends on: what the headers and names said, and the bytes of every file."""
     said = {f.name: repr(getattr(series, f.name)) for f in fields(series) if f.name not in _NOT_SAID}
     error = "" if series.error is None else f"{series.error.code} {series.error.what}"
-    contents = [f"{path.name} {_file_digest(path)}" for path in sorted(series.paths)] if series.eligible else []
+    read = series.eligible or series.before_contrast
+    contents = [f"{path.name} {_file_digest(path)}" for path in sorted(series.paths)] if read else []
     return [repr(said), error, *contents]
 
 

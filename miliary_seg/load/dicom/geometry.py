@@ -2,10 +2,14 @@
 
 Never by InstanceNumber, SliceLocation, file name, PatientPosition, SliceThickness or SpacingBetweenSlices: each of
 them is wrong in real files that other loaders believe.
+
+Nothing here calls BLAS or LAPACK: their last digits change with the build of numpy and with the processor, and the
+registration makes voxels of the brain mask of them (docs/dependencies.md).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +27,8 @@ digit, a missing slice is off by half a step (docs/loading.md)."""
 TILT_DEG = 0.1
 MAX_TILT_DEG = 45.0
 """CT gantries tilt by up to 30 degrees; slices displaced further sideways are not one acquisition."""
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS = np.array([[-1.0], [-1.0], [1.0], [1.0]])
+"""Signs of the rows of an affine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +57,7 @@ class Placement:
 
 def in_order(planes: list[Plane]) -> list[Plane]:
     """Planes by projection of their position on the normal of the first one, ascending."""
-    normal = _normal(planes)
-    along = positions_of(planes) @ normal
+    along = _projected(positions_of(planes), _normal(planes))
     return [planes[int(k)] for k in np.argsort(along, kind="stable")]
 
 
@@ -68,24 +72,24 @@ def place(planes: list[Plane]) -> Placement:
     first = planes[0]
     positions = positions_of(planes)
     normal = _normal(planes)
-    along = positions @ normal
+    along = _projected(positions, normal)
     if len(planes) == 1:
         step = normal * (first.thickness_mm or 1.0)
         return Placement(affine=_affine(planes, positions[0], step), slice_index=(0,))
     index = _even_index(along)
     fit_index = index if index is not None else (along - along[0]) / np.diff(along).mean()
     origin, step, residual = _line(np.asarray(fit_index, dtype=np.float64), positions)
-    spacing = abs(float(step @ normal))
+    spacing = abs(float(_projected(step, normal)))
     tolerance = max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_FRACTION * spacing)
-    sideways = residual - np.outer(residual @ normal, normal)
+    sideways = residual - _projected(residual, normal)[:, None] * normal
     if np.abs(sideways).max() > tolerance:
         raise GeometryError(
             f"the slices do not lie on a straight line ({np.abs(sideways).max():.2f} mm off)",
             where=first.layout.path.parent,
             todo="the series mixes acquisitions; give one of them",
         )
-    drift = step - normal * float(step @ normal)
-    tilt = float(np.degrees(np.arctan2(np.linalg.norm(drift), spacing)))
+    drift = step - normal * _projected(step, normal)
+    tilt = math.degrees(math.atan2(_length(drift), spacing))
     if tilt > MAX_TILT_DEG:
         raise GeometryError(
             f"each slice is displaced sideways ({tilt:.0f} degrees)",
@@ -103,7 +107,7 @@ def place(planes: list[Plane]) -> Placement:
 def _normal(planes: list[Plane]) -> Float64Array:
     cosines = np.mean([plane.orientation for plane in planes], axis=0)
     normal = np.cross(cosines[:3], cosines[3:])
-    unit: Float64Array = normal / np.linalg.norm(normal)
+    unit: Float64Array = normal / _length(normal)
     return unit
 
 
@@ -117,28 +121,47 @@ def _even_index(along: Float64Array) -> Int64Array | None:
     if steps.min() < 1:
         steps = np.rint(gaps / gaps.min()).astype(np.int64)
     index = np.concatenate([[0], np.cumsum(steps)])
-    slope, offset = np.polyfit(index, along, 1)
-    off = np.abs(along - (slope * index + offset)).max()
-    if off > max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_FRACTION * abs(slope)):
+    _, (slope,), off = _line(index.astype(np.float64), along[:, None])
+    if np.abs(off).max() > max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_FRACTION * abs(slope)):
         return None
     return index if index[-1] < 2 * len(index) else None
 
 
 def _line(index: Float64Array, positions: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Least-squares line: origin, step and residuals (n, 3) in mm."""
-    design = np.stack([np.ones_like(index), index], axis=1)
-    solution = np.linalg.lstsq(design, positions, rcond=None)[0]
-    residual: Float64Array = positions - design @ solution
-    return solution[0], solution[1], residual
+    """Least-squares line through positions (n, k) in mm: origin at index 0 and step (k,), residuals (n, k).
+
+    In closed form about the mean, where the slope is a ratio of two sums of products.
+    """
+    index = index[:, None]
+    centre, middle = _sums(index) / len(index), _sums(positions) / len(index)
+    away = index - centre
+    step = _sums(away * (positions - middle)) / _sums(away * away)
+    origin = middle - centre * step
+    return origin, step, positions - (origin + index * step)
+
+
+def _sums(rows: Float64Array) -> Float64Array:
+    """Sums of the columns, each rounded once."""
+    return np.array([math.fsum(column) for column in rows.T])
+
+
+def _projected(vectors: Float64Array, normal: Float64Array) -> Float64Array:
+    """Vectors (..., 3) on a unit normal, in mm."""
+    along: Float64Array = (vectors * normal).sum(axis=-1)
+    return along
+
+
+def _length(vector: Float64Array) -> float:
+    return math.sqrt(float((vector * vector).sum()))
 
 
 def _affine(planes: list[Plane], origin: Float64Array, step: Float64Array) -> Float64Array:
     cosines: Any = np.mean([plane.orientation for plane in planes], axis=0)
     spacing = np.mean([plane.spacing for plane in planes], axis=0)
     affine = np.eye(4)
-    affine[:3, 0] = cosines[:3] / np.linalg.norm(cosines[:3]) * spacing[1]
-    affine[:3, 1] = cosines[3:] / np.linalg.norm(cosines[3:]) * spacing[0]
+    affine[:3, 0] = cosines[:3] / _length(cosines[:3]) * spacing[1]
+    affine[:3, 1] = cosines[3:] / _length(cosines[3:]) * spacing[0]
     affine[:3, 2] = step
     affine[:3, 3] = origin
-    placed: Float64Array = LPS_TO_RAS @ affine
+    placed: Float64Array = LPS_TO_RAS * affine + 0.0  # which makes 0.0 of -0.0
     return placed

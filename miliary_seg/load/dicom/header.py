@@ -10,7 +10,6 @@ import io
 import math
 import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +23,10 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
-from miliary_seg.errors import MiliaryError, UnreadableFileError, UnsuitableImageError
+from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.archive import file_size, open_file
 from miliary_seg.load.dicom.quick_header import quick_dataset
+from miliary_seg.load.file_boundary import file_boundary, inflate
 
 _PLAIN_VRS = frozenset(("AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"))
 """Value representations that no character set changes."""
@@ -147,9 +147,6 @@ DEFERRED_BYTES = 4 << 20
 """Larger values of a header are skipped: nothing that is read here comes near."""
 MAX_PIXEL_BYTES = 4 << 30
 """No single image object of a head comes near this."""
-LARGE_BYTES, MAX_RATIO = 256 << 20, 200
-"""Beyond 256 MB, pixels that would grow to more than 200 times their file are a bomb: scans pack to a third or a
-tenth, blank ones to a thousandth."""
 _PIXEL_TAGS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _UNDEFINED = 0xFFFFFFFF
@@ -213,19 +210,6 @@ class Header:
 
 
 @contextmanager
-def file_boundary(path: object, doing: str) -> Iterator[None]:
-    """Turn whatever goes wrong with one file into an error that names it (decoders raise nine kinds and more)."""
-    try:
-        yield
-    except (MiliaryError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise UnreadableFileError(
-            f"cannot {doing} ({type(error).__name__})", where=path, todo="copy or export the file again"
-        ) from error
-
-
-@contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Read what other programs wrote without a warning for every bent value; what matters is checked here."""
     before = pydicom.config.settings.reading_validation_mode
@@ -236,18 +220,6 @@ def quiet_pydicom() -> Iterator[None]:
             yield
     finally:
         pydicom.config.settings.reading_validation_mode = before
-
-
-def looks_like_dicom(start: bytes) -> bool:
-    """Whether the first 140 bytes of a file are those of a DICOM file, with or without the preamble."""
-    if start[128:132] == b"DICM":
-        return True
-    if len(start) < 16 or start[:2] not in (b"\x08\x00", b"\x02\x00", b"\x00\x08"):
-        return False
-    if start[:2] == b"\x00\x08":
-        return start[4:6].isalpha() and start[4:6].isupper()
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    return start[3] == 0 and (explicit or int.from_bytes(start[4:8], "little") <= 1024)
 
 
 def read_header(path: Path) -> Header:
@@ -295,14 +267,6 @@ def _found(path: Path, dataset: Any, size: int, packed: tuple[str, str, int], pi
         pixel_length=pixels[2],
         stream_bytes=-1 if packed[1] else size,
     )
-
-
-def inflate(packed: bytes, cap: int, path: object, *, gzip: bool) -> bytes:
-    """Inflate at most ``cap`` bytes of a raw deflate or gzip stream."""
-    try:
-        return zlib.decompressobj(31 if gzip else -15).decompress(packed, cap)
-    except zlib.error as error:
-        raise UnreadableFileError("the compressed stream is damaged", where=path, todo="copy it again") from error
 
 
 def _header(path: Path, file: BinaryIO, size: int, packing: str) -> Header:

@@ -19,7 +19,6 @@ from miliary_seg.load.dicom.codestream import LOSSY, MAY_LOSE, loses
 from miliary_seg.load.dicom.enhanced import enhanced_planes
 from miliary_seg.load.dicom.header import (
     Header,
-    file_boundary,
     first_item,
     items,
     number,
@@ -32,6 +31,7 @@ from miliary_seg.load.dicom.header import (
 from miliary_seg.load.dicom.planes import Plane, classic_plane, pixel_layout, sop_class
 from miliary_seg.load.dicom.tiled import is_mosaic, mosaic_planes, uih_planes
 from miliary_seg.load.dicom.traits import b_value
+from miliary_seg.load.file_boundary import file_boundary
 from miliary_seg.load.sequence import Clues
 
 _MR = "1.2.840.10008.5.1.4.1.1.4"

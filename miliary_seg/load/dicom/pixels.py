@@ -24,7 +24,8 @@ from miliary_seg.load.dicom.codestream import (
     encapsulated_frames,
     is_compressed,
 )
-from miliary_seg.load.dicom.header import BIG_ENDIAN, DEFLATED, IMPLICIT, PixelLayout, file_boundary, inflate
+from miliary_seg.load.dicom.header import BIG_ENDIAN, DEFLATED, IMPLICIT, PixelLayout
+from miliary_seg.load.file_boundary import file_boundary, inflate
 
 _NATIVE = (IMPLICIT, "1.2.840.10008.1.2.1", BIG_ENDIAN, DEFLATED)
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from miliary_seg.errors import GeometryError, MiliaryError, UnsuitableImageError
 from miliary_seg.load.dicom.header import (
-    LARGE_BYTES,
     MAX_PIXEL_BYTES,
-    MAX_RATIO,
     Header,
     PixelLayout,
     damaged_pixels,
@@ -22,6 +20,7 @@ from miliary_seg.load.dicom.header import (
     whole_number,
 )
 from miliary_seg.load.dicom.traits import Trait, classic_traits
+from miliary_seg.load.file_boundary import LARGE_BYTES, MAX_RATIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

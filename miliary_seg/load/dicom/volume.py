@@ -157,6 +157,7 @@ def _source(found: SeriesInfo, planes: list[Plane], digests: dict[str, str], *, 
         instance_numbers=_instance_numbers(planes) if as_acquired and stack and not many_frames else (),
         frame_numbers=tuple(plane.frame + 1 for plane in planes) if as_acquired and many_frames else (),
         instances=tuple(dict.fromkeys(plane.sop_instance_uid for plane in planes)),
+        acquired=min((str(plane.traits.get("moment") or "") for plane in planes), default=""),
         orientation_source="ImageOrientationPatient",
     )
 

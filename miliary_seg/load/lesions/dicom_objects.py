@@ -8,7 +8,8 @@ from typing import Any
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError
-from miliary_seg.load.dicom.header import file_boundary, quiet_pydicom, text
+from miliary_seg.load.dicom.header import quiet_pydicom, text
+from miliary_seg.load.file_boundary import file_boundary
 
 RAS = (-1.0, -1.0, 1.0)
 """DICOM's patient axes are LPS+: the first two change their sign."""

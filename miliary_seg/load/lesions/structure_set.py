@@ -17,7 +17,8 @@ from miliary_seg.domain.lesion_source import LesionSource
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError, InputError, UnreadableFileError, UnsuitableImageError
-from miliary_seg.load.dicom.header import file_boundary, items, quiet_pydicom, text, whole
+from miliary_seg.load.dicom.header import items, quiet_pydicom, text, whole
+from miliary_seg.load.file_boundary import file_boundary
 from miliary_seg.load.lesions.dicom_objects import RAS, read_object, require_same_frame
 from miliary_seg.load.lesions.instances import LabelChoice
 from miliary_seg.load.lesions.label_files import file_digest

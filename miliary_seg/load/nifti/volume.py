@@ -19,7 +19,7 @@ from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Source, Volume
 from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
-from miliary_seg.load.dicom.header import LARGE_BYTES, MAX_RATIO, file_boundary
+from miliary_seg.load.file_boundary import LARGE_BYTES, MAX_RATIO, file_boundary
 from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.nifti.header import (
     HEADER_BYTES,

@@ -123,6 +123,7 @@ def _environment(package: str) -> Environment:
     environment.filters["groupby_in_order"] = groupby_in_order
     environment.filters["percent"] = percent
     environment.filters["chance"] = chance
+    environment.filters["uptake_of"] = uptake_of
     environment.filters["lesions"] = lesions
     environment.filters["short_place"] = short_place
     environment.filters["slice_name"] = slice_name
@@ -226,6 +227,18 @@ def chance(value: Any) -> str:
     ('> 99 %', '< 1 %', '50 %')
     """
     return percent(None if value is None else min(max(float(value), 1e-9), 1 - 1e-9))
+
+
+def uptake_of(lesion: Mapping[str, Any], modality: str) -> str:
+    """What a lesion took up, with its noise.
+
+    Examples
+    --------
+    >>> uptake_of({"uptake": 0.423, "uptake_sd": 0.05}, "MR"), uptake_of({"uptake": 21.4, "uptake_sd": 3.0}, "CT")
+    ('42 ± 5 % of white matter', '21 ± 3 HU')
+    """
+    factor, unit = (1, "HU") if modality == "CT" else (100, "% of white matter")
+    return f"{factor * lesion['uptake']:.0f} ± {factor * lesion['uptake_sd']:.0f} {unit}"
 
 
 def percent(value: Any) -> str:

@@ -38,7 +38,7 @@ COURSE_KINDS = {
 """What became of lesions since the earlier scan, with what it means."""
 
 MAX_REJECTIONS = 40
-"""Rejected candidates in the page's static table, most probable first; its script pages through all of them."""
+"""Rejected candidates in the page's static table, most probable first; its script pages through all that are listed."""
 
 
 def report_html(result: CaseResult, document: dict[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "viewer": json_block(viewer_values(series, values, f"volumes-{number}", painter.window)),
         "volumes": viewer_volumes(series, painter.window, max_voxels) if max_voxels else None,
         "sides_usable": series.location.registration.sides_usable,
-        "candidates": json_block(candidate_values(series)),
+        "candidates": json_block(candidate_values(series, values["candidates_from_probability"])),
         "evidence": [painter.evidence(index) for index in shown_slices(series)],
         "summary": [painter.summary(index) for index in shown_slices(series)[:2]],
         "looks": second_looks(series, painter),

@@ -140,15 +140,14 @@ def grey_window(volume: Volume, mask: BoolArray) -> tuple[float, float]:
     """Intensities that become black and white: a window for CT in HU, else robust percentiles of the brain."""
     if volume.in_hounsfield:
         return CT_WINDOW_HU
-    everything = volume.voxels.ravel()
-    low = _percentile(everything, MR_BLACK_PERCENTILE)
-    high = _percentile(volume.voxels[mask] if mask.any() else everything, MR_WHITE_PERCENTILE)
+    low = _percentile(volume.voxels, MR_BLACK_PERCENTILE)
+    high = _percentile(volume.voxels[mask] if mask.any() else volume.voxels, MR_WHITE_PERCENTILE)
     return (low, low + MR_HEADROOM * (high - low)) if high > low else (low, low + 1.0)
 
 
 def _percentile(values: Float32Array, percent: float) -> float:
     """Percentile of the finite ones among at most a million evenly taken values; 0 where there is none."""
-    taken = values[:: max(1, values.size // 1_000_000)]
+    taken = values.flat[:: max(1, values.size // 1_000_000)]  # ravel would turn and copy all of a scan
     finite = taken[np.isfinite(taken)]
     return float(np.percentile(finite, percent)) if finite.size else 0.0
 

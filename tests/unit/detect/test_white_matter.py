@@ -108,3 +108,15 @@ def test_a_mask_without_a_whole_block_has_no_level() -> None:
     last = np.zeros(odd.grid.shape, dtype=bool)
     last[78] = True
     assert white_matter.tissue_blocks(odd, last) is None
+
+
+def test_empty_blocks_around_the_brain_change_no_block_of_white_matter() -> None:
+    volume, brain, _ = head(Sequence.T1C)
+    close = tuple(slice(*np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {a})))[[0, -1]] + [0, 1]) for a in range(3))
+    spacing = np.full(3, 2.0)
+    values = np.where(brain, volume.voxels, 0).astype(np.float32)
+    tight = white_matter.white_blocks(values[close], brain[close], spacing, volume)
+    wide = white_matter.white_blocks(values, brain, spacing, volume)
+    assert tight.any()
+    assert np.array_equal(wide[close], tight)
+    assert wide.sum() == tight.sum()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from miliary_seg.load import find_cases
+from miliary_seg.domain.sequence import Sequence
+from miliary_seg.load import find_cases, load_case
 from miliary_seg.load.inventory import CaseInfo
 from miliary_seg.settings import Settings
 
@@ -119,3 +120,36 @@ def test_a_volume_under_two_series_is_told(tmp_path: Path, kit: Any, first: Any,
     (case,) = find_cases([tmp_path]).cases
     assert [any(w.code == "series_split" for w in s.warnings) for s in case.series] == [told, told]
     assert len(case.eligible) == (2 if told else 1)
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        # of several scans before contrast agent the one of like slices, then the last one before it
+        ([("t1_se", {}), ("t1_mprage", {"geometry": THIN}), ("t1_mprage gd", {"geometry": THIN})], [2]),
+        ([("t1_se", {}), ("t1_se", {}), ("t1_se gd", {}), ("t1_se", {})], [2]),
+        ([("t1_se", {}), ("t1_se gd", {}), ("t2_flair", {})], [1]),
+        # none is needed where nothing was given, or where there is none
+        ([("t1_se", {}), ("t2_flair", {})], []),
+        ([("t1_se gd", {}), ("t2_flair", {})], []),
+    ],
+)
+def test_which_is_compared_with_the_enhanced_one(
+    tmp_path: Path, kit: Any, series: list[Any], expected: list[int]
+) -> None:
+    case = study(kit, tmp_path, *series)
+    assert [s.series_number for s in case.before_contrast] == expected
+    assert not set(expected) & set(used(case))
+    volumes = load_case(case).before_contrast
+    assert [volume.sequence.sequence for volume in volumes] == [Sequence.T1] * len(expected)
+
+
+def test_a_scan_before_contrast_agent_that_cannot_be_read_is_left_out_and_said(tmp_path: Path, kit: Any) -> None:
+    case = study(kit, tmp_path, ("t1_se", {}), ("t1_se gd", {}))
+    for path in (tmp_path / "1").iterdir():
+        path.write_bytes(path.read_bytes()[:-300])
+    loaded = load_case(case)
+    assert [volume.sequence.sequence for volume in loaded.volumes] == [Sequence.T1C]
+    assert loaded.before_contrast == ()
+    assert [caveat.code for caveat in loaded.caveats] == ["pair_not_readable"]
+    assert loaded.unreadable_series == ()

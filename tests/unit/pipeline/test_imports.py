@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+
+from miliary_seg.domain.volume import Volume
+from miliary_seg.report.volume_files import write_nifti
 
 STAGES = "miliary_seg.load, miliary_seg.locate, miliary_seg.detect, miliary_seg.decide, miliary_seg.pipeline"
 TABLES = "miliary_seg.correction, miliary_seg.report.tables, miliary_seg.report.write, miliary_seg.cohort"
+
+
+READERS = (
+    "miliary_seg.load.study, miliary_seg.load.nifti.volume, miliary_seg.load.lesions, miliary_seg.load.stored_case"
+)
 
 
 @pytest.mark.parametrize(
@@ -16,9 +26,31 @@ TABLES = "miliary_seg.correction, miliary_seg.report.tables, miliary_seg.report.
     [
         (STAGES, ("scipy.stats", "scipy.optimize", "skimage", "jinja2", "highdicom", "pandas", "jsonschema")),
         (TABLES, ("scipy.stats", "scipy.optimize", "scipy.spatial", "skimage", "jinja2", "highdicom", "pandas")),
+        ("miliary_seg.load", ("numpy", "scipy", "pydicom", "nibabel")),
+        (READERS, ("miliary_seg.load.dicom.header", "miliary_seg.load.dicom.series", "scipy.sparse", "skimage")),
     ],
 )
 def test_the_stages_import_only_what_they_need(imported: str, not_needed: tuple[str, ...]) -> None:
-    code = f"import sys, {imported}; print(*(name for name in {not_needed} if name in sys.modules))"
+    assert needed(f"import {imported}", not_needed) == []
+
+
+def test_a_nifti_is_read_without_the_readers_of_dicom(tmp_path: Path) -> None:
+    volume = Volume.from_array(np.arange(512, dtype=np.float32).reshape(8, 8, 8), np.eye(4))
+    path = write_nifti(volume, tmp_path / "sub-01_ce-gd_T1w.nii.gz")
+    code = f"import miliary_seg.load as load; load.read_array({str(path)!r})"
+    assert needed(code, ("miliary_seg.load.dicom.header", "miliary_seg.load.dicom.volume")) == []
+
+
+def test_lesions_that_compete_for_no_partner_are_paired_without_graphs() -> None:
+    code = "import numpy as np; from miliary_seg.domain.one_to_one import one_to_one; "
+    alone = code + "one_to_one(np.array([2, 1]), np.array([5, 7]), np.ones(2), 9.0)"
+    assert needed(alone, ("scipy.sparse", "scipy.optimize")) == []
+    rivals = code + "one_to_one(np.array([2, 1]), np.array([5, 5]), np.ones(2), 9.0)"
+    assert needed(rivals, ("scipy.sparse",)) == ["scipy.sparse"]
+
+
+def needed(code: str, modules: tuple[str, ...]) -> list[str]:
+    """Which of some modules a fresh Python has imported after some code."""
+    code = f"{code}; import sys; print(*(name for name in {modules} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    return done.stdout.split()

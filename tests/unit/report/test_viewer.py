@@ -104,6 +104,16 @@ def test_every_candidate_is_listed_once_with_its_rule(case):
     assert {row[1] for row in found["rows"]} == set(found["rules"]) == {"accepted", "probability"}
 
 
+def test_rejected_candidates_below_a_probability_are_left_out_of_the_page_but_lesions_never(case):
+    series = case.series[0]
+    refused = series.detection.rejections[0].candidate
+    at = candidate_values(series, refused.probability)
+    assert at == candidate_values(series)
+    above = candidate_values(series, np.nextafter(1.0, 2.0))
+    assert [row[0] for row in above["rows"]] == [lesion.candidate_id for lesion in series.lesions]
+    assert set(above["rules"]) == {"accepted"}
+
+
 def test_planes_through_a_mask():
     mask = np.zeros((30, 4, 4), bool)
     mask[10:21] = True
