@@ -32,7 +32,7 @@ FAMILIES = {Sequence.T1C: (Sequence.T1C, Sequence.T1), Sequence.FLAIR: (Sequence
 EDGES_MM = (0.0, 2.25, 4.0, 5.75, 7.0)
 COUNT_EDGES_MM = {Sequence.T1C: EDGES_MM, Sequence.FLAIR: (0.0, 5.75)}
 """Five persons are too few for a count model of each thickness: FLAIR has one for all."""
-LARGEST_SHAPES = {Sequence.T1C: 20.0, Sequence.FLAIR: 6.0}
+LARGEST_SHAPES = {Sequence.T1C: 12.0, Sequence.FLAIR: 6.0}
 """Of 3 to 30, those whose intervals held the truth most often for their width, on persons left out."""
 TYPICAL = np.array([0.0, 1.0, 0.0, 2.0, 0.0])
 PULLS = np.array([0.0, 2.0, 0.3, 0.05, 0.5])

@@ -239,13 +239,13 @@ KINDS = {
 """Scans with operating points of their own; all others have those of all MR scans together."""
 OTHERS = "all"
 MEASURED_ON = {
-    "ct": "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and lesion-free "
-    "scans, most of them painted from label maps, of persons left out of the fit"
+    "ct": "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and "
+    "lesion-free scans, most of them painted from label maps, of persons left out of the fit"
 }
 """On what these were measured, printed wherever they are; MR: see ``MEASURED_ON_MR``."""
 MEASURED_ON_MR = (
-    "lesions of 3 to 8 mm, 50 to 150 % above white matter, put in place of tissue, and lesion-free MR scans, of persons "
-    "left out of the fit"
+    "lesions of 3 to 8 mm, 50 to 150 % above white matter, put in place of tissue, and lesion-free MR scans, of "
+    "persons left out of the fit"
 )
 
 
@@ -260,7 +260,8 @@ def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
 
     Read from ``weights/operating_points.json``, which ``scripts/train-rejector network`` writes. Recall is that of
     lesions that replace tissue, of 3-8 mm and 50-150 % above white matter (CT: of balls); false positives are
-    cross-sections a slice on lesion-free scans of the kind; both on persons left out of the fit (docs/measurements/rejector.md).
+    cross-sections a slice on lesion-free scans of the kind; both on persons left out of the fit
+    (docs/measurements/rejector.md).
     """
     stored_points = json.loads(files("miliary_seg.detect").joinpath("weights/operating_points.json").read_text("utf-8"))
     of_kind = stored_points["thick" if thick else "thin"][kind_of(sequence)]

@@ -218,9 +218,7 @@ def noise_sigma(work: Float32Array, mask: BoolArray) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))) / 2)
 
 
-def fill_outside(
-    work: Float32Array, mask: BoolArray, brain: BoolArray, spacing_mm: tuple[float, float, float]
-) -> None:
+def fill_outside(work: Float32Array, mask: BoolArray, brain: BoolArray, spacing_mm: tuple[float, float, float]) -> None:
     """Replace what lies outside of the mask by a smooth continuation of the brain (normalised convolution), in place.
 
     Without it the edge of the mask, or a bright skull, would respond like a blob.

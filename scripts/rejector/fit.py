@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from fresh import is_fresh, of_table
-from measure import at_mean_false, judged, of_replacing, operating_points, per_slice, recalls, reliability, threshold_for
+from measure import (
+    at_mean_false,
+    judged,
+    of_replacing,
+    operating_points,
+    per_slice,
+    recalls,
+    reliability,
+    threshold_for,
+)
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -209,7 +218,9 @@ def report(tables: list[dict], ab: tuple[float, float]) -> dict:
         },
     }
     pairs = [(d, judged(d)) for d in held]
-    kinds = sorted({(d["file"].split("__")[1], d["contrast"]) for d in held if len(d["cnr"]) and "__q" not in d["file"]})
+    kinds = sorted(
+        {(d["file"].split("__")[1], d["contrast"]) for d in held if len(d["cnr"]) and "__q" not in d["file"]}
+    )
     groups = {
         f"{k} {c}": [q for q in pairs if q[0]["file"].endswith(f"__{k}") and q[0]["contrast"] == c] for k, c in kinds
     }

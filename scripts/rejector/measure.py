@@ -72,7 +72,7 @@ def threshold_for(pairs: list[tuple[dict, dict]], wanted: float) -> float:
 
 
 def reliability(tables: list[dict], bins: int = 10) -> dict:
-    """Predicted against observed, and the expected error over candidates above 0.05; those of crowded scenes count less."""
+    """Predicted against observed, and the expected error above 0.05; crowded scenes count less."""
     p, y, w = (np.concatenate([d[k][d["label"] >= 0] for d in tables]) for k in ("p", "label", "weight"))
     p, y, w = p[p > 0.05], y[p > 0.05], w[p > 0.05]
     which = np.minimum((p * bins).astype(int), bins - 1)
@@ -87,7 +87,7 @@ SLICES_MM = {"up to 2.25 mm": (0, 2.3), "3 mm": (2.3, 4.5), "5 mm": (4.5, 5.5), 
 
 
 def of_replacing(pairs: list[tuple[dict, dict]]) -> dict:
-    """Recall (%) of lesions that replace tissue, by contrast and slices, at 20 and 100 false ones a lesion-free scan."""
+    """Recall (%) of lesions that replace tissue, by contrast and slices, at 20 and 100 false ones a scan."""
     out = {}
     for contrast in ("t1", "flair", "t2"):
         for label, (low, high) in SLICES_MM.items():
@@ -98,14 +98,20 @@ def of_replacing(pairs: list[tuple[dict, dict]]) -> dict:
             if free and full:
                 at = {n: at_mean_false(free, n) for n in (20, 100)}
                 found = {f"at {n}": shares(full, t) for n, t in at.items()}
-                out[f"{contrast}, {label}"] = {"scans": len(full), "free": len(free), "thresholds": list(at.values())} | found
+                out[f"{contrast}, {label}"] = {
+                    "scans": len(full),
+                    "free": len(free),
+                    "thresholds": list(at.values()),
+                } | found
     return out
 
 
 def shares(pairs: list[tuple[dict, dict]], threshold: float) -> dict:
-    """Recall (%): all, visible (>= 3 mm and >= 50 % above white matter), beside vessels, rings of 5-8 mm, real plaques."""
+    """Recall (%): all, visible (>= 3 mm, >= 50 % above white matter), beside vessels, rings, real plaques."""
     best = np.concatenate([j["best"] for _, j in pairs]) >= threshold
-    size, lift, kind, place = (np.concatenate([d[k] for d, _ in pairs]) for k in ("diam", "enhancement", "kind", "place"))
+    size, lift, kind, place = (
+        np.concatenate([d[k] for d, _ in pairs]) for k in ("diam", "enhancement", "kind", "place")
+    )
     real = kind == "real"
     groups = {
         "all": ~real,

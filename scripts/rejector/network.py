@@ -208,7 +208,9 @@ def fit_networks(work: Path, *, write: bool) -> None:
 def of_points(points: dict) -> dict:
     """What the program reads of measured operating points."""
     read = ("probability", "recall", "false_positives_per_slice")
-    return {kind: {name: {key: row[name][key] for key in read} for name in FALSE_PER_SLICE} for kind, row in points.items()}
+    return {
+        kind: {name: {key: row[name][key] for key in read} for name in FALSE_PER_SLICE} for kind, row in points.items()
+    }
 
 
 def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, dict]]:

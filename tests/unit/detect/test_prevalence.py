@@ -52,7 +52,9 @@ def test_evidence_stays_what_it_was() -> None:
 
 def test_more_certain_lesions_never_mean_fewer_lesions() -> None:
     ratios = [
-        adjust_operating_point(operating_point("balanced", T1C, False), thresholds(T1C, False), n, *HEAD).prior_odds_ratio
+        adjust_operating_point(
+            operating_point("balanced", T1C, False), thresholds(T1C, False), n, *HEAD
+        ).prior_odds_ratio
         for n in range(0, 300, 10)
     ]
     assert ratios == sorted(ratios)

@@ -94,7 +94,9 @@ def test_what_is_bright_just_beyond_the_mask_is_searched_too():
     volume, mask = _plate(150)
     work = prepare(volume.voxels, mask, work_grid(volume, mask))
     assert work.brain.sum() == mask.sum()
-    assert work.mask.sum() == mask.sum() + 40 * 40  # one plane of 1 mm: the second lies 2 mm beyond the last of the brain
+    assert (
+        work.mask.sum() == mask.sum() + 40 * 40
+    )  # one plane of 1 mm: the second lies 2 mm beyond the last of the brain
     at = work.mask & ~work.brain
     assert work.voxels[at].min() > 1
 
