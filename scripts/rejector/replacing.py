@@ -18,6 +18,7 @@ from generate import store
 from scenes import Scene, own_noise
 from scipy import ndimage as ndi
 
+from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.errors import MiliaryError
 from miliary_seg.lab.bench.hosts import painted
@@ -105,23 +106,21 @@ def host(data: Path, source: Source) -> Head:
     settings = Settings().updated({"load.sequence": source.contrast})
     volume = load_study(data / source.path, settings=settings).volumes[0]
     place = locate(volume, settings.locate)
-    avoid = None
-    if source.tumour:
-        tumour = np.asarray(nib.load(data / source.tumour).dataobj) > 0
-        avoid = _near(_on_grid(tumour, data / source.tumour, volume.grid), volume.grid.spacing_mm)
-    if source.plaques:
-        gold = np.asarray(nib.load(data / source.plaques).dataobj) > 0
-        avoid = _near(_on_grid(gold, data / source.plaques, volume.grid), volume.grid.spacing_mm)
+    avoid, drawn = None, source.tumour or source.plaques
+    if drawn:
+        avoid = _near(_drawn(data / drawn, volume.grid), volume.grid.spacing_mm)
     return head_from_volume(volume, place.brain_mask, compartments=place.compartments, avoid=avoid)
 
 
-def _on_grid(mask: np.ndarray, path: Path, grid) -> np.ndarray:
-    """A mask on the grid of a scan (nearest voxel)."""
-    affine = np.linalg.inv(nib.load(path).affine) @ grid.affine
-    return ndi.affine_transform(mask.astype(np.uint8), affine[:3, :3], affine[:3, 3], grid.shape, order=0) > 0
+def _drawn(path: Path, grid: Grid) -> np.ndarray:
+    """A stored mask on the grid of a scan (nearest voxel)."""
+    image = nib.load(path)
+    affine = np.linalg.inv(image.affine) @ grid.affine
+    mask = (np.asarray(image.dataobj) > 0).astype(np.uint8)
+    return ndi.affine_transform(mask, affine[:3, :3], affine[:3, 3], grid.shape, order=0) > 0
 
 
-def _near(mask: np.ndarray, spacing) -> np.ndarray:
+def _near(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     return ndi.distance_transform_edt(~mask, spacing) <= AVOID_MM if mask.any() else mask
 
 
@@ -151,10 +150,8 @@ def scene(data: Path, name: str, draw: int, thickness: float | None, *, lesions:
     (made,) = implanted_series(head, spec, [thickness], int(rng.integers(1e9)))
     found = as_scene(name, source, head, made, _with_noise(made, rng, is_painted))
     if source.plaques:
-        gold = np.asarray(nib.load(data / source.plaques).dataobj) > 0
-        axis = made.volume.slice_axis
-        mask = _on_grid(gold, data / source.plaques, made.volume.grid)
-        add_plaques(found, np.moveaxis(mask, axis, 0))
+        gold = _drawn(data / source.plaques, made.volume.grid)
+        add_plaques(found, np.moveaxis(gold, made.volume.slice_axis, 0))
     return found
 
 
