@@ -21,6 +21,7 @@ from scipy import ndimage as ndi
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.errors import MiliaryError
+from miliary_seg.lab.bench.decisions import ENHANCEMENTS, IRREGULARITY, MOST_LESIONS, RINGS, SIZES_MM, SOFT
 from miliary_seg.lab.bench.hosts import painted
 from miliary_seg.lab.phantom import LesionSpec, MimicSpec, Phantom, PhantomSpec, ScannerSpec, head_from_volume
 from miliary_seg.lab.phantom.head import Head
@@ -29,8 +30,6 @@ from miliary_seg.load import load_study
 from miliary_seg.locate import locate
 from miliary_seg.settings import Settings
 
-SIZES_MM = ((1.5, 3.0), (1.5, 8.0), (3.0, 8.0))
-ENHANCEMENTS = ((0.2, 0.5), (0.2, 1.5), (0.7, 1.5))
 SECOND_BEST = (5, 10, 20, 30, 40)
 """Lesions are added until that many show on the second-fullest slice."""
 THICKNESSES_MM = (None, 3.0, 5.0)
@@ -129,7 +128,7 @@ def scene(data: Path, name: str, draw: int, thickness: float | None, *, lesions:
     source = (SOURCES | NONCOMMERCIAL)[name]
     head = host(data, source)
     rng = np.random.default_rng([zlib.crc32(name.encode()), draw, int(10 * (thickness or 0)), lesions])
-    size, enhancement = SIZES_MM[rng.integers(3)], ENHANCEMENTS[rng.integers(3)]
+    size, enhancement = (list(kinds.values())[rng.integers(len(kinds))] for kinds in (SIZES_MM, ENHANCEMENTS))
     is_painted = head.volume is None
     spec = PhantomSpec(
         sequence=Sequence(source.contrast),
@@ -137,13 +136,13 @@ def scene(data: Path, name: str, draw: int, thickness: float | None, *, lesions:
         mimics=MimicSpec(vessels=int(rng.integers(0, 120)) if is_painted and source.contrast == "t1c" else 0),
         visible_enhancement=0.1,
         lesions=LesionSpec(
-            count=3000 if lesions else 0,
+            count=MOST_LESIONS if lesions else 0,
             diameter_mm=size,
             enhancement=enhancement,
-            irregularity=0.2,
-            ring_fraction=0.25,
+            irregularity=IRREGULARITY,
+            ring_fraction=RINGS,
             ring_from_mm=4.0,
-            soft_fraction=0.25,
+            soft_fraction=SOFT,
             second_best=int(rng.choice(SECOND_BEST)) if lesions else None,
         ),
     )
