@@ -141,7 +141,8 @@ def _region_answer(regions: Regions, name: str, fewest: int, absence: tuple[Reas
     if regions.n_possible(name) >= fewest:
         return Verdict.INDETERMINATE, (reason("unassigned_lesions", words), *absence)
     if not absence and regions.chance_unseen(name, fewest) > UNSEEN:
-        absence = (reason("region_not_excluded", f"{words} {sure} of {regions.n_lesions}"),)
+        marked = f"{words} {sure} of {len(regions.ids)} marked, about {regions.expected_true:.0f} of them true"
+        absence = (reason("region_not_excluded", marked),)
     if absence:
         return Verdict.INDETERMINATE, absence
     return Verdict.NOT_MET, (reason(code, f"{words} {sure}, needed {fewest}"),)

@@ -6,7 +6,8 @@ may be wrong by a few millimetres there. It may be the missing evidence, though,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from miliary_seg.domain.compartment import Assignment, Compartment, Level, Side
 from miliary_seg.domain.decision import ScanFacts
 from miliary_seg.domain.false_positives import count_quantile
 from miliary_seg.domain.lesion import Lesion
+from miliary_seg.domain.sequence import Sequence
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
@@ -38,7 +40,10 @@ LEAST_SHARE = {
 }
 """Least shares of the lesions found in a brain that the disease has reached on both sides and levels: a fifth of
 metastases lie below the tentorium (Delattre 1988, Arch Neurol 45:741-744), where about two thirds as many are found as
-above (docs/detection.md); sides are alike."""
+above on T1 (docs/detection.md); sides are alike."""
+FOUND_BELOW = frozenset({Sequence.T1, Sequence.T1C})
+"""On other sequences it was not measured how many lesions below the tentorium are found, so that none there shows
+nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +60,8 @@ class Regions:
     """Could lie there: its side or level is not known."""
     error_limit: Mapping[str, int]
     """Most lesions of each region that the detector's false positives alone explain; 0 where not measured."""
+    expected_true: float
+    """Sum of the lesions' probabilities: what is marked by mistake shows nothing of where others lie."""
     least_share: Mapping[str, float] | None = None
     """Least share of the seen lesions that a region holds where the pattern is bilateral and above and below the
     tentorium; None = the lesions are all that there are, so an empty region is empty."""
@@ -76,13 +83,8 @@ class Regions:
         column = REGIONS.index(region)
         return int((self.likely | self.unknown)[:, column].sum())
 
-    @property
-    def n_lesions(self) -> int:
-        """All lesions, of any place."""
-        return len(self.ids)
-
     def chance_unseen(self, region: str, fewest: int) -> float:
-        """P(so few seen in a region | the disease is there as it usually is), from all lesions that are seen.
+        """P(so few seen in a region | the disease is there as it usually is), from all true lesions that are seen.
 
         1 where nothing speaks against lesions there; 0 where lesions are taken as all that there are.
         """
@@ -91,7 +93,8 @@ class Regions:
         if self.n_sure(region) >= fewest:
             return 1.0
         most = max(0, fewest - 1)  # bdtr is not defined beyond the number of trials
-        return float(bdtr(most, self.n_lesions, self.least_share[region])) if most < self.n_lesions else 1.0
+        seen = math.floor(self.expected_true)
+        return float(bdtr(most, seen, self.least_share[region])) if most < seen else 1.0
 
     @property
     def n_unassigned(self) -> int:
@@ -101,7 +104,7 @@ class Regions:
 
 
 def regions_of(
-    lesions: Sequence[Lesion], assignments: Sequence[Assignment], facts: ScanFacts, settings: DecideSettings
+    lesions: Collection[Lesion], assignments: Collection[Assignment], facts: ScanFacts, settings: DecideSettings
 ) -> Regions:
     """Collect the evidence for every region.
 
@@ -131,8 +134,23 @@ def regions_of(
     ids = tuple(lesion.id for lesion in lesions)
     shown = [len(lesion.slices) for lesion in lesions if lesion.slices]
     limits = _error_limits(facts, settings, sum(shown) / len(shown) if shown else 1.0)
-    share = None if facts.unmarked is None else LEAST_SHARE
-    return Regions(ids=ids, sure=sure, likely=likely, unknown=unknown, error_limit=limits, least_share=share)
+    return Regions(
+        ids=ids,
+        sure=sure,
+        likely=likely,
+        unknown=unknown,
+        error_limit=limits,
+        expected_true=sum(lesion.probability for lesion in lesions),
+        least_share=None if facts.unmarked is None else _least_share(facts.sequence.sequence),
+    )
+
+
+def _least_share(sequence: Sequence) -> Mapping[str, float]:
+    """Least share of each region on a sequence; 0 where none may be found in it."""
+    if sequence in FOUND_BELOW:
+        return LEAST_SHARE
+    hidden = {LEVELS[1], *(c.name.lower() for c in Compartment if c.level is Level.INFRATENTORIAL)}
+    return {region: 0.0 if region in hidden else share for region, share in LEAST_SHARE.items()}
 
 
 def _error_limits(facts: ScanFacts, settings: DecideSettings, slices_per_lesion: float) -> dict[str, int]:

@@ -13,7 +13,7 @@ from miliary_seg.decide.regions import regions_of
 from miliary_seg.decide.true_count import MODELS, MOST, SIZES_MM, TYPICAL_MM, at_least, model_for, true_count
 from miliary_seg.domain.compartment import Coverage, Level, Side
 from miliary_seg.domain.decision import Verdict, count_interval
-from miliary_seg.domain.sequence import Sequence
+from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.errors import UsageError
 from miliary_seg.settings import DecideSettings
 
@@ -155,6 +155,24 @@ def test_too_few_lesions_to_show_three_leave_a_side_open(build: Any, n: int) -> 
     places = [build.place(x.id, Side.LEFT, Level.SUPRATENTORIAL) for x in lesions]
     regions = regions_of(lesions, places, build.facts(10, unmarked=()), NATIVE)
     assert regions.chance_unseen("right", 3) == 1.0
+
+
+def _none_below(build: Any, sequence: Sequence, n: int, p: float = 0.95) -> float:
+    """P(none seen below the tentorium | the pattern) where ``n`` lesions are marked above it."""
+    lesions = [build.lesion(i, [5], p=p) for i in range(1, n + 1)]
+    places = [build.place(x.id, Side.LEFT, Level.SUPRATENTORIAL) for x in lesions]
+    facts = build.facts(60, unmarked=(), sequence=SequenceEvidence(sequence=sequence, confidence="high"))
+    return regions_of(lesions, places, facts, NATIVE).chance_unseen("infratentorial", 1)
+
+
+def test_marks_that_are_hardly_lesions_do_not_show_that_a_level_is_empty(build: Any) -> None:
+    assert _none_below(build, Sequence.T1C, 60) < 0.05
+    assert _none_below(build, Sequence.T1C, 60, p=0.2) > 0.2
+
+
+@pytest.mark.parametrize("sequence", [Sequence.FLAIR, Sequence.T2, Sequence.DWI, Sequence.SWI])
+def test_no_lesion_below_the_tentorium_shows_nothing_where_it_was_not_measured(build: Any, sequence: Sequence) -> None:
+    assert _none_below(build, sequence, 500) == 1.0
 
 
 def test_a_mass_says_nothing_of_the_size_of_the_other_lesions(build) -> None:
