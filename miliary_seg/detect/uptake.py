@@ -34,6 +34,9 @@ LEAST_TAKEN_UP = 0.0005
 """Share of the brain's voxels that gains so much after an agent (docs/measurements/pair.md)."""
 GAINED_OVER_LOST = 2.0
 """So many times as many gain as lose: movement and another brain move grey values both ways."""
+RADIUS_HU_MM, BALLS = 2.0, 8_000
+"""On CT noise is as large as the step from grey to white matter: there means over so many balls are matched and
+compared, not voxels."""
 PLACES = 1500
 """Places of the brain that the noise is measured at."""
 RADII_MM = (1.0, 2.0, 4.0)
@@ -69,6 +72,12 @@ class MatchedScan:
         """After minus matched before at voxel indices of ``after``, (n, 3) to (n,), over white matter or in HU."""
         after, before = self._levels(ijk)
         return after - become(before, self.curve)
+
+    def _mean_levels(self, ijk: Float64Array, radius_mm: float) -> tuple[Float64Array, Float64Array]:
+        """As ``_levels``, means over balls."""
+        points = balls(ijk, radius_mm, self.after)
+        grey, earlier = self._levels(points.reshape(-1, 3))
+        return grey.reshape(len(ijk), -1).mean(axis=1), earlier.reshape(len(ijk), -1).mean(axis=1)
 
     def _levels(self, ijk: Float64Array) -> tuple[Float64Array, Float64Array]:
         after = sampled(self.after, ijk)
@@ -129,9 +138,13 @@ def match(after: Volume, mask: BoolArray, before: Volume, to_before: Float64Arra
         explained_fraction=0.0,
         noise=(0.0, 0.0, 0.0),
     )
-    found = np.flatnonzero(mask)
+    found = np.flatnonzero(_clear_of_bone(mask, after) if in_hu else mask)
     ijk = np.stack(np.unravel_index(found[:: max(1, found.size // SAMPLES)], mask.shape), axis=1).astype(np.float64)
-    grey, earlier = start._levels(ijk)
+    if in_hu:
+        ijk = ijk[:: max(1, len(ijk) // BALLS)]
+        grey, earlier = start._mean_levels(ijk, RADIUS_HU_MM)
+    else:
+        grey, earlier = start._levels(ijk)
     known = np.isfinite(grey) & np.isfinite(earlier)
     ijk, grey, earlier = ijk[known], grey[known], earlier[known]
     curve = _curve(earlier, grey)
@@ -151,6 +164,12 @@ def match(after: Volume, mask: BoolArray, before: Volume, to_before: Float64Arra
     matched = replace(start, curve=curve, explained_fraction=explained)
     low, middle, high = (_noise(matched, ijk, radius) for radius in RADII_MM)
     return replace(matched, noise=(low, middle, high))
+
+
+def _clear_of_bone(mask: BoolArray, volume: Volume) -> BoolArray:
+    """Brain so deep that no ball reaches the skull: an edge of 1000 HU moves by a fifth of a voxel and looks like agent."""
+    depth = ndi.distance_transform_edt(mask, sampling=volume.grid.spacing_mm)
+    return np.asarray(depth > RADIUS_HU_MM + max(volume.grid.spacing_mm))
 
 
 def _white_levels(
@@ -193,11 +212,16 @@ def _spread(values: Float64Array) -> float:
 def _noise(matched: MatchedScan, ijk: Float64Array, radius_mm: float) -> float:
     """Half of the range of the middle 68 % of uptake in balls all over the brain: few of them hold agent."""
     places = ijk[:: max(1, len(ijk) // PLACES)]
-    step = 1 / np.array(matched.after.grid.spacing_mm)
-    points = places[:, None] + ball_points()[None] * radius_mm * step
+    points = balls(places, radius_mm, matched.after)
     gains = matched.difference(points.reshape(-1, 3)).reshape(len(places), -1).mean(axis=1)
     low, high = np.quantile(gains, (0.16, 0.84))
     return float(high - low) / 2
+
+
+def balls(ijk: Float64Array, radius_mm: float, volume: Volume) -> Float64Array:
+    """Voxel indices (n, points, 3) of points in balls around voxel indices (n, 3)."""
+    points = ijk[:, None] + ball_points()[None] * radius_mm / np.array(volume.grid.spacing_mm)
+    return np.asarray(points, dtype=np.float64)
 
 
 def ball_points() -> Float64Array:
@@ -254,13 +278,15 @@ def enhances(value: float, sd: float, half: float) -> Enhances:
     Returns
     -------
     Enhances
-        Yes: it gained at least that, and more than noise can. No: less than that, by more than noise can hide.
+        Yes: it gained at least that, and more than noise can. No: less than that by more than noise can hide, and no
+        more than noise can.
 
     Examples
     --------
     >>> str(enhances(0.4, 0.05, 0.25)), str(enhances(0.02, 0.05, 0.25)), str(enhances(0.2, 0.05, 0.25))
     ('yes', 'no', 'cannot tell')
     """
-    if value >= half and value >= SURELY * sd:
+    gained = value >= SURELY * sd
+    if gained and value >= half:
         return Enhances.YES
-    return Enhances.NO if value + HARDLY * sd < half else Enhances.CANNOT_TELL
+    return Enhances.CANNOT_TELL if gained or value + HARDLY * sd >= half else Enhances.NO

@@ -12,11 +12,12 @@ import pytest
 
 import miliary_seg as ms
 from miliary_seg.contrast_pair import header_reasons, paired
-from miliary_seg.detect import given_detection
+from miliary_seg.detect import given_detection, match
 from miliary_seg.detect.uptake import with_uptake
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.lesion_source import OURS, GivenLesions
 from miliary_seg.domain.pair import Enhances
+from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Sequence, SequenceEvidence
 from miliary_seg.domain.volume import Source, Study, Volume
 from miliary_seg.lab import phantom
@@ -248,3 +249,45 @@ def test_a_stored_case_keeps_what_lesions_took_up(compared: ms.CaseResult, tmp_p
     assert [lesion.uptake.enhances for lesion in stored.lesions] == [
         lesion.uptake.enhances for lesion in compared.series[0].lesions
     ]
+
+
+def on_ct(sequence: Sequence, lesions: int, noise_hu: float, seed: int) -> tuple[Phantom, Volume]:
+    """One head on CT in HU with noise of its own; lesions 15-50 HU above their surroundings."""
+    spec = phantom.preset("few-large")
+    agent = sequence is Sequence.CTC
+    drawn = replace(spec.lesions, count=lesions, diameter_mm=(5.0, 7.0), enhancement=(15.0, 50.0), ring_fraction=0.0)
+    scanner = replace(spec.scanner, pixel_mm=1.2, thickness_mm=3.0, noise=0.002)
+    mimics = replace(spec.mimics, vessels=60 if agent else 0, sheets=0, choroid=0, dots=0, sinuses=agent)
+    made = phantom.make(replace(spec, sequence=sequence, scanner=scanner, mimics=mimics, lesions=drawn), seed=5)
+    noise = np.random.default_rng(seed).normal(0, noise_hu, made.volume.voxels.shape).astype(np.float32)
+    return made, as_read(replace(made.volume, voxels=made.volume.voxels + noise), sequence, str(sequence))
+
+
+@pytest.mark.parametrize("noise_hu", [2.0, 5.0])
+def test_two_cts_are_compared_through_their_noise(noise_hu: float) -> None:
+    made, after = on_ct(Sequence.CTC, 12, noise_hu, seed=1)
+    _, before = on_ct(Sequence.CT, 0, noise_hu, seed=2)
+    found = paired(after, made.brain_mask, [moved(before, (2.0, -1.5, 1.0), 2.0)])
+    assert found is not None
+    assert found.matched is not None, found.pair.reasons
+    n = len(made.truth.lesions)
+    given = GivenLesions(labels=made.labels, probabilities=(1.0,) * n, source=OURS)
+    lesions = with_uptake(given_detection(after, made.brain_mask, given), found.matched).lesions
+    said = [lesion.uptake.enhances for lesion in lesions if lesion.uptake is not None]
+    assert said.count(Enhances.YES) >= 0.8 * n
+    assert Enhances.NO not in said
+
+
+def test_the_same_ct_twice_shows_no_agent() -> None:
+    made, after = on_ct(Sequence.CTC, 0, 3.0, seed=1)
+    _, again = on_ct(Sequence.CTC, 0, 3.0, seed=2)
+    assert codes(after, made.brain_mask, as_read(again, Sequence.CT, "before")) == ["pair_no_agent"]
+
+
+def test_a_few_voxels_of_brain_are_too_little(after: Volume, before: Volume, small_phantom: Phantom) -> None:
+    few = np.zeros_like(small_phantom.brain_mask)
+    middle = tuple(n // 2 for n in few.shape)
+    few[middle] = True
+    matched = match(after, few, before, np.eye(4))
+    assert isinstance(matched, Reason)
+    assert matched.code == "pair_too_little_brain"
