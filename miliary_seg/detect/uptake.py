@@ -167,7 +167,7 @@ def match(after: Volume, mask: BoolArray, before: Volume, to_before: Float64Arra
 
 
 def _clear_of_bone(mask: BoolArray, volume: Volume) -> BoolArray:
-    """Brain so deep that no ball reaches the skull: an edge of 1000 HU moves by a fifth of a voxel and looks like agent."""
+    """Brain so deep that no ball reaches the skull: an edge of 1000 HU, a little displaced, looks like agent."""
     depth = ndi.distance_transform_edt(mask, sampling=volume.grid.spacing_mm)
     return np.asarray(depth > RADIUS_HU_MM + max(volume.grid.spacing_mm))
 
@@ -262,7 +262,10 @@ def _uptake(matched: MatchedScan, ijk: IndexArray, enhancement: float | None) ->
     in_hu = matched.white_after is None
     least = LEAST_UPTAKE_HU if in_hu else LEAST_UPTAKE
     half = max(least, enhancement or 0.0) / 2
-    return Uptake(value=value, sd=sd, enhances=enhances(value, sd, half))
+    said = enhances(value, sd, half)
+    if in_hu and said is Enhances.NO and value >= SURELY * sd:
+        said = Enhances.CANNOT_TELL  # noise of single voxels raises the brightness that half is taken of
+    return Uptake(value=value, sd=sd, enhances=said)
 
 
 def enhances(value: float, sd: float, half: float) -> Enhances:
@@ -278,15 +281,13 @@ def enhances(value: float, sd: float, half: float) -> Enhances:
     Returns
     -------
     Enhances
-        Yes: it gained at least that, and more than noise can. No: less than that by more than noise can hide, and no
-        more than noise can.
+        Yes: it gained at least that, and more than noise can. No: less than that, by more than noise can hide.
 
     Examples
     --------
     >>> str(enhances(0.4, 0.05, 0.25)), str(enhances(0.02, 0.05, 0.25)), str(enhances(0.2, 0.05, 0.25))
     ('yes', 'no', 'cannot tell')
     """
-    gained = value >= SURELY * sd
-    if gained and value >= half:
+    if value >= half and value >= SURELY * sd:
         return Enhances.YES
-    return Enhances.CANNOT_TELL if gained or value + HARDLY * sd >= half else Enhances.NO
+    return Enhances.NO if value + HARDLY * sd < half else Enhances.CANNOT_TELL
