@@ -3,6 +3,7 @@
 Two stages (docs/rejector.md). First boosted decision trees, fitted on lesions implanted into real and painted heads,
 stored as plain arrays in ``trees.npz`` and evaluated with numpy: one forest for thin slices, one for slices more than
 2.25 mm apart. Then a small convolutional network (``network.npz``) for the candidates that the trees do not rule out.
+T2 has trees of its own, and no network.
 """
 
 from __future__ import annotations
@@ -26,6 +27,20 @@ from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, In
 from miliary_seg.domain.result import OperatingPoint
 from miliary_seg.domain.sequence import Sequence
 
+KINDS = {
+    Sequence.T1C: "t1",
+    Sequence.T1: "t1",
+    Sequence.FLAIR: "flair",
+    Sequence.T2: "t2",
+    Sequence.CT: "ct",
+    Sequence.CTC: "ct",
+}
+"""Scans with operating points of their own; all others have those of all MR scans together."""
+OTHERS = "all"
+WITH_OWN_TREES = frozenset({"t2"})
+"""Kinds whose bright lesions are judged by trees that were fitted on them alone, without a network. On T2 a lesion is
+darker than the fluid in the folds and hardly brighter than cortex: what all scans taught found half as many there, and
+no network found more than the trees (docs/measurements/rejector.md)."""
 LEAST = {False: 0.01, True: 0.01}
 """Candidates that the trees give less than this skip the network; key: slices are thick (docs/rejector.md)."""
 MOST = 2500
@@ -200,17 +215,17 @@ class Forest:
         return result + self.constant
 
 
-def stored(name: str, thick: bool) -> dict[str, NDArray[Any]]:
-    """The arrays for thick or thin slices in a file of weights of this package."""
-    prefix = "thick_" if thick else "thin_"
+def stored(name: str, thick: bool, kind: str = OTHERS) -> dict[str, NDArray[Any]]:
+    """The arrays for thick or thin slices of a kind of scan in a file of weights of this package."""
+    prefix = (f"{kind}_" if kind in WITH_OWN_TREES else "") + ("thick_" if thick else "thin_")
     with np.load(str(files("miliary_seg.detect") / name), allow_pickle=False) as file:
         return {key.removeprefix(prefix): file[key] for key in file.files if key.startswith(prefix)}
 
 
 @cache
-def forest(thick: bool) -> Forest:
-    """The forest for thick or thin slices, read once."""
-    part = stored("trees.npz", thick)
+def forest(thick: bool, kind: str = OTHERS) -> Forest:
+    """The forest for thick or thin slices of a kind of scan, read once."""
+    part = stored("trees.npz", thick, kind)
     return Forest(
         names=tuple(str(name) for name in part["names"]),
         constant=float(part["constant"]),
@@ -228,16 +243,6 @@ class Threshold:
     false_positives_per_slice: float | None = None
 
 
-KINDS = {
-    Sequence.T1C: "t1",
-    Sequence.T1: "t1",
-    Sequence.FLAIR: "flair",
-    Sequence.T2: "t2",
-    Sequence.CT: "ct",
-    Sequence.CTC: "ct",
-}
-"""Scans with operating points of their own; all others have those of all MR scans together."""
-OTHERS = "all"
 MEASURED_ON = {
     "ct": "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and "
     "lesion-free scans, most of them painted from label maps, of persons left out of the fit"
@@ -268,7 +273,7 @@ def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
     return {name: Threshold(**values) for name, values in of_kind.items()}
 
 
-def probability(features: Features, thick: bool) -> Float64Array:
+def probability(features: Features, thick: bool, kind: str = OTHERS) -> Float64Array:
     """Probability of each candidate.
 
     Parameters
@@ -277,13 +282,15 @@ def probability(features: Features, thick: bool) -> Float64Array:
         Columns of length n: all of ``FEATURES``.
     thick
         Whether slices are more than 2.25 mm apart.
+    kind
+        Of scan: see `kind_of`.
 
     Returns
     -------
     array (n,)
         0 to 1.
     """
-    trees = forest(thick)
+    trees = forest(thick, kind)
     table = np.column_stack([features[name] for name in trees.names]).astype(np.float32)
     result: Float64Array = expit(trees.log_odds(table))
     return result

@@ -10,7 +10,15 @@ from scipy import ndimage as ndi
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
-from miliary_seg.detect.classifier import operating_point, probability, rescore, thresholds
+from miliary_seg.detect.classifier import (
+    OTHERS,
+    WITH_OWN_TREES,
+    kind_of,
+    operating_point,
+    probability,
+    rescore,
+    thresholds,
+)
 from miliary_seg.detect.context import add_outlierness, add_ranks, edge_distance_mm
 from miliary_seg.detect.delineate import (
     Seeds,
@@ -94,10 +102,10 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     work = prepare(volume.voxels, mask, work_grid(volume, mask), rim_reach_mm(volume.modality))
     if isinstance(work, Reason):
         return _nothing(volume, polarity, settings, work)
+    sequence = volume.sequence.sequence
     # BLAS threads inside ours compete for the cores (five times as slow), and sums must not depend on their number.
     with threadpool_limits(limits=1):
-        found = search(work, polarity)
-    sequence = volume.sequence.sequence
+        found = search(work, polarity, sequence)
     point, points = operating_point(settings.sensitivity, sequence, work.thick), thresholds(sequence, work.thick)
     n_certain, n_slices = _n_certain(found, work, point.evidence_probability), mask.any(axis=volume.in_plane_axes).sum()
     point = adjust_operating_point(point, points, n_certain, int(n_slices), volume.slice_spacing_mm)
@@ -139,7 +147,7 @@ def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
     return Polarity.DARK if volume.sequence.sequence in DARK_SEQUENCES else Polarity.BRIGHT
 
 
-def search(work: WorkVolume, polarity: Polarity) -> CandidateTable:
+def search(work: WorkVolume, polarity: Polarity, sequence: Sequence = Sequence.UNKNOWN) -> CandidateTable:
     """All candidates of a scan with features and probability, in order of falling probability."""
     signs = {Polarity.BRIGHT: (1,), Polarity.DARK: (-1,), Polarity.BOTH: (1, -1)}[polarity]
     # One grid after the other, so that only one scale space exists at a time.
@@ -157,7 +165,10 @@ def search(work: WorkVolume, polarity: Polarity) -> CandidateTable:
     add_ranks(features, work, sign)
     level, contrast = features["surround_value"], features["contrast"]
     places = PatchSites(index=index, radius_mm=radius, sign=sign, level=level, contrast=contrast)
-    chance = rescore(work, places, features, probability(features, work.thick))
+    kind = kind_of(sequence) if polarity is Polarity.BRIGHT else OTHERS
+    chance = probability(features, work.thick, kind)
+    if kind not in WITH_OWN_TREES:
+        chance = rescore(work, places, features, chance)
     order = np.lexsort((*index.T, -chance))
     return CandidateTable(
         index=index[order],

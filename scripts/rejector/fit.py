@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 from fresh import is_fresh, of_table
 from measure import (
+    FALSE_PER_SLICE,
+    KINDS,
     at_mean_false,
+    is_of,
+    is_stored_of,
     judged,
     of_replacing,
     operating_points,
@@ -22,6 +26,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from miliary_seg.detect.classifier import WITH_OWN_TREES
 from miliary_seg.detect.feature_table import FEATURES
 
 FOLDS = (
@@ -56,10 +61,18 @@ PER_SLICE = {"high": (1.0, 1.0), "balanced": (0.3, 0.26), "specific": (0.1, 0.1)
 USUAL = ("a3", "b3", "c3", "d3", "m3")
 """Test scenes that stand for an operating point: bright lesions at 3 % noise; 0.9 mm, or 3 and 5 mm slices."""
 TARGET = Path(__file__).parents[2] / "miliary_seg/detect"
+EVERY = ("all", *sorted(WITH_OWN_TREES))
+"""Kinds of scans with trees of their own; ``all`` is the rest, whose trees learn from every scan."""
 
 
-def load(folder: Path) -> list[dict]:
-    """All tables of a folder.
+def load(work: Path, kinds: tuple[str, ...]) -> list[dict]:
+    """The tables of the fit and of the tests that are of some kinds; `all`: every one."""
+    found = [d | {"lesson": True} for d in _tables(work / "train_table", kinds)]
+    return found + [d | {"lesson": False} for d in _tables(work / "test_table", kinds)]
+
+
+def _tables(folder: Path, kinds: tuple[str, ...]) -> list[dict]:
+    """The tables of a folder that are of some kinds.
 
     Raises
     ------
@@ -68,6 +81,8 @@ def load(folder: Path) -> list[dict]:
     """
     out = []
     for path in sorted(folder.glob("*.npz")):
+        if not is_stored_of(path, kinds):
+            continue
         if not is_fresh(path, of_table(folder.with_name(folder.name.removesuffix("_table")) / path.name)):
             raise SystemExit(f"{path} does not follow from its scene and the code: make tables first")
         with np.load(path, allow_pickle=False) as stored:
@@ -76,6 +91,19 @@ def load(folder: Path) -> list[dict]:
         table |= {"names": [str(n) for n in table["names"]], "thick": bool(table["thick"]), "file": path.stem}
         out.append(table)
     return out
+
+
+def parts(tables: list[dict], kinds: tuple[str, ...]) -> list[tuple[str, list[dict]]]:
+    """Names of trees, as in ``trees.npz``, each with its tables: all, or bright lesions of one kind of scan."""
+    found = []
+    for kind in kinds:
+        for slices in ("thin", "thick"):
+            own = [d for d in tables if d["thick"] == (slices == "thick")]
+            if kind == "all":
+                found.append((slices, own))
+            else:
+                found.append((f"{kind}_{slices}", [d for d in own if is_of(kind, d["contrast"]) and d["sign"] > 0]))
+    return found
 
 
 def fold_of(table: dict) -> int:
@@ -159,18 +187,15 @@ def exported(forest: HistGradientBoostingClassifier, names: list[str], prefix: s
     return out | {prefix + "depth": np.int32(depth), prefix + "roots": np.array(roots, np.int32)}
 
 
-def fit(work: Path, *, write: bool) -> None:
-    """Fit, measure and print; ``write`` also replaces the trees of the package.
+def fit(work: Path, kinds: tuple[str, ...] = EVERY, *, write: bool) -> None:
+    """Fit, measure and print; ``write`` also replaces the trees of the package, and figures of kinds without a network.
 
     The calibrated log odds of every candidate by trees that have not seen its person go to ``left_out.npz``.
     """
-    tables = [d | {"lesson": True} for d in load(work / "train_table")]
-    tables += [d | {"lesson": False} for d in load(work / "test_table")]
     arrays: dict[int, dict] = {fold: {} for fold in (-1, *range(len(FOLDS)))}
     scores: dict = {}
-    for thick in (False, True):
-        prefix = "thick" if thick else "thin"
-        own = [d for d in tables if d["thick"] == thick]
+    card: dict = {}
+    for name, own in parts(load(work, kinds), kinds):
         names = [n for n in own[0]["names"] if n in FEATURES]
         forests = left_out(own, names)
         known = [d for d in own if fold_of(d) >= 0]
@@ -178,13 +203,35 @@ def fit(work: Path, *, write: bool) -> None:
             d["weight"] = weights(d)
         a, b = platt(*[np.concatenate([d[k][d["label"] >= 0] for d in known]) for k in ("score", "label", "weight")])
         for d in own:
-            scores[key(d)] = (a * d["score"] + b).astype(np.float32)
+            scores[f"{name}/{key(d)}"] = (a * d["score"] + b).astype(np.float32)
             d["p"] = expit(a * d["score"] + b)
         for fold, forest in forests.items():
-            arrays[fold] |= exported(forest, names, prefix + "_", (a, b))
-        print(prefix, json.dumps(report(own, (a, b)), indent=1), flush=True)
-    np.savez(work / "left_out.npz", **scores)
+            arrays[fold] |= exported(forest, names, name + "_", (a, b))
+        card[name] = report(own, name, (a, b))
+        print(name, json.dumps(card[name], indent=1), flush=True)
+    _keep(work / "left_out.npz", scores)
     keep_weights(work, "trees.npz", arrays, write=write)
+    if write:
+        write_figures({name: part for name, part in card.items() if "_" in name})
+
+
+def write_figures(card: dict) -> None:
+    """Card of figures and operating points of the package, beside what there is of other kinds."""
+    folder = TARGET / "weights"
+    measured = json.loads((folder / "measured.json").read_text("utf-8")) | card
+    points = json.loads((folder / "operating_points.json").read_text("utf-8"))
+    for name, part in card.items():
+        points[name.rpartition("_")[2]] |= of_points(part["points"])
+    for file, document in (("measured.json", measured), ("operating_points.json", points)):
+        (folder / file).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def of_points(points: dict) -> dict:
+    """What the program reads of measured operating points."""
+    read = ("probability", "recall", "false_positives_per_slice")
+    return {
+        kind: {name: {key: row[name][key] for key in read} for name in FALSE_PER_SLICE} for kind, row in points.items()
+    }
 
 
 def keep_weights(work: Path, name: str, arrays: dict[int, dict], *, write: bool) -> None:
@@ -192,9 +239,18 @@ def keep_weights(work: Path, name: str, arrays: dict[int, dict], *, write: bool)
     for fold in range(len(FOLDS)):
         folder = work / f"without_{fold}"
         folder.mkdir(exist_ok=True)
-        np.savez_compressed(folder / name, **arrays[fold])
+        _keep(folder / name, arrays[fold])
     if write:
-        np.savez_compressed(TARGET / name, **arrays[-1])
+        _keep(TARGET / name, arrays[-1])
+
+
+def _keep(path: Path, arrays: dict) -> None:
+    """Store arrays beside those of other kinds."""
+    before = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            before = {k: stored[k] for k in stored.files}
+    np.savez_compressed(path, **(before | arrays))
 
 
 def key(table: dict) -> str:
@@ -202,8 +258,8 @@ def key(table: dict) -> str:
     return f"{'train' if table['lesson'] else 'test'}/{table['file']}"
 
 
-def report(tables: list[dict], ab: tuple[float, float]) -> dict:
-    """What was measured on persons left out, for one kind of slices."""
+def report(tables: list[dict], name: str, ab: tuple[float, float]) -> dict:
+    """What was measured on persons left out, for weights of a name."""
     lessons, held = [d for d in tables if d["lesson"]], [d for d in tables if not d["lesson"]]
     out: dict = {
         "scenes": len(lessons),
@@ -230,7 +286,11 @@ def report(tables: list[dict], ab: tuple[float, float]) -> dict:
         for n in (20, 100)
     }
     out["replacing"] = of_replacing([(d, judged(d)) for d in tables if "__q" in d["file"] or "__r" in d["file"]])
-    out["points"] = operating_points([(d, judged(d)) for d in tables if not d["lesson"] or "__q" in d["file"]])
+    kind = name.rpartition("_")[0]
+    own_points = (kind,) if kind else tuple(k for k in KINDS if k not in WITH_OWN_TREES)
+    out["points"] = operating_points(
+        [(d, judged(d)) for d in tables if not d["lesson"] or "__q" in d["file"]], own_points
+    )
     free = [(d, j) for d, j in pairs if len(d["cnr"]) == 0]
     usual = [(d, j) for d, j in pairs if d["file"].split("__")[1] in USUAL]
     for point, (thin, thick) in PER_SLICE.items():
@@ -238,7 +298,7 @@ def report(tables: list[dict], ab: tuple[float, float]) -> dict:
         t = threshold_for([q for q in free if q[0]["contrast"] != "ct"], wanted)
         out[point] = {
             "threshold": round(t, 3),
-            "recall_usual": recalls(usual, t)["visible"],
+            "recall_usual": recalls(usual, t)["visible"] if usual else None,
             "recall": {name: recalls(some, t)["visible"] for name, some in groups.items()},
             "false_per_slice": {d["file"]: [round(q, 2) for q in per_slice(j, d, t)] for d, j in free},
         }

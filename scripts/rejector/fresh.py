@@ -13,7 +13,7 @@ import miliary_seg.detect
 
 DETECT = Path(miliary_seg.detect.__file__).parent
 JUDGES = {"__init__", "classifier", "delineate", "given", "mass_map", "mass_regions", "masses", "patches", "prevalence"}
-JUDGES |= {"quality", "recall", "rejection", "white_matter"}
+JUDGES |= {"quality", "recall", "rejection", "uptake", "white_matter"}
 """Modules of the detector that come after candidates and features: a change in them changes no table. Every other,
 also one that is added later, counts."""
 

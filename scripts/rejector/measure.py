@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from miliary_seg.detect.delineate import true_radius_mm
@@ -132,7 +134,7 @@ FALSE_PER_SLICE = {"high": 1.0, "balanced": 0.5, "specific": 0.1}
 on CT, whose rule asks for half as many lesions, half of it."""
 
 
-def operating_points(pairs: list[tuple[dict, dict]]) -> dict:
+def operating_points(pairs: list[tuple[dict, dict]], kinds: tuple[str, ...]) -> dict:
     """Threshold, recall and false cross-sections a slice of each operating point for each kind of scan.
 
     False ones are those of lesion-free scans of real heads (CT: of painted ones too), bright, each person as much as
@@ -140,7 +142,7 @@ def operating_points(pairs: list[tuple[dict, dict]]) -> dict:
     implanted balls of 3-8 mm and contrast >= 10).
     """
     out = {}
-    for kind in KINDS:
+    for kind in kinds:
         own = [q for q in pairs if q[0]["sign"] > 0 and is_of(kind, q[0]["contrast"])]
         full = [q for q in own if len(q[0]["cnr"]) and ("__q" in q[0]["file"]) == (kind != "ct")]
         free = [q for q in own if "__r" in q[0]["file"] or len(q[0]["cnr"]) == 0]
@@ -150,7 +152,7 @@ def operating_points(pairs: list[tuple[dict, dict]]) -> dict:
         for name, wanted in FALSE_PER_SLICE.items():
             most = wanted / 2 if kind == "ct" else wanted
             t = next((t for t in np.linspace(0.02, 0.98, 193) if mean_false(free, t) <= most), 0.98)
-            if out[kind]["persons"] < FEW:
+            if out[kind]["persons"] < FEW and "all" in out:
                 t = max(t, out["all"][name]["probability"])
             found = recalls(full, t)["visible"] if kind == "ct" else shares(full, t)["visible"][0]
             worst = max(per_slice(j, d, t)[1] for d, j in free)
@@ -161,6 +163,12 @@ def operating_points(pairs: list[tuple[dict, dict]]) -> dict:
                 "worst_slice": worst,
             }
     return out
+
+
+def is_stored_of(path: Path, kinds: tuple[str, ...]) -> bool:
+    """Whether a stored scene or table is of one of some kinds; ``all``: every one is."""
+    with np.load(path, allow_pickle=False) as stored:
+        return "all" in kinds or any(is_of(kind, str(stored["contrast"])) for kind in kinds)
 
 
 def is_of(kind: str, contrast: str) -> bool:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fit import FOLDS, TARGET, fold_of, keep_weights, key, load, platt, report, weights
+from fit import FOLDS, TARGET, fold_of, keep_weights, key, load, parts, platt, report, weights, write_figures
 from fresh import is_fresh, of_pictures
 from generate import restored
-from measure import FALSE_PER_SLICE
 from plot import limits, reliability_diagram
 from scenes import Scene
 from scipy.special import expit
@@ -181,36 +180,23 @@ def exported(net: Judge, prefix: str, ab: tuple[float, float]) -> dict:
 
 def fit_networks(work: Path, *, write: bool) -> None:
     """Fit, measure and print; ``write`` also replaces the weights of the package and the card of figures."""
-    tables = [d | {"lesson": True} for d in load(work / "train_table")]
-    tables += [d | {"lesson": False} for d in load(work / "test_table")]
+    tables = load(work, ("all",))
     arrays: dict[int, dict] = {fold: {} for fold in (-1, *range(len(FOLDS)))}
     card: dict = {}
     with np.load(work / "left_out.npz") as scores:
         for d in tables:
-            d["score"] = scores[key(d)].astype(float)
-    for thick in (False, True):
-        prefix = "thick" if thick else "thin"
-        own = [d for d in tables if d["thick"] == thick]
-        card[prefix], parts = _fit_one(work, own, prefix)
-        for fold, part in parts.items():
+            d["score"] = scores[f"{'thick' if d['thick'] else 'thin'}/{key(d)}"].astype(float)
+    for prefix, own in parts(tables, ("all",)):
+        card[prefix], fitted = _fit_one(work, own, prefix)
+        for fold, part in fitted.items():
             arrays[fold] |= part
         print(prefix, json.dumps(card[prefix], indent=1), flush=True)
     keep_weights(work, "network.npz", arrays, write=write)
     if write:
-        points = {kind: of_points(part["points"]) for kind, part in card.items()}
-        (TARGET / "weights/operating_points.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
-        (TARGET / "weights/measured.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        write_figures(card)
         images = TARGET.parents[1] / "docs/images"
         limits(images)
         reliability_diagram({k: card[k]["calibration"] for k in card}, images)
-
-
-def of_points(points: dict) -> dict:
-    """What the program reads of measured operating points."""
-    read = ("probability", "recall", "false_positives_per_slice")
-    return {
-        kind: {name: {key: row[name][key] for key in read} for name in FALSE_PER_SLICE} for kind, row in points.items()
-    }
 
 
 def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, dict]]:
@@ -218,7 +204,7 @@ def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, 
     for d in own:
         see(work, d)
         d["p"], d["weight"] = expit(d["score"]), weights(d)
-    alone = report(own, (1.0, 0.0))
+    alone = report(own, prefix, (1.0, 0.0))
     lessons = [d for d in own if d["lesson"]]
     nets = {}
     for fold in (*range(len(FOLDS)), -1):
@@ -233,7 +219,7 @@ def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, 
     for d in own:
         d["judged"][d["rows"]] = ab[0] * d["judged"][d["rows"]] + ab[1]
         d["p"] = expit(d["judged"])
-    card = report(own, ab)
+    card = report(own, prefix, ab)
     wanted = ("recall", "replacing", "points", "high", "balanced", "specific", "calibration")
     card["trees_alone"] = {k: alone[k] for k in wanted}
     return card, {fold: exported(net, prefix + "_", ab) for fold, net in nets.items()}

@@ -53,6 +53,8 @@ class Source:
     tumour: str = ""
     plaques: str = ""
     """Label map of real plaques, which count as lesions."""
+    tumour_ball: tuple[float, float, float, float] | None = None
+    """Centre (RAS) and radius in mm of a tumour that nobody has drawn."""
 
 
 LABELS = {n: f"label_maps/training_seg_{n:02d}.nii.gz" for n in range(1, 9)}
@@ -72,8 +74,21 @@ SOURCES = {
         draws=4,
         plaques="ms_26_mni/GOLD_STANDARD.nii.gz",
     ),
-    "ms26_t2": Source(path="ms_26_mni/T2.nii.gz", person="ms26", contrast="t2", draws=2),
-    "t2_2mm": Source(path="heads/t2_2mm.nii.gz", person="t2_2mm", contrast="t2", draws=3, thicknesses_mm=(None, 4.0)),
+    "ms26_t2": Source(
+        path="ms_26_mni/T2.nii.gz",
+        person="ms26",
+        contrast="t2",
+        draws=4,
+        plaques="ms_26_mni/GOLD_STANDARD.nii.gz",
+    ),
+    "t2_2mm": Source(path="heads/t2_2mm.nii.gz", person="t2_2mm", contrast="t2", draws=5, thicknesses_mm=(None, 4.0)),
+    "remind_t2": Source(
+        path="gad_heads/remind_T2.nii.gz",
+        person="remind",
+        contrast="t2",
+        draws=5,
+        tumour_ball=(936.0, 816.0, 476.0, 38.0),
+    ),
     **{
         f"{person}_{visit}": Source(
             path=f"gad_heads/{person}_{visit}_T1c.nii.gz",
@@ -88,7 +103,7 @@ SOURCES = {
     **{
         f"seg{n:02d}_{contrast}": Source(path=path, person=f"seg{n:02d}", contrast=contrast, draws=draws)
         for n, path in LABELS.items()
-        for contrast, draws in (("t1c", 1), ("flair", 1), ("t2", 1))
+        for contrast, draws in (("t1c", 1), ("flair", 1), ("t2", 3))
     },
 }
 NONCOMMERCIAL = {
@@ -106,6 +121,8 @@ def host(data: Path, source: Source) -> Head:
     volume = load_study(data / source.path, settings=settings).volumes[0]
     place = locate(volume, settings.locate)
     avoid, drawn = None, source.tumour or source.plaques
+    if source.tumour_ball:
+        avoid = _ball(source.tumour_ball, volume.grid)
     if drawn:
         avoid = _near(_drawn(data / drawn, volume.grid), volume.grid.spacing_mm)
     return head_from_volume(volume, place.brain_mask, compartments=place.compartments, avoid=avoid)
@@ -117,6 +134,12 @@ def _drawn(path: Path, grid: Grid) -> np.ndarray:
     affine = np.linalg.inv(image.affine) @ grid.affine
     mask = (np.asarray(image.dataobj) > 0).astype(np.uint8)
     return ndi.affine_transform(mask, affine[:3, :3], affine[:3, 3], grid.shape, order=0) > 0
+
+
+def _ball(ball: tuple[float, float, float, float], grid: Grid) -> np.ndarray:
+    """Voxels within a ball."""
+    places = grid.to_ras_mm(np.indices(grid.shape).reshape(3, -1).T)
+    return (np.linalg.norm(places - ball[:3], axis=1) <= ball[3]).reshape(grid.shape)
 
 
 def _near(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:

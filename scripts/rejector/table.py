@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from fresh import is_fresh, of_table
 from generate import restored
+from measure import is_stored_of
 from scenes import Scene
 from scipy.spatial import cKDTree
 
@@ -125,13 +126,13 @@ def rows(scene: Scene, number: int = 0) -> dict | None:
     }
 
 
-def measure(work: Path) -> None:
+def measure(work: Path, kinds: tuple[str, ...] = ("all",)) -> None:
     """Write the table of every stored scene that has none, or one of another scene or of other code (`fresh`)."""
     for kind in ("test", "train"):
         (work / f"{kind}_table").mkdir(exist_ok=True)
         for path in sorted((work / kind).glob("*.npz")):
             target = work / f"{kind}_table" / path.name
-            if ".part" in path.name:
+            if ".part" in path.name or not is_stored_of(path, kinds):
                 continue
             digest = of_table(path)
             if is_fresh(target, digest):

@@ -5,11 +5,24 @@ import pytest
 from scipy import ndimage as ndi
 from scipy.special import expit
 
-from miliary_seg.detect.classifier import CONTEXT, LEAST, Network, context, looked_at, network, rescore
+from miliary_seg.detect.classifier import (
+    CONTEXT,
+    LEAST,
+    WITH_OWN_TREES,
+    Network,
+    context,
+    forest,
+    looked_at,
+    network,
+    probability,
+    rescore,
+)
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.normalise import prepare
 from miliary_seg.detect.patches import PIXEL_MM, SIZE, PatchSites, pictures
+from miliary_seg.detect.pipeline import search
 from miliary_seg.detect.work_grid import work_grid
+from miliary_seg.domain.sequence import Polarity, Sequence
 
 
 def places_at(index, radius=2.0, level=0.0, contrast=1.0, sign=1):
@@ -135,6 +148,32 @@ def test_what_the_trees_rule_out_is_not_looked_at(scene):
     assert ((after > 0) & (after < 1)).all()
     none = rescore(work, places_at(np.zeros((0, 3))), {k: v[:0] for k, v in features.items()}, before[:0])
     assert none.shape == (0,)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0)])
+def test_bright_lesions_of_t2_are_judged_by_trees_of_their_own(scene, spacing):
+    head = scene(noise=5.0, spacing=spacing).ball((24, 28, 20), 5.0)
+    volume, mask = head.volume(), head.mask()
+    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    found = {
+        (sequence, polarity): search(work, polarity, sequence).probability
+        for sequence in (Sequence.T1C, Sequence.T2, Sequence.UNKNOWN)
+        for polarity in (Polarity.BRIGHT, Polarity.DARK)
+    }
+    features = search(work, Polarity.BRIGHT).features
+    alone = np.sort(probability(features, work.thick, "t2"))[::-1]
+    assert found[Sequence.T2, Polarity.BRIGHT] == pytest.approx(alone, abs=1e-6)
+    assert (found[Sequence.T1C, Polarity.BRIGHT] == found[Sequence.UNKNOWN, Polarity.BRIGHT]).all()
+    assert (found[Sequence.T2, Polarity.BRIGHT] != found[Sequence.UNKNOWN, Polarity.BRIGHT]).any()
+    assert (found[Sequence.T2, Polarity.DARK] == found[Sequence.UNKNOWN, Polarity.DARK]).all()
+
+
+@pytest.mark.parametrize("thick", [False, True])
+@pytest.mark.parametrize("kind", sorted(WITH_OWN_TREES))
+def test_trees_of_one_kind_are_stored_whole(kind, thick):
+    trees = forest(thick, kind)
+    assert set(trees.names) <= set(FEATURES)
+    assert np.isfinite(trees.log_odds(np.zeros((3, len(trees.names)), np.float32))).all()
 
 
 def test_context_is_logarithmic_where_it_says_so():
