@@ -26,7 +26,7 @@ from miliary_seg.domain.arrays import BoolArray, Float64Array
 from miliary_seg.domain.compartment import Compartment, TemplateMap
 from miliary_seg.domain.lesion import Lesion, Rejection
 from miliary_seg.domain.reason import Reason
-from miliary_seg.domain.result import Detection, Location
+from miliary_seg.domain.result import Detection, Location, PossibleMass
 from miliary_seg.domain.sequence import Polarity, Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 
@@ -203,8 +203,12 @@ def with_masses(detection: Detection, volume: Volume, location: Location) -> Det
     if sure:
         detection = with_enhancement(detection, volume, location.brain_mask)
         detection = replace(detection, artefact_doubts=artefact_doubts(detection.lesions))
-    told = tuple(_possible(mass, volume, location) for mass in found if not mass.sure)
-    return replace(detection, caveats=(*detection.caveats, *told)) if told else detection
+    unsure = [mass for mass in found if not mass.sure]
+    if not unsure:
+        return detection
+    places = tuple(_possible(mass, volume) for mass in unsure)
+    told = tuple(_told(place, mass, location) for place, mass in zip(places, unsure, strict=True))
+    return replace(detection, caveats=(*detection.caveats, *told), possible_masses=places)
 
 
 def _with_mass(detection: Detection, volume: Volume, mask: BoolArray, mass: Mass) -> Detection:
@@ -265,18 +269,29 @@ def _lies_in(centroid_ijk: tuple[float, float, float], region: BoolArray) -> boo
     return bool(((place >= 0) & (place < region.shape)).all() and region[tuple(place)])
 
 
-def _possible(mass: Mass, volume: Volume, location: Location) -> Reason:
-    """Size and place of a mass that is not sure, in words."""
+def _possible(mass: Mass, volume: Volume) -> PossibleMass:
     place = np.argwhere(mass.region)
-    centre = place.mean(axis=0)
+    i, j, k = place.mean(axis=0)
+    x, y, z = volume.grid.to_ras_mm([i, j, k])
     slices = place[:, volume.slice_axis]
-    x, y, z = volume.grid.to_ras_mm(centre)
+    return PossibleMass(
+        centroid_ijk=(float(i), float(j), float(k)),
+        centroid_ras_mm=(float(x), float(y), float(z)),
+        diameter_mm=mass.diameter_mm,
+        slices=(int(slices.min()), int(slices.max())),
+        probability=mass.probability,
+    )
+
+
+def _told(place: PossibleMass, mass: Mass, location: Location) -> Reason:
+    """Size and place of a mass that is not sure, in words."""
     where, fit = "", location.registration
     if fit.levels_usable and fit.sides_usable:
         codes = location.compartments.labels[mass.region]
         where = f" {Compartment(int(np.bincount(codes[codes > 0]).argmax())).text}," if codes.any() else ""
+    (first, last), (x, y, z) = place.slices, place.centroid_ras_mm
     text = (
-        f"A mass may be here:{where} about {mass.diameter_mm:.0f} mm, slices {slices.min()} to {slices.max()}, "
-        f"around ({x:.0f}, {y:.0f}, {z:.0f}) mm RAS (probability {mass.probability:.2f}). It is not counted."
+        f"A mass may be here:{where} about {place.diameter_mm:.0f} mm, slices {first} to {last}, "
+        f"around ({x:.0f}, {y:.0f}, {z:.0f}) mm RAS (probability {place.probability:.2f}). It is not counted."
     )
     return Reason(code="possible_mass", text=text)

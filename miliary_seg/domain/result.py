@@ -16,7 +16,7 @@ from miliary_seg.domain.course import Course
 from miliary_seg.domain.decision import Decision, StudyDecision
 from miliary_seg.domain.disk_backed import to_disk
 from miliary_seg.domain.display import shown
-from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
+from miliary_seg.domain.lesion import Candidate, Lesion, Point, Rejection
 from miliary_seg.domain.lesion_source import OURS, LesionSource
 from miliary_seg.domain.pair import ContrastPair
 from miliary_seg.domain.pattern import Pattern
@@ -70,6 +70,19 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleMass:
+    """A place that may be a mass: told and shown, never counted."""
+
+    centroid_ijk: Point
+    centroid_ras_mm: Point
+    diameter_mm: float
+    """Of the ball of the same volume."""
+    slices: tuple[int, int]
+    """First and last slice of the acquired plane."""
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
     """What the detector found in one scan."""
 
@@ -97,6 +110,7 @@ class Detection:
     """Who found the lesions."""
     caveats: tuple[Reason, ...] = ()
     """What was done with lesions that others found, on the way to the scan's grid; masses that may be there."""
+    possible_masses: tuple[PossibleMass, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,5 +291,6 @@ __all__ = [
     "Float64Array",
     "Location",
     "OperatingPoint",
+    "PossibleMass",
     "SeriesResult",
 ]

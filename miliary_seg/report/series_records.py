@@ -184,6 +184,16 @@ class OperatingPointRecord(Record):
     )
 
 
+class PossibleMassRecord(Record):
+    """A place that may be a mass; it is in no count and no table."""
+
+    centroid_ras_mm: Point = key("Centroid in the patient: right, anterior, superior.", unit="mm")
+    centroid_ijk: Point = key("Centroid on the input's grid, from 0, fractional.", unit="voxel")
+    diameter_mm: Size = key("Diameter of the ball of the same volume.", unit="mm")
+    slices: tuple[Count, Count] = key("First and last slice.")
+    probability: Share = key("Probability that it is a mass.", unit="probability")
+
+
 class DetectionRecord(Record):
     """Who found the lesions, how the detector was set and what it met."""
 
@@ -216,6 +226,7 @@ class DetectionRecord(Record):
     doubts: list[ReasonRecord] = key(
         "Doubts about the image, and artefact patterns.", source=lambda d: (*d.doubts, *d.artefact_doubts)
     )
+    possible_masses: list[PossibleMassRecord] = key("Places that may be a mass, shown on the page and not counted.")
 
 
 class FilesRecord(Record):

@@ -97,6 +97,7 @@ def _panel(series: SeriesResult, values: dict[str, Any], number: int, max_voxels
         "exact": headline.taken_as_exact(series),
         "no_probability": headline.why_no_probability(series),
         "brief": _brief(series, values),
+        "masses": [painter.possible_mass(mass) for mass in series.detection.possible_masses],
         "overview": painter.overview(),
         "location": painter.location(),
         "window": painter.window,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from miliary_seg.domain.arrays import BoolArray, Int32Array, Int64Array
 from miliary_seg.domain.grid import other_axes
-from miliary_seg.domain.result import CaseResult, SeriesResult
+from miliary_seg.domain.result import CaseResult, PossibleMass, SeriesResult
 from miliary_seg.report.html.canvas import Canvas, Path2D, Stroke, contours, cut_plane, png_data_uri, sheet
 from miliary_seg.report.html.views import (
     BRAIN_COLOUR,
@@ -57,6 +57,9 @@ MAX_EVIDENCE = 4
 TILES = (5, 4)
 """Columns and rows of the overview."""
 
+MASS_COLOUR, MASS_OUTSET_MM = "#FFFFFF", 4.0
+"""Of the circle around a place that may be a mass."""
+
 OUTSET_PX = 2.5
 """Marks stay this far outside a lesion's edge, so that they do not hide it."""
 
@@ -98,6 +101,29 @@ class SliceRenderer:
             _picture(bare.image, f"{what} without marks", index, n),
             _picture(marked.image, f"{what} with {lesions(n)} outlined", index, n),
         )
+
+    def possible_mass(self, mass: PossibleMass) -> tuple[Picture, Picture]:
+        """The middle slice of a place that may be a mass, without and with a circle around it."""
+        index = round(mass.centroid_ijk[self.view.axis])
+        bare, circled = (self._slice(index, EVIDENCE_HEIGHT_PX) for _ in range(2))
+        circled.draw(_strokes(contours(self._disc(mass)), MASS_COLOUR))
+        for canvas in (bare, circled):
+            canvas.letter(f"slice {index}")
+        what = f"{self.view.name} slice {index}"
+        return (
+            _picture(bare.image, f"{what} without a mark", index),
+            _picture(circled.image, f"{what} with a circle where a mass may be", index),
+        )
+
+    def _disc(self, mass: PossibleMass) -> BoolArray:
+        """A disc somewhat larger than the mass, on its middle slice as pictured."""
+        grid = self.series.volume.grid
+        first, second = (
+            (np.arange(grid.shape[axis]) - mass.centroid_ijk[axis]) * grid.spacing_mm[axis]
+            for axis in other_axes(self.view.axis)
+        )
+        disc = np.hypot(first[:, None], second[None]) <= mass.diameter_mm / 2 + MASS_OUTSET_MM
+        return self.box.cut(self.view.turned(disc))
 
     def summary(self, index: int) -> Picture:
         """One slice with its lesions outlined in few colours, for the summary at the top."""

@@ -223,6 +223,9 @@ def test_a_mass_that_is_not_sure_is_told_and_not_counted(monkeypatch):
     assert told.code == "possible_mass"
     for words in ("right supratentorial", "20 mm", "slices 30 to 37", "not counted"):
         assert words in told.text
+    (place,) = after.possible_masses
+    assert place.slices == (30, 37)
+    assert place.centroid_ijk == (53.5, 43.5, 33.5)
 
 
 def test_noise_and_flat_and_empty_brains_have_no_mass():

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from miliary_seg.domain.decision import Verdict
+from miliary_seg.domain.result import PossibleMass
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.report import case_document, report_html
 from miliary_seg.report.html.canvas import Canvas
@@ -374,3 +375,56 @@ def test_a_page_without_viewer_holds_neither_scan_nor_library(case):
     assert sorted(page.blocks) == ["candidates-1", "page-data", "viewer-1"]
     assert "canvas" not in page.tags
     assert "L supra" in "".join(page.text)
+
+
+def possible_mass(series, ras_mm):
+    """A case's place that may be a mass, 24 mm across."""
+    centre = series.volume.grid.to_ijk(np.array([ras_mm]))[0]
+    k = round(centre[series.volume.slice_axis])
+    return PossibleMass(
+        centroid_ijk=tuple(centre.tolist()),
+        centroid_ras_mm=ras_mm,
+        diameter_mm=24.0,
+        slices=(k - 2, k + 2),
+        probability=0.55,
+    )
+
+
+def with_possible_mass(result, ras_mm=(25.0, 20.0, 0.0)):
+    series = result.series[0]
+    middle = series.volume.grid.to_ras_mm([(n - 1) / 2 for n in series.volume.grid.shape])
+    mass = possible_mass(series, tuple((middle + np.array(ras_mm)).tolist()))
+    detection = replace(series.detection, possible_masses=(mass,))
+    return replace(result, series=(replace(series, detection=detection), *result.series[1:])), mass
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "LIA", "PSR", "ASL"])
+def test_a_possible_mass_is_circled_where_it_lies(make_case, orientation):
+    """Right of the middle is left on axial and coronal pictures, anterior is up or left, superior is up."""
+    result, mass = with_possible_mass(make_case(orientation=orientation), (25.0, 20.0, 18.0))
+    painter = SliceRenderer(result.series[0])
+    bare, circled = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(p.uri.partition(",")[2]))).convert("L"), float)
+        for p in painter.possible_mass(mass)
+    )
+    rows, columns = np.nonzero(circled != bare)
+    assert len(rows) > 50
+    row, column = rows.mean() / bare.shape[0], columns.mean() / bare.shape[1]
+    assert row < 0.5
+    assert column < 0.5
+    height = (rows.max() - rows.min()) / bare.shape[0] * (painter.box.bottom - painter.box.top) * painter.view.row_mm
+    assert height == pytest.approx(24 + 2 * 4, abs=8)
+
+
+def test_a_possible_mass_is_shown_and_told(make_case):
+    plain = make_case()
+    assert "Where a mass may be" not in report_html(plain, case_document(plain))
+    result, mass = with_possible_mass(plain)
+    document = case_document(result)
+    (told,) = document["series"][0]["detection"]["possible_masses"]
+    assert told["probability"] == mass.probability
+    assert told["slices"] == list(mass.slices)
+    text = " ".join(" ".join(Page(report_html(result, document)).text).split())
+    assert "Where a mass may be" in text
+    assert "about 24 mm across" in text
+    assert "It is in no count" in text
