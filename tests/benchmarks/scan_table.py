@@ -41,6 +41,13 @@ SCANS = [
     "templates/scct.nii.gz",
     "templates/GG-366-FLAIR-2.0mm-8mmFWHM.nii.gz",
 ]
+NOT_FILLED = [
+    *(f"gad_heads/btp{n:02d}_{visit}_T1c.nii.gz" for n in (1, 2, 3, 4, 5, 6, 8) for visit in ("pre", "post")),
+    "gad_heads/remind_T1c.nii.gz",
+    "gad_heads/remind_T2.nii.gz",
+    "heads/ct_visible_human_f.nii.gz",
+]
+"""Only run as they are: most hold a tumour. `implant_table` fills the others with lesions."""
 EXTRA = {"heads/t1c_brain_only.nii.gz": ["--sequence", "t1c"]}
 COLUMNS = (
     "scan",
@@ -113,7 +120,7 @@ def main() -> None:
     parser.add_argument("--only", default="*")
     arguments = parser.parse_args()
     print(line(COLUMNS), line(["---"] * len(COLUMNS)), sep="\n")
-    for scan in fnmatch.filter(SCANS, arguments.only):
+    for scan in fnmatch.filter(SCANS + NOT_FILLED, arguments.only):
         print(row(scan, arguments.output), flush=True)
 
 
