@@ -263,7 +263,8 @@ def on_ct(sequence: Sequence, lesions: int, noise_hu: float, seed: int) -> tuple
     return made, as_read(replace(made.volume, voxels=made.volume.voxels + noise), sequence, str(sequence))
 
 
-@pytest.mark.parametrize("noise_hu", [2.0, 5.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise_hu", [5.0, 2.0])
 def test_two_cts_are_compared_through_their_noise(noise_hu: float) -> None:
     made, after = on_ct(Sequence.CTC, 12, noise_hu, seed=1)
     _, before = on_ct(Sequence.CT, 0, noise_hu, seed=2)
@@ -278,6 +279,7 @@ def test_two_cts_are_compared_through_their_noise(noise_hu: float) -> None:
     assert Enhances.NO not in said
 
 
+@pytest.mark.slow
 def test_the_same_ct_twice_shows_no_agent() -> None:
     made, after = on_ct(Sequence.CTC, 0, 3.0, seed=1)
     _, again = on_ct(Sequence.CTC, 0, 3.0, seed=2)
