@@ -42,6 +42,9 @@ DIFFERENT_MM = 8.0
 """Transforms further apart than this at the brain's corners are different answers."""
 SAME_ANSWER_SHARE = 0.02
 """A fit counts as right if fewer of the brain's voxels get a wrong compartment (``quality.assess_trust``)."""
+T1_LIKENESS, TISSUE_DEPTH_MM = 0.25, 4.0
+"""From this correlation with the template's T1 on, a scan counts as T1-weighted (docs/measurements/compartments.md,
+"Near ties of affine fits")."""
 MAX_AFFINE_STARTS = 3
 SMALLER_START = 0.86
 """About brain over scalp of a child: from this scale, a fit stretched to the scalp returns to the brain."""
@@ -149,11 +152,15 @@ class _Deformed:
 def completed(scan: Resolutions, aligned: AffineAlignment, deform: bool) -> Fit:
     """Deform on top of the best affine fit, and measure how good the whole is.
 
-    Affine fits that almost tie with the best, somewhere else, are deformed as well, and the best match is taken:
-    deformation works on the brain's own grey levels, while bright scalp presses those of the affine fit into few.
+    On a T1-weighted scan affine fits that almost tie with the best, somewhere else, are deformed as well, and the best
+    match is taken: deformation works on the brain's own grey levels, while bright scalp presses those of the affine
+    fit into few. On others the template's tissues can match as well where they do not lie.
     """
+    first = _deformed(scan, aligned.best, deform)
     tied = [fit for fit in aligned.fits if deform and _almost_ties(fit, aligned.best)]
-    every = [_deformed(scan, fit, deform) for fit in (aligned.best, *tied)]
+    if tied and _likeness_to_t1(first) < T1_LIKENESS:
+        tied = []
+    every = [first, *(_deformed(scan, fit, deform) for fit in tied)]
     best = max(every, key=lambda one: one.match)
     figures = inner_signs(best.fine, best.affine.matrix, best.deformation) | _figures(scan, aligned, best)
     if tied:
@@ -173,6 +180,24 @@ def _deformed(scan: Resolutions, fit: AffineFit, deform: bool) -> _Deformed:
     return _Deformed(affine=fit, fine=fine, deformation=deformation)
 
 
+def _likeness_to_t1(one: _Deformed) -> float:
+    """Correlation of the scan's grey levels with the template's T1 intensity, deep enough for fluid not to matter."""
+    points = lattice().points
+    placed = _placed(one)
+    which = (atlas_at_lattice()[0] < -TISSUE_DEPTH_MM) & one.fine.contains(one.fine.to_ijk(placed))
+    levels, classes = one.fine.sample(placed[:, which]), points.classes[which]
+    if levels.size == 0 or levels.std() == 0 or classes.std() == 0:
+        return 0.0
+    return float(np.corrcoef(levels, classes)[0, 1])
+
+
+def _placed(one: _Deformed) -> Float64Array:
+    """Where the lattice's points lie in the scan."""
+    grid = lattice()
+    moved = grid.points.positions_mm + grid.field(one.deformation.coefficients)[:, grid.used]
+    return apply(one.affine.matrix, moved)
+
+
 def _runner_up_ratio(scan: Resolutions, every: list[_Deformed], best: _Deformed) -> float:
     """Match of the best other answer over that of the one taken; 1 where affine fit and deformation disagree.
 
@@ -190,8 +215,7 @@ def _share_apart(scan: Resolutions, one: _Deformed, other: _Deformed) -> float:
     """Share of the brain's points in view that get another compartment from the other fit."""
     grid, atlas = lattice(), load_atlas()
     outside, tentorium = atlas_at_lattice()
-    moved = grid.points.positions_mm + grid.field(one.deformation.coefficients)[:, grid.used]
-    placed = apply(one.affine.matrix, moved)
+    placed = _placed(one)
     which = (outside < 0) & (np.abs(grid.points.positions_mm[0]) > 0) & scan.fine.contains(scan.fine.to_ijk(placed))
     if not which.any():
         return 1.0
