@@ -299,6 +299,13 @@ def _figures(scan: Resolutions, aligned: AffineAlignment, taken: _Deformed) -> d
         "tilt_deg": tilt_deg(matrix),
         "smallest_scale": float(scales.min()),
         "largest_scale": float(scales.max()),
+        **_proportions(scales),
         "runner_up_ratio": max(others, default=0.0) / best.score if best.score > 0 else 1.0,
         "midline_deformation_mm": deformation.midline_deformation_mm,
     }
+
+
+def _proportions(scales: Float64Array) -> dict[str, float]:
+    """Scale along each axis over the geometric mean of the other two."""
+    ratios = scales**1.5 / np.sqrt(scales.prod())
+    return dict(zip(("width_ratio", "length_ratio", "height_ratio"), ratios.tolist(), strict=True))

@@ -116,7 +116,8 @@ def claims(rows: list[Row]) -> None:
 def masks(rows: list[Row]) -> None:
     values = np.array([row["mask"] for row in rows if isinstance(row.get("mask"), list)])
     if len(values):
-        for name, column in zip(("Dice", "cortex lost %", "let in %"), values.T, strict=True):
+        names = ("Dice", "cortex lost %", "let in %", "rim lost %", "outer rim lost %", "let in within 2 mm %")
+        for name, column in zip(names, values.T, strict=False):  # older rows have the first three
             low, middle, high = np.percentile(column, [10, 50, 90])
             print(f"mask {name}: median {middle:.3f}, 10th {low:.3f}, 90th {high:.3f}")
 
