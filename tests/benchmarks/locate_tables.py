@@ -20,7 +20,7 @@ from locate_accuracy import EDGES_MM
 from simulated_heads import CONDITIONS
 
 from miliary_seg.locate.assign import MIDLINE_WRONG, TENTORIUM_WRONG, wrong_share
-from miliary_seg.locate.quality import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, judge
+from miliary_seg.locate.quality import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, assess_trust
 
 RIGHT_PERCENT, WRONG_PERCENT, TRUSTED = 2.0, 5.0, 0.5
 RIDGE = 0.5
@@ -80,7 +80,7 @@ def judged(row: Row) -> float:
     """The trust figure by the package's present constants."""
     if not row["figures"]:
         return 0.0
-    trust = judge(row["figures"])  # type: ignore[arg-type]
+    trust = assess_trust(row["figures"])  # type: ignore[arg-type]
     return trust.figure if trust.brain_found else 0.0
 
 
