@@ -124,6 +124,9 @@ HOLE_MM2 = 100.0
 (docs/measurements/compartments.md)."""
 SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.45
 """Gaussian and the level it is cut at: lower than one half, so that the outermost half voxel of cortex stays in."""
+CROWN_MM = 2.0
+"""Opening takes the crowns of thin gyri: what is this near to the opened mask and on tissue's side of half-way between
+fluid and tissue comes back (docs/measurements/compartments.md, "The rim")."""
 CT_TISSUE_HU = (12.0, 120.0)
 """Between fluid and bone; cortex that shares a thick slice with bone is brighter than brain ever is."""
 BONE_HU = 100.0
@@ -213,7 +216,8 @@ def refined_mask(
     """Mask on the scan's grid; ``outside_mm`` is given at every ``work_steps``-th voxel.
 
     Deeper than the band inside the fitted surface: brain. Further outside: not. Between: where the intensity is that
-    of tissue; then opened, the largest piece kept, closed, smoothed.
+    of tissue; then opened, the largest piece kept, closed, smoothed. Where fluid is darker than tissue (T1, FLAIR),
+    bright lesions of the cortex are kept (``_bright_lesions``), and the crowns of thin gyri.
     """
     steps = work_steps(affine)
     found = ndi.find_objects((outside_mm < BAND_MM + CORE_MM).astype(np.int8))
@@ -224,11 +228,16 @@ def refined_mask(
     near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
     spacing_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps
     low, high = CT_TISSUE_HU
+    crown = np.inf
     if not is_ct:
         zero = zero_level(voxels)
         near = zero + (near - zero) * evened(near - zero, near_mm, spacing_mm)
         low, high = _tissue_range(near, near_mm, values, zero)
-    work = _refined((near > low) & (near < high), near_mm, spacing_mm)
+        crown = _crown_level(values)
+    tissue = (near > low) & (near < high)
+    if crown < np.inf:
+        tissue |= _bright_lesions(near >= high, near_mm)
+    work = _refined(tissue, near_mm, spacing_mm, near > crown)
     place, weights = [], []
     for part, step, n, thinned in zip(box, steps, voxels.shape, outside_mm.shape, strict=True):
         span = slice(part.start * step, n if part.stop == thinned else (part.stop - 1) * step + 1)
@@ -264,15 +273,47 @@ def _every(steps: Steps) -> tuple[slice, ...]:
     return tuple(slice(None, None, step) for step in steps)
 
 
-def _refined(tissue: BoolArray, outside: Float32Array, spacing_mm: Float64Array) -> BoolArray:
-    mask = np.pad((outside < -BAND_MM) | ((outside < BAND_MM) & tissue), 3, mode="edge")
-    mask = _largest(eroded(mask, OPENING_MM, spacing_mm))
-    mask = dilated(mask, OPENING_MM, spacing_mm)
+def _bright_lesions(bright: BoolArray, outside_mm: Float32Array) -> BoolArray:
+    """Voxels brighter than tissue inside the fitted surface, in pieces that do not reach beyond the band outside of it.
+
+    An enhancing lesion of the cortex does not; scalp, marrow and the large sinuses do.
+    """
+    pieces, n = ndi.label(bright & (outside_mm > -BAND_MM))
+    beyond = np.zeros(n + 1, bool)
+    beyond[pieces[outside_mm > BAND_MM]] = True
+    beyond[0] = True
+    inside: BoolArray = ~beyond[pieces] & (outside_mm < 0)
+    return inside
+
+
+def _crown_level(values: TissueValues | None) -> float:
+    """Half-way between fluid and the darker tissue; infinite where fluid is not darker than both, or nothing known."""
+    if values is None or values.fluid >= min(values.grey, values.white):
+        return np.inf
+    return values.fluid + FLUID_SHARE * (min(values.grey, values.white) - values.fluid)
+
+
+def _refined(tissue: BoolArray, outside: Float32Array, spacing_mm: Float64Array, surely: BoolArray) -> BoolArray:
+    found = np.pad((outside < -BAND_MM) | ((outside < BAND_MM) & tissue), 3, mode="edge")
+    mask = dilated(_largest(eroded(found, OPENING_MM, spacing_mm)), OPENING_MM, spacing_mm)
+    if surely.any():
+        mask = _with_crowns(mask, found & np.pad(surely, 3, mode="edge"), spacing_mm)
     mask = eroded(dilated(mask, CLOSING_MM, spacing_mm), CLOSING_MM, spacing_mm)
     mask |= _small_holes(mask, spacing_mm)
     smooth = ndi.gaussian_filter(mask.astype(np.float32), SMOOTHING_MM / spacing_mm, truncate=2.5)
     rounded: BoolArray = (smooth > SMOOTHING_LEVEL)[3:-3, 3:-3, 3:-3] & (outside < BAND_MM)
     return rounded
+
+
+def _with_crowns(mask: BoolArray, tissue: BoolArray, spacing_mm: Float64Array) -> BoolArray:
+    """The mask and the tissue within ``CROWN_MM`` that hangs on it: dura beyond fluid does not."""
+    near = ndi.generate_binary_structure(3, 1)
+    for axis in np.flatnonzero(spacing_mm > CROWN_MM):
+        near &= np.isin(np.indices(near.shape)[axis], 1)
+    grown: BoolArray = ndi.binary_dilation(
+        mask, near, iterations=max(1, round(CROWN_MM / float(spacing_mm.min()))), mask=tissue | mask
+    )
+    return grown
 
 
 def _small_holes(mask: BoolArray, spacing_mm: Float64Array) -> BoolArray:

@@ -73,6 +73,11 @@ SCALES = (0.70, 1.20)
 MAX_SCALE_RATIO = 1.21
 """Largest over smallest scale: honest headers reach 1.19 (64 scans); a slice spacing wrong by 1.45 gave 1.23 or more,
 although each scale alone was plausible."""
+PROPORTIONS = {"width_ratio": (0.86, 1.14), "length_ratio": (0.90, 1.20), "height_ratio": (0.86, 1.07)}
+"""Scale along one axis over the geometric mean of the others: four standard deviations around people's
+(docs/measurements/compartments.md, "Slice spacing that lies")."""
+MIN_VIEW_OF_PROPORTIONS = 0.6
+"""With less of the head in view, its height is not measured: the fit follows whatever spacing is stated."""
 MIN_HEAD_MATCH = 1.077
 """Normalized mutual information of head and rings: right fits start at 1.081, enlarged or shrunk heads end at 1.04, and
 a head upside down, found elsewhere than it lies, had 1.073 without another sign of it."""
@@ -148,6 +153,13 @@ def _findings(figures: dict[str, float]) -> list[Reason]:
             f"the brain is stretched to {ratio:.2f} along one axis against another: slice spacing wrong in the header?"
         )
         found.append(Reason(code="uneven_size", text=text))
+    elif odd := _out_of_proportion(figures):
+        text = (
+            f"the brain's {odd.removesuffix('_ratio')} against its other two dimensions is {figures[odd]:.2f} of the"
+            f" template's, people's {PROPORTIONS[odd][0]:.2f} to {PROPORTIONS[odd][1]:.2f}: slice spacing wrong in the"
+            " header?"
+        )
+        found.append(Reason(code="uneven_size", text=text))
     if figures["head_normalized_mutual_information"] < MIN_HEAD_MATCH:
         text = "skull and scalp are not where the atlas expects them: spacing wrong, or little of the head in view?"
         found.append(Reason(code="weak_head_match", text=text))
@@ -155,3 +167,10 @@ def _findings(figures: dict[str, float]) -> list[Reason]:
         text = f"only {100 * figures['share_in_view']:.0f} % of the head is in view"
         found.append(Reason(code="small_field_of_view", text=text))
     return found
+
+
+def _out_of_proportion(figures: dict[str, float]) -> str:
+    """The dimension that no person has, or an empty string."""
+    if figures["share_in_view"] < MIN_VIEW_OF_PROPORTIONS:
+        return ""
+    return next((name for name, (low, high) in PROPORTIONS.items() if not low <= figures[name] <= high), "")

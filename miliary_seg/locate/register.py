@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from miliary_seg.domain.arrays import Float64Array
 from miliary_seg.locate.affine_fit import AffineFit, fit_affine
-from miliary_seg.locate.atlas import template_points
+from miliary_seg.locate.atlas import load_atlas, template_points
 from miliary_seg.locate.bias_field import bias_corrected
-from miliary_seg.locate.deform import BENDING_WEIGHT, Deformation, fit_deformation, no_deformation
+from miliary_seg.locate.deform import (
+    BENDING_WEIGHT,
+    Deformation,
+    atlas_at_lattice,
+    fit_deformation,
+    lattice,
+    no_deformation,
+    to_template,
+)
 from miliary_seg.locate.mutual_information import normalized_mutual_information
 from miliary_seg.locate.pose import Pose, head_centre, search_pose
 from miliary_seg.locate.pyramid import (
@@ -22,8 +31,8 @@ from miliary_seg.locate.pyramid import (
     ct_grey_scale,
     mr_grey_scale,
 )
-from miliary_seg.locate.quality import NO_BRAIN_NATS, inner_signs
-from miliary_seg.locate.transform import UNIT, distance_mm, from_pose, tilt_deg
+from miliary_seg.locate.quality import NO_BRAIN_NATS, RUNNER_UP_FROM, inner_signs
+from miliary_seg.locate.transform import UNIT, apply, distance_mm, from_pose, inverse, tilt_deg
 
 COARSE_ITERATIONS = 15
 """Of the affine fit at 8 mm, which chooses between the poses."""
@@ -31,6 +40,11 @@ NEAR_TIE_NATS = 0.06
 """Fits at 8 mm whose score is this close to the best are refined at 4 mm, too."""
 DIFFERENT_MM = 8.0
 """Transforms further apart than this at the brain's corners are different answers."""
+SAME_ANSWER_SHARE = 0.02
+"""A fit counts as right if fewer of the brain's voxels get a wrong compartment (``quality.assess_trust``)."""
+T1_LIKENESS, TISSUE_DEPTH_MM = 0.25, 4.0
+"""From this correlation with the template's T1 on, a scan counts as T1-weighted (docs/measurements/compartments.md,
+"Near ties of affine fits")."""
 MAX_AFFINE_STARTS = 3
 SMALLER_START = 0.86
 """About brain over scalp of a child: from this scale, a fit stretched to the scalp returns to the brain."""
@@ -121,15 +135,95 @@ def fit_affine_multistart(scan: Resolutions) -> AffineAlignment | None:
     return AffineAlignment(poses=poses, fits=fits, best=best)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Deformed:
+    """An affine fit and what deformation made of it."""
+
+    affine: AffineFit
+    fine: WorkingScan
+    deformation: Deformation
+
+    @property
+    def match(self) -> float:
+        """Information after deformation less its penalty, in nats."""
+        return self.deformation.information_after
+
+
 def completed(scan: Resolutions, aligned: AffineAlignment, deform: bool) -> Fit:
-    """Deform on top of the best affine fit, and measure how good the whole is."""
-    matrix = aligned.best.matrix
-    fine = scan.fine if scan.is_ct else bias_corrected(scan.fine, scan.medium, matrix)
+    """Deform on top of the best affine fit, and measure how good the whole is.
+
+    On a T1-weighted scan affine fits that almost tie with the best, somewhere else, are deformed as well, and the best
+    match is taken: deformation works on the brain's own grey levels, while bright scalp presses those of the affine
+    fit into few. On others the template's tissues can match as well where they do not lie.
+    """
+    first = _deformed(scan, aligned.best, deform)
+    tied = [fit for fit in aligned.fits if deform and _almost_ties(fit, aligned.best)]
+    if tied and _likeness_to_t1(first) < T1_LIKENESS:
+        tied = []
+    every = [first, *(_deformed(scan, fit, deform) for fit in tied)]
+    best = max(every, key=lambda one: one.match)
+    figures = inner_signs(best.fine, best.affine.matrix, best.deformation) | _figures(scan, aligned, best)
+    if tied:
+        figures["runner_up_ratio"] = _runner_up_ratio(scan, every, best)
+    return Fit(matrix=best.affine.matrix, deformation=best.deformation, score=best.affine.score, figures=figures)
+
+
+def _almost_ties(fit: AffineFit, best: AffineFit) -> bool:
+    return fit.score > RUNNER_UP_FROM * best.score and distance_mm(fit.matrix, best.matrix) > DIFFERENT_MM
+
+
+def _deformed(scan: Resolutions, fit: AffineFit, deform: bool) -> _Deformed:
+    fine = scan.fine if scan.is_ct else bias_corrected(scan.fine, scan.medium, fit.matrix)
     deformation = no_deformation()
     if deform:
-        deformation = fit_deformation(fine, matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
-    figures = inner_signs(fine, matrix, deformation) | _figures(scan, aligned, deformation)
-    return Fit(matrix=matrix, deformation=deformation, score=aligned.best.score, figures=figures)
+        deformation = fit_deformation(fine, fit.matrix, BENDING_WEIGHT["CT" if scan.is_ct else "MR"])
+    return _Deformed(affine=fit, fine=fine, deformation=deformation)
+
+
+def _likeness_to_t1(one: _Deformed) -> float:
+    """Correlation of the scan's grey levels with the template's T1 intensity, deep enough for fluid not to matter."""
+    points = lattice().points
+    placed = _placed(one)
+    which = (atlas_at_lattice()[0] < -TISSUE_DEPTH_MM) & one.fine.contains(one.fine.to_ijk(placed))
+    levels, classes = one.fine.sample(placed[:, which]), points.classes[which]
+    if levels.size == 0 or levels.std() == 0 or classes.std() == 0:
+        return 0.0
+    return float(np.corrcoef(levels, classes)[0, 1])
+
+
+def _placed(one: _Deformed) -> Float64Array:
+    """Where the lattice's points lie in the scan."""
+    grid = lattice()
+    moved = grid.points.positions_mm + grid.field(one.deformation.coefficients)[:, grid.used]
+    return apply(one.affine.matrix, moved)
+
+
+def _runner_up_ratio(scan: Resolutions, every: list[_Deformed], best: _Deformed) -> float:
+    """Match of the best other answer over that of the one taken; 1 where affine fit and deformation disagree.
+
+    Fits that give the same compartments, but for the share that a right fit may mislabel, are one answer.
+    """
+    others = [one for one in every if one is not best and _share_apart(scan, best, one) > SAME_ANSWER_SHARE]
+    if not others:
+        return 0.0
+    if best is not every[0] or best.match <= 0:
+        return 1.0
+    return max(one.match for one in others) / best.match
+
+
+def _share_apart(scan: Resolutions, one: _Deformed, other: _Deformed) -> float:
+    """Share of the brain's points in view that get another compartment from the other fit."""
+    grid, atlas = lattice(), load_atlas()
+    outside, tentorium = atlas_at_lattice()
+    placed = _placed(one)
+    which = (outside < 0) & (np.abs(grid.points.positions_mm[0]) > 0) & scan.fine.contains(scan.fine.to_ijk(placed))
+    if not which.any():
+        return 1.0
+    there = to_template(placed[:, which], other.affine.matrix, other.deformation)
+    below = ndi.map_coordinates(atlas.tentorium_mm, apply(inverse(atlas.affine), there), order=1, mode="nearest") > 0
+    right = there[0] > 0
+    differ = (below != (tentorium[which] > 0)) | (right != (grid.points.positions_mm[0, which] > 0))
+    return float(differ.mean())
 
 
 def fit_near_ties(scan: Resolutions, poses: list[Pose]) -> list[AffineFit]:
@@ -189,8 +283,9 @@ def fit_small_head(scan: Resolutions, best: AffineFit) -> AffineFit | None:
     return fit if better else None
 
 
-def _figures(scan: Resolutions, aligned: AffineAlignment, deformation: Deformation) -> dict[str, float]:
-    best, matrix = aligned.best, aligned.best.matrix
+def _figures(scan: Resolutions, aligned: AffineAlignment, taken: _Deformed) -> dict[str, float]:
+    best, deformation = taken.affine, taken.deformation
+    matrix = best.matrix
     others = [fit.score for fit in aligned.fits if distance_mm(fit.matrix, matrix) > DIFFERENT_MM]
     scales = np.exp(best.parameters[6:9] * 0.02)
     points = template_points(4, AFFINE_POINT_SHARE)
@@ -204,6 +299,13 @@ def _figures(scan: Resolutions, aligned: AffineAlignment, deformation: Deformati
         "tilt_deg": tilt_deg(matrix),
         "smallest_scale": float(scales.min()),
         "largest_scale": float(scales.max()),
+        **_proportions(scales),
         "runner_up_ratio": max(others, default=0.0) / best.score if best.score > 0 else 1.0,
         "midline_deformation_mm": deformation.midline_deformation_mm,
     }
+
+
+def _proportions(scales: Float64Array) -> dict[str, float]:
+    """Scale along each axis over the geometric mean of the other two."""
+    ratios = scales**1.5 / np.sqrt(scales.prod())
+    return dict(zip(("width_ratio", "length_ratio", "height_ratio"), ratios.tolist(), strict=True))

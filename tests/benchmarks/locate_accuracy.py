@@ -32,7 +32,7 @@ from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import MiliaryError
 from miliary_seg.locate import locate
 
-LESIONS, CLOSING_MM = 300, 5.0
+LESIONS, CLOSING_MM, RIM_MM = 300, 5.0, 2.0
 EDGES_MM = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 1e3])
 
 
@@ -183,14 +183,28 @@ def reference_mask(labels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def mask_errors(labels: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> list[float]:
-    """Dice, % of the cortex lost and % let in; reference: brain and ventricles closed by 5 mm."""
+    """Dice, % of the cortex lost, % let in; then of the rim: % of its tissue lost (two ways), % let in next to it.
+
+    The reference is brain and ventricles closed by 5 mm. The rim is tissue within 2 mm of the labels' own surface,
+    folds included, or of the reference's; what is let in within 2 mm of the reference is a share of all of it.
+    """
     truth = reference_mask(labels, spacing)
-    cortex = np.isin(labels, (3, 42, 8, 47))
+    cortex, tissue = np.isin(labels, (3, 42, 8, 47)), np.isin(labels, BRAIN)
+    own, outer = (tissue & near_edge(part, spacing) for part in (np.isin(labels, (*BRAIN, *VENTRICLES)), truth))
+    outside = near_edge(~truth, spacing)
     return [
         float(2 * (mask & truth).sum() / (mask.sum() + truth.sum())),
         100 * float((cortex & ~mask).sum() / max(cortex.sum(), 1)),
         100 * float((mask & ~truth).sum() / truth.sum()),
+        *(100 * float((rim & ~mask).sum() / max(rim.sum(), 1)) for rim in (own, outer)),
+        100 * float((mask & outside).sum() / truth.sum()),
     ]
+
+
+def near_edge(part: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Voxels of a part within ``RIM_MM`` of its surface; it goes on beyond the grid."""
+    depth = ndi.distance_transform_edt(np.pad(part, 1, mode="edge"), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    return part & (depth - spacing.min() / 2 <= RIM_MM)
 
 
 if __name__ == "__main__":

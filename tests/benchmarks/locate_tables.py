@@ -20,7 +20,7 @@ from locate_accuracy import EDGES_MM
 from simulated_heads import CONDITIONS
 
 from miliary_seg.locate.assign import MIDLINE_WRONG, TENTORIUM_WRONG, wrong_share
-from miliary_seg.locate.quality import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, judge
+from miliary_seg.locate.quality import COEFFICIENTS, DOUBT, FLOOR_NATS, RUNNER_UP_FROM, RUNNER_UP_SLOPE, assess_trust
 
 RIGHT_PERCENT, WRONG_PERCENT, TRUSTED = 2.0, 5.0, 0.5
 RIDGE = 0.5
@@ -80,7 +80,7 @@ def judged(row: Row) -> float:
     """The trust figure by the package's present constants."""
     if not row["figures"]:
         return 0.0
-    trust = judge(row["figures"])  # type: ignore[arg-type]
+    trust = assess_trust(row["figures"])  # type: ignore[arg-type]
     return trust.figure if trust.brain_found else 0.0
 
 
@@ -116,7 +116,8 @@ def claims(rows: list[Row]) -> None:
 def masks(rows: list[Row]) -> None:
     values = np.array([row["mask"] for row in rows if isinstance(row.get("mask"), list)])
     if len(values):
-        for name, column in zip(("Dice", "cortex lost %", "let in %"), values.T, strict=True):
+        names = ("Dice", "cortex lost %", "let in %", "rim lost %", "outer rim lost %", "let in within 2 mm %")
+        for name, column in zip(names, values.T, strict=False):  # older rows have the first three
             low, middle, high = np.percentile(column, [10, 50, 90])
             print(f"mask {name}: median {middle:.3f}, 10th {low:.3f}, 90th {high:.3f}")
 

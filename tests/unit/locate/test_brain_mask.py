@@ -152,3 +152,42 @@ def test_debris_leaves_the_mask_of_a_stripped_head_and_missed_brain_stays(spacin
     mask = stripped_mask(scan, outside, float(np.prod(spacing)))
     assert mask[(outside < 0) | missed].all()
     assert not mask[hanging | apart].any()
+
+
+def places(affine, shape):
+    ijk = np.indices(shape, dtype=np.float32)
+    return [affine[axis, axis] * ijk[axis] + affine[axis, 3] for axis in range(3)]
+
+
+@pytest.mark.parametrize(("fluid", "kept"), [(30.0, True), (250.0, False)])
+def test_bright_lesions_of_the_cortex_stay_where_fluid_is_dark(drawn, fluid, kept):
+    affine, outside = drawn
+    x, y, z = places(affine, outside.shape)
+    lesion = ((x - RADIUS_MM + 1) ** 2 + y**2 + z**2 < 7.0**2) & (outside < 0)  # at the surface, cut by it
+    voxels = np.where(lesion, 250.0, head(outside, brain=100.0, fluid=fluid)).astype(np.float32)
+    values = TissueValues(grey=100.0, white=100.0, fluid=fluid)
+    mask = refined_mask(voxels, affine, outside, is_ct=False, values=values)
+    assert bool(mask[lesion].mean() > 0.95) is kept
+
+
+def test_bright_scalp_that_a_loose_fit_takes_for_brain_stays_out(drawn):
+    affine, outside = drawn
+    x, _, _ = places(affine, outside.shape)
+    scalp = (x > RADIUS_MM - 3) & (outside > -3)  # pressed in on one side, below the fitted surface
+    voxels = np.where(scalp, 400.0, head(outside, brain=100.0, fluid=30.0)).astype(np.float32)
+    values = TissueValues(grey=100.0, white=100.0, fluid=30.0)
+    mask = refined_mask(voxels, affine, outside, is_ct=False, values=values)
+    assert mask[scalp & (outside > -1.5)].mean() < 0.5
+
+
+@pytest.mark.parametrize("joined", [True, False], ids=["crown of a gyrus", "dura beyond fluid"])
+def test_crowns_of_thin_gyri_are_brain_and_dura_beyond_fluid_is_not(drawn, joined):
+    affine, outside = drawn
+    x, *_ = places(affine, outside.shape)
+    thin = (np.abs(x) < 1.7) & (outside > (-0.5 if joined else 1.4)) & (outside < (1.9 if joined else 2.9))
+    voxels = np.where(thin, 100.0, head(outside, brain=100.0, fluid=30.0)).astype(np.float32)
+    values = TissueValues(grey=100.0, white=100.0, fluid=30.0)
+    mask = refined_mask(voxels, affine, outside, is_ct=False, values=values)
+    core = thin & (outside > 0.3) & (outside < (1.2 if joined else 3.0))
+    assert bool(mask[core].mean() > 0.75) is joined
+    assert mask[(np.abs(x) > 6) & (outside > 1.0)].mean() < 0.02

@@ -11,7 +11,13 @@ from miliary_seg.domain.volume import Volume
 from miliary_seg.errors import GeometryError, NoBrainError
 from miliary_seg.locate import locate
 from miliary_seg.locate.pyramid import BlockMeans
-from miliary_seg.locate.register import fit_affine_multistart, fit_from_smaller, fit_small_head, resolutions
+from miliary_seg.locate.register import (
+    completed,
+    fit_affine_multistart,
+    fit_from_smaller,
+    fit_small_head,
+    resolutions,
+)
 from miliary_seg.locate.transform import UNIT, affine_jacobian, affine_matrix, distance_mm
 from miliary_seg.settings import LocateSettings
 
@@ -265,6 +271,48 @@ def test_a_fit_that_was_stretched_to_the_scalp_falls_back_to_the_brain(make_head
     levels = {name: 0.5 * getattr(right, name) for name in ("score", "brain_information")}
     back = fit_from_smaller(scan, dataclasses.replace(right, parameters=stretched, **levels))
     assert distance_mm(back.matrix, right.matrix) < 4.0
+
+
+@pytest.mark.parametrize(
+    ("pitch_deg", "leads", "rated"),
+    [(26, True, (0.0, 0.85)), (26, False, (1.0, 1.0)), (6, True, (0.0, 0.0))],
+    ids=["a rival that matches worse", "a rival that led before", "the same answer"],
+)
+def test_near_ties_are_settled_by_deformation(make_head, turned, axial_affine, pitch_deg, leads, rated):
+    shape, spacing = SHAPES["isotropic"]
+    volume = make_head(shape, axial_affine(spacing, shape, (0, -10, -10)), turned(6, 3, -4, (3, 4, -6)))
+    scan = resolutions(BlockMeans(voxels=volume.voxels, affine=volume.grid.affine), is_ct=False)
+    aligned = fit_affine_multistart(scan)
+    right = aligned.best
+    pitched = right.parameters.copy()
+    pitched[3] += np.radians(pitch_deg) / UNIT
+    pitched[1] += 6.0
+    other = dataclasses.replace(right, parameters=pitched, score=right.score * (0.98 if leads else 1.01))
+    assert distance_mm(other.matrix, right.matrix) > 8.0
+    tied = dataclasses.replace(aligned, fits=[right, other], best=right if leads else other)
+    fit = completed(scan, tied, deform=True)
+    assert np.array_equal(fit.matrix, right.matrix), "what matches better after deformation"
+    assert rated[0] <= fit.figures["runner_up_ratio"] <= rated[1]
+
+
+def test_near_ties_of_a_scan_that_is_not_t1_weighted_are_left_as_they_are(make_head, turned, axial_affine):
+    shape, spacing = SHAPES["isotropic"]
+    volume = make_head(shape, axial_affine(spacing, shape, (0, -10, -10)), turned(6, 3, -4, (3, 4, -6)))
+    voxels = volume.voxels
+    inverse = np.where(voxels > 0.2 * np.percentile(voxels, 99), voxels.max() - voxels, voxels).astype(np.float32)
+    fits, scans = {}, {}
+    for name, grey_values in (("T1", voxels), ("inverse", inverse)):
+        scan = resolutions(BlockMeans(voxels=grey_values, affine=volume.grid.affine), is_ct=False)
+        aligned = fit_affine_multistart(scan)
+        pitched = aligned.best.parameters.copy()
+        pitched[3] += np.radians(14) / UNIT
+        pitched[1] += 6.0
+        other = dataclasses.replace(aligned.best, parameters=pitched, score=aligned.best.score * 0.98)
+        scans[name] = dataclasses.replace(aligned, fits=[aligned.best, other])
+        fits[name] = completed(scan, scans[name], deform=True)
+    assert fits["T1"].figures["runner_up_ratio"] < 0.9
+    assert fits["inverse"].figures["runner_up_ratio"] == pytest.approx(0.98)
+    assert np.array_equal(fits["inverse"].matrix, scans["inverse"].best.matrix)
 
 
 @pytest.mark.parametrize("size", [0.66, 0.72])

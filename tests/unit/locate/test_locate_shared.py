@@ -42,3 +42,18 @@ def test_real_heads(name):
     counts = np.bincount(location.compartments.labels.ravel(), minlength=5)[1:].astype(float)
     assert abs(counts[0] / counts[1] - 1) < 0.06  # people's hemispheres differ by a few per cent
     assert 0.07 < counts[2:].sum() / counts.sum() < 0.20  # cerebellum and brain stem: about an eighth
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["btp01_post", "btp06_pre", "btp06_post"])
+def test_enhanced_heads_with_bright_scalp_whose_affine_fits_nearly_tie_are_trusted(name):
+    path = SHARED / "gad_heads" / f"{name}_T1c.nii.gz"
+    if not path.exists():
+        pytest.skip("development scans are not here")
+    image = nib.as_closest_canonical(nib.load(path))
+    voxels = np.asarray(image.dataobj, dtype=np.float32)
+    location = locate(Volume(voxels=voxels, grid=Grid(shape=image.shape, affine=image.affine)), LocateSettings())
+    assert location.registration.trusted
+    counts = np.bincount(location.compartments.labels.ravel(), minlength=5)[1:].astype(float)
+    assert abs(counts[0] / counts[1] - 1) < 0.08  # a large tumour on one side
+    assert 0.07 < counts[2:].sum() / counts.sum() < 0.20

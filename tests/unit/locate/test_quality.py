@@ -12,6 +12,9 @@ GOOD = {
     "tilt_deg": 12.0,
     "smallest_scale": 0.90,
     "largest_scale": 0.98,
+    "width_ratio": 0.99,
+    "length_ratio": 1.06,
+    "height_ratio": 0.95,
     "share_in_view": 0.95,
     "head_normalized_mutual_information": 1.15,
 }
@@ -31,6 +34,10 @@ def test_good_fit_is_trusted_without_remark():
         ({"smallest_scale": 0.5}, "implausible_size"),
         ({"largest_scale": 1.5}, "implausible_size"),
         ({"smallest_scale": 0.80, "largest_scale": 1.0}, "uneven_size"),
+        ({"height_ratio": 0.95 * 1.15}, "uneven_size"),
+        ({"height_ratio": 0.95 / 1.15}, "uneven_size"),
+        ({"width_ratio": 0.99 * 1.20}, "uneven_size"),
+        ({"length_ratio": 1.06 * 1.20}, "uneven_size"),
         ({"share_in_view": 0.15}, "small_field_of_view"),
         ({"head_normalized_mutual_information": 1.03}, "weak_head_match"),
     ],
@@ -63,3 +70,7 @@ def test_weak_match_of_a_brain_and_no_brain_at_all():
     assert nothing.figure < 0.05
     negative = assess_trust(GOOD | {name: -0.02 for name in GOOD if name.endswith("nats")})
     assert 0 <= negative.figure < 0.01
+
+
+def test_proportions_are_not_judged_where_little_of_the_head_is_in_view():
+    assert assess_trust(GOOD | {"share_in_view": 0.45, "height_ratio": 1.19}).reasons == ()
