@@ -278,11 +278,14 @@ Point = tuple[float, float, float]
 def _tubes(x: Float64Array, y: Float64Array, z: Float64Array) -> Callable[[Point, Point, float], BoolArray]:
     def tube(start: Point, end: Point, radius: float) -> BoolArray:
         """Voxels within a radius (mm) of the line between two points (MNI mm)."""
+        inside = np.ones(x.shape, bool)
+        for axis, a, b in zip((x, y, z), start, end, strict=True):
+            inside &= (axis >= min(a, b) - radius) & (axis <= max(a, b) + radius)
         along = np.subtract(end, start)
-        from_start = np.stack([x - start[0], y - start[1], z - start[2]])
-        share = np.clip(np.tensordot(along, from_start, axes=1) / float(along @ along), 0, 1)
-        off = from_start - along[:, None, None, None] * share
-        inside: BoolArray = (off**2).sum(axis=0) <= radius**2
+        from_start = np.stack([axis[inside] - a for axis, a in zip((x, y, z), start, strict=True)])
+        share = np.clip(along @ from_start / float(along @ along), 0, 1)
+        off = from_start - along[:, None] * share
+        inside[inside] = (off**2).sum(axis=0) <= radius**2
         return inside
 
     return tube

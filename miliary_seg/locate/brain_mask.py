@@ -375,4 +375,4 @@ def _tissue_range(
 
 def _largest(mask: BoolArray) -> BoolArray:
     labels, n = ndi.label(mask)
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if n > 1 else mask
+    return labels == 1 + np.argmax(np.bincount(labels[mask])[1:]) if n > 1 else mask

@@ -125,14 +125,13 @@ def mask_view(
     background, tolerance = background_value(voxels)
     levels = seen if is_ct else _shares(seen - zero_level(voxels), outside, spacing_mm)
     fluid, grey, white = _levels(levels, outside, places)
-    directions = np.stack([axis - middle for axis, middle in zip(places, MIDDLE_MNI_MM, strict=True)])
     return MaskView(
         mask=np.ascontiguousarray(brain[every][box]),
         grey_values=levels,
         outside_mm=outside,
         midline_mm=places[0],
         tentorium_mm=tentorium,
-        sectors=np.argmax(np.tensordot(_directions(), directions, axes=1), axis=0).astype(np.int16),
+        sectors=sectors_of(places),
         empty=np.abs(seen - background) <= tolerance if stripped else np.zeros(seen.shape, bool),
         spacing_mm=spacing_mm,
         box=tuple(slice(s.start * step, s.stop * step, step) for s, step in zip(box, steps, strict=True)),
@@ -197,12 +196,26 @@ def _levels(levels: Float32Array, outside_mm: Float32Array, places: list[Float32
 
 
 @lru_cache(maxsize=1)
-def _directions() -> Float32Array:
+def directions() -> Float32Array:
     """Unit vectors spread evenly over the sphere (Fibonacci lattice), shape (N_SECTORS, 3)."""
     n = np.arange(N_SECTORS) + 0.5
     polar, turn = np.arccos(1 - 2 * n / N_SECTORS), np.pi * (1 + np.sqrt(5)) * n
     points = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], axis=1)
     return points.astype(np.float32)
+
+
+def sectors_of(places: list[Float32Array]) -> Int16Array:
+    """The direction from the middle of the brain that each place lies in, shape (i, j, k).
+
+    Direction by direction: ``argmax`` over the first axis takes three times as long.
+    """
+    from_middle = np.stack([axis - middle for axis, middle in zip(places, MIDDLE_MNI_MM, strict=True)])
+    along = np.tensordot(directions(), from_middle, axes=1)
+    sectors, most = np.zeros(along.shape[1:], np.int16), along[0]
+    for sector in range(1, N_SECTORS):
+        np.copyto(sectors, sector, where=along[sector] > most)
+        np.maximum(most, along[sector], out=most)
+    return sectors
 
 
 def mask_figures(view: MaskView) -> dict[str, float]:

@@ -90,7 +90,7 @@ def joint_histogram(
 ) -> JointHistogram:
     """Joint histogram; every sample is shared between the two nearest bins."""
     bins = N_BINS + 2 * MARGIN
-    value = np.clip(levels, 0, N_BINS - 1.001) + MARGIN
+    value = np.minimum(np.maximum(levels, 0), np.float32(N_BINS - 1.001)) + MARGIN
     low = value.astype(np.intp)
     upper_share = value - low
     cells = classes * bins + low
@@ -111,11 +111,12 @@ def _information(histogram: JointHistogram) -> tuple[float, Float64Array]:
 
 
 def _smoothed(shares: Float64Array) -> Float64Array:
-    padded = np.pad(shares, ((0, 0), (MARGIN, MARGIN)))
-    n = shares.shape[1]
-    smooth: Float64Array = sum(
-        (weight * padded[:, shift : shift + n] for shift, weight in enumerate(KERNEL)), np.zeros_like(shares)
-    )
+    rows, n = shares.shape
+    padded = np.zeros((rows, n + 2 * MARGIN))
+    padded[:, MARGIN:-MARGIN] = shares
+    smooth = np.zeros_like(shares)
+    for shift, weight in enumerate(KERNEL):
+        smooth += weight * padded[:, shift : shift + n]
     return smooth
 
 

@@ -97,9 +97,11 @@ class WorkingScan:
 
     def contains(self, ijk: Float64Array) -> BoolArray:
         """Which of the indices, shape (3, n), lie within the voxels of the scan."""
-        upper = np.array(self.shape, dtype=np.float64)[:, None] - 0.5
-        inside = (ijk > -0.5) & (ijk < upper)
-        return np.asarray(inside.all(axis=0))
+        inside = np.ones(ijk.shape[1], bool)
+        for places, n in zip(ijk, self.shape, strict=True):
+            inside &= places > -0.5
+            inside &= places < n - 0.5
+        return inside
 
     def sample(self, positions_mm: Float64Array) -> Float32Array:
         """Linear interpolation of the levels at world positions, shape (3, n); the edge continues outside."""
@@ -115,7 +117,8 @@ class WorkingScan:
         corner, (wi, wj, wk) = self._cell(self.to_ijk(positions_mm))
         stride_i, stride_j = self.levels.shape[1] * self.levels.shape[2], self.levels.shape[2]
         flat = self.levels.ravel()
-        c = [flat[corner + i * stride_i + j * stride_j + k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+        offsets = [i * stride_i + j * stride_j + k for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+        c = [flat[offset:].take(corner, mode="clip") for offset in offsets]  # "clip" is quicker: no place is outside
         along_k = [c[2 * m + 1] - c[2 * m] for m in range(4)]
         at_k = [c[2 * m] + wk * along_k[m] for m in range(4)]
         along_j = [at_k[1] - at_k[0], at_k[3] - at_k[2]]
@@ -129,9 +132,9 @@ class WorkingScan:
 
     def _cell(self, ijk: Float64Array) -> tuple[IndexArray, Float32Array]:
         """Flat index of the lower corner, shape (n,), and weights, shape (3, n), of the cell around each place."""
-        upper = np.array(self.levels.shape, dtype=np.float64)[:, None]
-        ijk = np.clip(ijk, 0, upper - 1)
-        corner = np.minimum(ijk.astype(np.int32), (upper - 2).astype(np.int32))
+        last = np.array(self.levels.shape, dtype=np.float64)[:, None] - 1
+        ijk = np.minimum(np.maximum(ijk, 0), last)
+        corner = np.minimum(ijk.astype(np.int32), (last - 1).astype(np.int32))
         weights = (ijk - corner).astype(np.float32)
         stride_i, stride_j = self.levels.shape[1] * self.levels.shape[2], self.levels.shape[2]
         flat = corner[0].astype(np.intp) * stride_i + corner[1] * stride_j + corner[2]
@@ -146,8 +149,8 @@ def _interpolated(levels: Float32Array, corner: IndexArray, weights: Float32Arra
     for i in (0, stride_i):
         rows = []
         for j in (0, stride_j):
-            low = flat[corner + (i + j)]
-            rows.append(low + wk * (flat[corner + (i + j + 1)] - low))
+            low = flat[i + j :].take(corner, mode="clip")  # "clip" is quicker: no place is outside
+            rows.append(low + wk * (flat[i + j + 1 :].take(corner, mode="clip") - low))
         planes.append(rows[0] + wj * (rows[1] - rows[0]))
     value: Float32Array = planes[0] + wi * (planes[1] - planes[0])
     return value

@@ -28,31 +28,50 @@ CORNERS_MNI_MM = np.array([[x, y, z] for x in (-60, 60) for y in (-95, 60) for z
 
 def rotation(pitch: float, roll: float, yaw: float) -> Float64Array:
     """Rotation matrix (3, 3) about x, then y, then z; angles in radians."""
-    cx, cy, cz = np.cos([pitch, roll, yaw])
-    sx, sy, sz = np.sin([pitch, roll, yaw])
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    turned: Float64Array = _rotations(np.array([[pitch, roll, yaw]]))[0]
+    return turned
+
+
+def _rotations(angles: Float64Array) -> Float64Array:
+    """Rotation matrices (n, 3, 3) about x, then y, then z; angles (n, 3) in radians."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles).T, np.sin(angles).T
+    about_x, about_y, about_z = np.zeros((3, len(angles), 3, 3))
+    about_x[:, 0, 0] = about_y[:, 1, 1] = about_z[:, 2, 2] = 1.0
+    about_x[:, 1, 1], about_x[:, 1, 2], about_x[:, 2, 1], about_x[:, 2, 2] = cx, -sx, sx, cx
+    about_y[:, 0, 0], about_y[:, 0, 2], about_y[:, 2, 0], about_y[:, 2, 2] = cy, sy, -sy, cy
+    about_z[:, 0, 0], about_z[:, 0, 1], about_z[:, 1, 0], about_z[:, 1, 1] = cz, -sz, sz, cz
     turned: Float64Array = about_x @ about_y @ about_z
     return turned
 
 
 def affine_matrix(parameters: Float64Array) -> Float64Array:
     """Matrix (4, 4), MNI mm to scan mm, of twelve parameters."""
-    shear = np.eye(3)
-    stretch = np.clip(parameters[6:12] * UNIT, -FARTHEST, FARTHEST)
-    shear[0, 1], shear[0, 2], shear[1, 2] = stretch[3:]
-    pitch, roll, yaw = parameters[3:6] * UNIT
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation(pitch, roll, yaw) @ np.diag(np.exp(stretch[:3])) @ shear
-    matrix[:3, 3] = parameters[:3] - matrix[:3, :3] @ CENTRE_MNI_MM
+    matrix: Float64Array = _affine_matrices(parameters[None])[0]
     return matrix
+
+
+def _affine_matrices(parameters: Float64Array) -> Float64Array:
+    """Matrices (n, 4, 4) of n sets of twelve parameters: made at once, they cost little more than one."""
+    n = len(parameters)
+    stretch = np.minimum(np.maximum(parameters[:, 6:12] * UNIT, -FARTHEST), FARTHEST)
+    scale, shear, matrices = np.zeros((n, 3, 3)), np.zeros((n, 3, 3)), np.zeros((n, 4, 4))
+    for axis in range(3):
+        scale[:, axis, axis] = np.exp(stretch[:, axis])
+        shear[:, axis, axis] = 1.0
+    shear[:, 0, 1], shear[:, 0, 2], shear[:, 1, 2] = stretch[:, 3:].T
+    linear = _rotations(parameters[:, 3:6] * UNIT) @ scale @ shear
+    matrices[:, :3, :3] = linear
+    matrices[:, :3, 3] = parameters[:, :3] - linear @ CENTRE_MNI_MM
+    matrices[:, 3, 3] = 1.0
+    return matrices
 
 
 def affine_jacobian(parameters: Float64Array) -> Float64Array:
     """Derivative of the upper three rows of the matrix, shape (12, 3, 4), by central differences."""
     steps = np.eye(12) * 1e-3
-    return np.array([(affine_matrix(parameters + h) - affine_matrix(parameters - h))[:3] / 2e-3 for h in steps])
+    there, back = np.split(_affine_matrices(np.concatenate([parameters + steps, parameters - steps])), 2)
+    jacobian: Float64Array = (there - back)[:, :3] / 2e-3
+    return jacobian
 
 
 def from_pose(pose: Float64Array) -> Float64Array:

@@ -229,6 +229,14 @@ def test_the_brain_counts_as_often_as_asked(scan):
     assert match(2.5) == pytest.approx(match(0.0) + 2.5 * brain)
 
 
+def test_the_jacobian_is_the_central_difference_of_the_matrix_itself(rng):
+    parameters = rng.normal(0, 5, 12)
+    steps = np.eye(12) * 1e-3
+    expected = [(affine_matrix(parameters + h) - affine_matrix(parameters - h))[:3] / 2e-3 for h in steps]
+    assert_allclose(affine_jacobian(parameters), expected, rtol=0, atol=1e-10)
+    assert_allclose(affine_matrix(parameters)[3], [0, 0, 0, 1])
+
+
 def test_affine_matrix_by_parts():
     q = np.array([3.0, -2, 5, 4, -6, 8, 1, 2, -3, 0.5, 0.2, -0.4])
     matrix = affine_matrix(q)

@@ -6,12 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.lab.bench.masks import WRONG, MaskRun, judged, mask_sections, spoiled, write_masks
 from miliary_seg.locate import locate
 from miliary_seg.locate.locate import view_of_mask
-from miliary_seg.locate.mask_trust import CODES, TEXTS, WEIGHTS, assess_mask, departures, mask_figures
+from miliary_seg.locate.mask_trust import (
+    CODES,
+    N_SECTORS,
+    TEXTS,
+    WEIGHTS,
+    assess_mask,
+    departures,
+    directions,
+    mask_figures,
+    sectors_of,
+)
 from miliary_seg.settings import LocateSettings, Settings
 
 SHAPE, SPACING = (104, 120, 100), (1.8, 1.8, 1.8)
@@ -102,6 +113,12 @@ def test_the_view_is_the_same_however_voxels_are_stored(volume, located, view):
     other = replace(volume, voxels=np.ascontiguousarray(volume.voxels.transpose(axes)), grid=grid)
     moved = replace(located, brain_mask=located.brain_mask.transpose(axes))
     assert mask_figures(view_of_mask(other, moved)) == mask_figures(view)
+
+
+def test_each_place_lies_in_the_direction_it_points_to():
+    rays = 30 * directions().T + np.array([[0.0], [-18.0], [10.0]])
+    places = [axis.astype(np.float32).reshape(-1, 2, 3) for axis in rays]
+    assert_array_equal(sectors_of(places).ravel(), np.arange(N_SECTORS))
 
 
 def test_the_bench_counts_what_was_judged_wrongly(tmp_path, view):
