@@ -71,11 +71,12 @@ def unpack(
     if int(kept["format"]) != FORMAT or kept["brain"].size != -(-size // 8):
         raise UnreadableFileError("a location of another format or scan", todo="run the case again")
     brain = np.unpackbits(kept["brain"], count=size).view(bool).reshape(grid.shape)
-    places = np.stack(np.nonzero(where)) / kept["steps"][:, None]
+    asked = np.flatnonzero(where)
+    places = np.stack(np.unravel_index(asked, grid.shape)) / kept["steps"][:, None]
     maps = []
     for name in ("midline", "tentorium"):
         distance = np.zeros(grid.shape, dtype=np.float32)
         coarse = kept[name].astype(np.float32) * np.float32(STEP_MM)
-        distance[where] = ndi.map_coordinates(coarse, places, order=1, mode="nearest")
+        distance.reshape(-1)[asked] = ndi.map_coordinates(coarse, places, order=1, mode="nearest")
         maps.append(distance)
     return brain, maps[0], maps[1]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from miliary_seg.domain.lesion import Candidate
 from miliary_seg.domain.result import CaseResult, SeriesResult
 from miliary_seg.report import file_names
@@ -341,11 +343,39 @@ def _parquet(header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = [pa.array([row.get(name) for row in rows]) for name in header]
-    typed = [array.cast(pa.string()) if pa.types.is_null(array.type) else array for array in arrays]
+    arrays = [_arrow_column([row.get(name) for row in rows]) for name in header]
     buffer = io.BytesIO()
-    pq.write_table(pa.table(dict(zip(header, typed, strict=True))), buffer)
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(header)), buffer)
     return buffer.getvalue()
+
+
+def _arrow_column(values: Sequence[Any]) -> Any:
+    """A typed column of text, truth values, whole numbers or numbers, with gaps where a value is None.
+
+    From buffers: ``pyarrow.array`` imports pandas wherever it is installed, for half a second.
+    """
+    import pyarrow as pa
+
+    known = [value for value in values if value is not None]
+    gaps = pa.py_buffer(_bits(value is not None for value in values))
+
+    def column(kind: Any, *buffers: Any) -> Any:
+        return pa.Array.from_buffers(kind, len(values), [gaps, *map(pa.py_buffer, buffers)])
+
+    if all(isinstance(value, str) for value in known):
+        texts = [b"" if value is None else value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+        return column(pa.string(), ends, b"".join(texts))
+    if all(isinstance(value, (bool, np.bool_)) for value in known):
+        return column(pa.bool_(), _bits(map(bool, values)))
+    whole = all(isinstance(value, (int, np.integer)) for value in known)
+    kind, dtype = (pa.int64(), np.int64) if whole else (pa.float64(), np.float64)
+    return column(kind, np.array([0 if value is None else value for value in values], dtype=dtype))
+
+
+def _bits(values: Iterable[bool]) -> bytes:
+    """Truth values as Arrow keeps them: eight in a byte, the first in the lowest bit."""
+    return np.packbits(np.fromiter(values, dtype=bool), bitorder="little").tobytes()
 
 
 def _case_row(result: CaseResult, series: SeriesResult) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -170,6 +172,29 @@ def test_the_parquet_table_is_the_same_with_types(tmp_path, make_case):
     assert isinstance(typed["n_lesions"], int)
     assert isinstance(typed["registration_trusted"], bool)
     assert isinstance(typed["slice_thickness_mm"], float)
+
+
+def test_parquet_columns_keep_types_and_gaps_and_need_no_pandas():
+    pytest.importorskip("pyarrow.parquet")
+    script = """
+import io, sys
+from miliary_seg.report.tables import _parquet
+rows = [
+    {"text": "a;\u00e4", "truth": True, "whole": 1, "number": 1.5, "mixed": 2},
+    {"text": None, "truth": None, "whole": None, "number": None, "mixed": 2.5},
+    {"text": "", "truth": False, "whole": -3, "number": float("inf"), "mixed": None},
+]
+written = _parquet([*rows[0], "nothing"], rows)
+assert "pandas" not in sys.modules
+import pyarrow.parquet
+table = pyarrow.parquet.read_table(io.BytesIO(written))
+table.validate(full=True)
+assert table.to_pylist() == [{**row, "nothing": None} for row in rows]
+assert [str(kind) for kind in table.schema.types] == ["string", "bool", "int64", "double", "double", "string"]
+assert pyarrow.parquet.read_table(io.BytesIO(_parquet(["text"], []))).num_rows == 0
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_cases_table_that_cannot_be_written(tmp_path, case):
