@@ -241,8 +241,7 @@ def _places(stored: StoredSeries, anew: tuple[Assignment, ...], same: dict[int, 
 def _detection(
     stored: StoredSeries, given: GivenLesions, found: tuple[Lesion, ...], labels: LabelMap, brain: BoolArray
 ) -> Detection:
-    from miliary_seg.detect import StatedRates
-    from miliary_seg.detect.given import stated_point
+    from miliary_seg.detect.given import StatedRates, stated_point
 
     text = "The lesions were corrected by a reader: their count is taken as exact."
     document = stored.document["detection"]
@@ -271,7 +270,7 @@ def _detection(
 
 
 def _polarity(stored: StoredSeries) -> Polarity:
-    from miliary_seg.detect.pipeline import lesion_polarity
+    from miliary_seg.detect.quality import lesion_polarity
 
     return lesion_polarity(stored.volume, stored.settings.detect)
 

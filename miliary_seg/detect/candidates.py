@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from miliary_seg.detect.blur import Responses, ScaleSpace, over_slices, scale_space
 from miliary_seg.detect.maxima import maxima
 from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.refine import eigen_ratio, refine
-from miliary_seg.detect.scale_space import Responses, ScaleSpace, over_slices, scale_space
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array, IndexArray
 

@@ -19,10 +19,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from miliary_seg.detect.blur import over_jobs
 from miliary_seg.detect.features import Features
 from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.patches import PatchSites, pictures
-from miliary_seg.detect.scale_space import over_jobs
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.result import OperatingPoint
 from miliary_seg.domain.sequence import Sequence

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from miliary_seg.detect.blur import over_slices, threads
 from miliary_seg.detect.features import Features, sample
 from miliary_seg.detect.normalise import WorkVolume
-from miliary_seg.detect.scale_space import Spacing, over_slices, threads
-from miliary_seg.detect.work_grid import block_mean
+from miliary_seg.detect.work_grid import Spacing, block_mean
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 
 EDGE_LIMIT_MM = 20.0

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from miliary_seg.detect.scale_space import Spacing
-from miliary_seg.detect.work_grid import THICK_MM
+from miliary_seg.detect.work_grid import THICK_MM, Spacing
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.grid import other_axes
 from miliary_seg.domain.lesion import Candidate, Lesion
@@ -274,6 +271,9 @@ def join_pieces(
     sign
         1 for a bright, -1 for a dark region, shape (n,).
     """
+    from scipy.sparse import coo_array  # a tenth of a second that deciding again does not need
+    from scipy.sparse.csgraph import connected_components
+
     first, second, saddle = _contacts(values, labels, sign)
     if not first.size:
         return

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage as ndi
 
+from miliary_seg.detect.blur import ScaleSpace, over_jobs
 from miliary_seg.detect.candidates import Blobs, GridLevel
 from miliary_seg.detect.feature_table import FEATURES
 from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.refine import radius_mm, response_at
-from miliary_seg.detect.scale_space import ScaleSpace, over_jobs
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 Features = dict[str, Float64Array]

@@ -12,9 +12,8 @@ from scipy import ndimage as ndi
 
 from miliary_seg.detect.delineate import Size, measure_labels, measured_lesion
 from miliary_seg.detect.normalise import prepare
-from miliary_seg.detect.pipeline import lesion_polarity, with_enhancement
-from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
-from miliary_seg.detect.rejection import RULES
+from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, lesion_polarity, noise_doubts
+from miliary_seg.detect.white_matter import with_enhancement
 from miliary_seg.detect.work_grid import work_grid
 from miliary_seg.domain.arrays import BoolArray, Box, Float64Array, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Point, Rejection
@@ -256,6 +255,8 @@ def _outside(labels: Int32Array, mask: BoolArray, volume: Volume, count: int) ->
 def _accepted(
     candidates: Sequence[Candidate], lesions: Sequence[Lesion], outside: BoolArray
 ) -> tuple[tuple[Lesion, ...], tuple[Rejection, ...]]:
+    from miliary_seg.detect.rejection import RULES
+
     rejected = tuple(
         Rejection(candidate=candidates[n], rule="outside_brain", reason=RULES["outside_brain"])
         for n in np.flatnonzero(outside).tolist()

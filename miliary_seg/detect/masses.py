@@ -19,9 +19,9 @@ from miliary_seg.detect.delineate import measure_labels
 from miliary_seg.detect.given import Instances
 from miliary_seg.detect.mass_map import MassMap, mass_map
 from miliary_seg.detect.mass_regions import FEATURES, MassRegion, mass_regions, measured, outlined
-from miliary_seg.detect.pipeline import with_enhancement
 from miliary_seg.detect.quality import artefact_doubts
 from miliary_seg.detect.rejection import RULES
+from miliary_seg.detect.white_matter import with_enhancement
 from miliary_seg.domain.arrays import BoolArray, Float64Array
 from miliary_seg.domain.compartment import Compartment, TemplateMap
 from miliary_seg.domain.lesion import Lesion, Rejection

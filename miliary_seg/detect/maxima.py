@@ -13,7 +13,7 @@ from itertools import product
 import cv2
 import numpy as np
 
-from miliary_seg.detect.scale_space import Responses, ScaleSpace, as_image, over_slices
+from miliary_seg.detect.blur import Responses, ScaleSpace, as_image, over_slices
 from miliary_seg.domain.arrays import BoolArray, Float32Array, IndexArray
 
 SQUARE = np.ones((3, 3), dtype=np.uint8)

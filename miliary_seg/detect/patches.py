@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from miliary_seg.detect.scale_space import Spacing
+from miliary_seg.detect.work_grid import Spacing
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 SIZE = 24

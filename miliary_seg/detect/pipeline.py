@@ -34,23 +34,21 @@ from miliary_seg.detect.features import Features, clear_of_noise, measure_featur
 from miliary_seg.detect.normalise import RIM_REACH_MM, WorkVolume, prepare
 from miliary_seg.detect.patches import PatchSites
 from miliary_seg.detect.prevalence import adjust_operating_point, adjust_probability
-from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, noise_doubts
+from miliary_seg.detect.quality import RIM_MM, artefact_doubts, detectable_diameter_mm, lesion_polarity, noise_doubts
 from miliary_seg.detect.recall import found_diameter_mm, population
 from miliary_seg.detect.refine import radius_mm
 from miliary_seg.detect.rejection import CALCIFIED_HU, RULES, broken_rules, same_object
-from miliary_seg.detect.white_matter import enhancement, white_level
+from miliary_seg.detect.white_matter import with_enhancement
 from miliary_seg.detect.work_grid import THICK_MM, work_grid
 from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Detection, OperatingPoint
-from miliary_seg.domain.sequence import Modality, Polarity, Sequence
+from miliary_seg.domain.sequence import Modality, Polarity
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError
 from miliary_seg.settings import DetectSettings
 
-DARK_SEQUENCES = frozenset({Sequence.SWI, Sequence.T2STAR, Sequence.ADC})
-"""Lesions are dark here (R11 in docs/criteria.md: microbleeds and haemorrhagic foci; restricted diffusion)."""
 CONTRAST_FLOOR = 2.5
 """Fainter blobs, in noise standard deviations, are not kept as candidates."""
 
@@ -118,16 +116,6 @@ def rim_reach_mm(modality: Modality) -> float:
     return 0.0 if modality is Modality.CT else RIM_REACH_MM
 
 
-def with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
-    """Add to every lesion its enhancement over the local white matter."""
-    if not detection.lesions:
-        return detection
-    bright = np.array([lesion.polarity is Polarity.BRIGHT for lesion in detection.lesions])
-    measured = enhancement(volume, detection.lesion_labels.labels, white_level(volume, mask), bright)
-    pairs = zip(detection.lesions, measured, strict=True)
-    return replace(detection, lesions=tuple(replace(lesion, enhancement=value) for lesion, value in pairs))
-
-
 def _n_certain(found: CandidateTable, work: WorkVolume, probability: float) -> int:
     """Distinct objects at least this probable."""
     _, owners = _objects(found, work, np.flatnonzero(found.probability >= probability))
@@ -138,13 +126,6 @@ def _objects(found: CandidateTable, work: WorkVolume, rows: IndexArray) -> tuple
     """The given candidates, the strongest response first, and for each the strongest candidate of the same object."""
     rows = rows[np.argsort(-found.response[rows], kind="stable")]
     return rows, rows[same_object(found.index[rows] * np.array(work.spacing_mm), found.radius_mm[rows])]
-
-
-def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
-    """Whether lesions are bright or dark: as set, else by sequence; bright if the sequence is unknown."""
-    if settings.polarity != "auto":
-        return Polarity(settings.polarity)
-    return Polarity.DARK if volume.sequence.sequence in DARK_SEQUENCES else Polarity.BRIGHT
 
 
 def search(work: WorkVolume, polarity: Polarity, sequence: Sequence = Sequence.UNKNOWN) -> CandidateTable:

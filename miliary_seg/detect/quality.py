@@ -1,9 +1,9 @@
-"""What can be detected in this scan: the smallest lesion, and patterns of detections that are probably anatomy."""
+"""What can be detected in this scan: bright or dark lesions, the smallest, and patterns that are probably anatomy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import numpy as np
 from scipy.special import erf
@@ -11,7 +11,12 @@ from scipy.special import erf
 from miliary_seg.detect.delineate import PSF_MM
 from miliary_seg.domain.lesion import Lesion
 from miliary_seg.domain.reason import Reason
+from miliary_seg.domain.sequence import Polarity, Sequence
+from miliary_seg.domain.volume import Volume
+from miliary_seg.settings import DetectSettings
 
+DARK_SEQUENCES = frozenset({Sequence.SWI, Sequence.T2STAR, Sequence.ADC})
+"""Lesions are dark here (R11 in docs/criteria.md: microbleeds and haemorrhagic foci; restricted diffusion)."""
 REFERENCE_CONTRAST = 0.5
 """A lesion that stands out by half of the brain's grey-value range, as an enhancing metastasis does on T1."""
 NEEDED_CONTRAST = 8.0
@@ -22,6 +27,13 @@ RIM_MM = 2.0
 PATTERN_COUNT = 20
 PATTERN_SHARE = 0.5
 """The pattern is doubted if at least this many lesions were found and more than this share of them lies in the rim."""
+
+
+def lesion_polarity(volume: Volume, settings: DetectSettings) -> Polarity:
+    """Whether lesions are bright or dark: as set, else by sequence; bright if the sequence is unknown."""
+    if settings.polarity != "auto":
+        return Polarity(settings.polarity)
+    return Polarity.DARK if volume.sequence.sequence in DARK_SEQUENCES else Polarity.BRIGHT
 
 
 def peak_fraction(diameter_mm: float, psf_mm: float, thickness_mm: float) -> float:
@@ -58,7 +70,7 @@ def noise_doubts(smallest_mm: float | None) -> tuple[Reason, ...]:
     return (Reason(code="nothing_detectable", text=text),)
 
 
-def artefact_doubts(lesions: Sequence[Lesion]) -> tuple[Reason, ...]:
+def artefact_doubts(lesions: Collection[Lesion]) -> tuple[Reason, ...]:
     """Patterns that should not lead to a positive answer."""
     rim = sum("rim" in lesion.flags for lesion in lesions)
     if len(lesions) < PATTERN_COUNT or rim <= PATTERN_SHARE * len(lesions):

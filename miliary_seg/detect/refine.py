@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from miliary_seg.detect.scale_space import ScaleSpace, over_slices
+from miliary_seg.detect.blur import ScaleSpace, over_slices
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray
 
 STEPS = np.eye(3, dtype=np.intp)

@@ -7,14 +7,15 @@ field of the coil. Works on blocks of about 2 mm, since a level needs no fine vo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage as ndi
 
 from miliary_seg.detect.work_grid import block_mean
 from miliary_seg.domain.arrays import BoolArray, Box, Float32Array, Float64Array, Int32Array
-from miliary_seg.domain.sequence import Modality, Sequence
+from miliary_seg.domain.result import Detection
+from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import Volume
 
 TYPICAL = {
@@ -257,3 +258,13 @@ def enhancement(volume: Volume, labels: Int32Array, white: WhiteLevel | None, br
         difference = float(np.quantile(volume.voxels[box][inside], quantile)) - level
         found.append(difference if in_hu else difference / level if level > 0 else None)
     return found
+
+
+def with_enhancement(detection: Detection, volume: Volume, mask: BoolArray) -> Detection:
+    """Add to every lesion its enhancement over the local white matter."""
+    if not detection.lesions:
+        return detection
+    bright = np.array([lesion.polarity is Polarity.BRIGHT for lesion in detection.lesions])
+    measured = enhancement(volume, detection.lesion_labels.labels, white_level(volume, mask), bright)
+    pairs = zip(detection.lesions, measured, strict=True)
+    return replace(detection, lesions=tuple(replace(lesion, enhancement=value) for lesion, value in pairs))

@@ -18,6 +18,8 @@ from miliary_seg.domain.volume import Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+Spacing = tuple[float, float, float]
+
 MARGIN_MM = 8.0
 """Kept around the mask, so that kernels of the fine scales see a neighbourhood (docs/detection.md, step 1)."""
 PIXEL_MM = 0.6
@@ -54,10 +56,10 @@ class WorkGrid:
     start: tuple[int, int, int]
     stop: tuple[int, int, int]
     block: tuple[int, int, int]
-    input_spacing_mm: tuple[float, float, float]
+    input_spacing_mm: Spacing
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
+    def spacing_mm(self) -> Spacing:
         """Spacing of the work arrays in mm (slice, row, column)."""
         s, r, c = (q * b for q, b in zip(self.input_spacing_mm, self.block, strict=True))
         return s, r, c
@@ -87,7 +89,7 @@ class WorkGrid:
         return ijk
 
 
-def is_thick(spacing_mm: tuple[float, float, float], n_slices: int) -> bool:
+def is_thick(spacing_mm: Spacing, n_slices: int) -> bool:
     """Whether shape is measured in the plane of a slice only, because slices lie far apart or are too few."""
     return spacing_mm[0] > THICK_MM or n_slices < 3
 

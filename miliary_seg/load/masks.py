@@ -20,7 +20,6 @@ from miliary_seg.load.nifti.volume import (
     read_nifti_header,
     stored_volume,
 )
-from miliary_seg.load.sequence import owner_and_sequence
 from miliary_seg.settings import LoadSettings
 
 LARGEST_LABEL = 2**31 - 1
@@ -85,6 +84,8 @@ _SUSPICIOUS_RATIO = 0.06
 
 def label_reason(header: NiftiHeader) -> str:
     """Why this file is a mask or a label map; '' where it is not. Voxels are read only where the size is suspicious."""
+    from miliary_seg.load.sequence import owner_and_sequence
+
     if _NAMES.search(stem(header.path).lower()):
         return "a mask or label map, by its name"
     size = header.data_path.stat().st_size

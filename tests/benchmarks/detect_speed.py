@@ -25,8 +25,8 @@ from scipy.spatial import cKDTree
 from skimage.feature import blob_log
 
 from miliary_seg.detect import find, scale_space
+from miliary_seg.detect.blur import threads
 from miliary_seg.detect.maxima import maxima
-from miliary_seg.detect.scale_space import threads
 from miliary_seg.detect.work_grid import MARGIN_MM
 from miliary_seg.domain.grid import Grid
 from miliary_seg.domain.volume import Volume

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--upright", action="store_true", help="leave out the search under turned axes (quicker)")
     arguments = parser.parse_args()
     if arguments.upright:
-        importlib.import_module("miliary_seg.locate.locate").register_turned = lambda *_: None  # type: ignore[attr-defined]
+        importlib.import_module("miliary_seg.locate.pipeline").register_turned = lambda *_: None  # type: ignore[attr-defined]
     done = {json.loads(line)["name"] for line in arguments.output.open()} if arguments.output.exists() else set()
     scans = wrong_scans if arguments.wrong else new_people_scans if arguments.new_people else good_scans
     with arguments.output.open("a") as file:

@@ -28,8 +28,8 @@ from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Volume
 from miliary_seg.lab.bench.masks import FOUND, WRONG, MaskRun, judged, mask_sections, write_masks
 from miliary_seg.locate import locate
-from miliary_seg.locate.locate import view_of_mask
 from miliary_seg.locate.mask_trust import MIN_FLUID_CONTRAST, departures
+from miliary_seg.locate.pipeline import view_of_mask
 from miliary_seg.locate.reorient import CanonicalView
 from miliary_seg.settings import Settings
 

@@ -20,8 +20,8 @@ from miliary_seg.errors import MiliaryError, NoBrainError
 from miliary_seg.lab.bench.scenes import Host
 from miliary_seg.lab.bench.sections import Section
 from miliary_seg.lab.bench.write import require_free, write_page
-from miliary_seg.locate.locate import locate, view_of_mask
 from miliary_seg.locate.mask_trust import MaskView, assess_mask, mask_figures
+from miliary_seg.locate.pipeline import locate, view_of_mask
 from miliary_seg.settings import Settings
 
 WRONG = 0.10

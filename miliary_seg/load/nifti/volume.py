@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from miliary_seg.domain.sequence import Modality
 from miliary_seg.domain.volume import Source, Volume
 from miliary_seg.errors import UnreadableFileError, UnsuitableImageError
 from miliary_seg.load.file_boundary import LARGE_BYTES, MAX_RATIO, file_boundary
-from miliary_seg.load.inventory import SeriesInfo
 from miliary_seg.load.nifti.header import (
     HEADER_BYTES,
     UNKNOWN_ORIENTATION,
@@ -32,8 +31,10 @@ from miliary_seg.load.nifti.header import (
 )
 from miliary_seg.load.nifti.mgh import MGH_SUFFIXES, parse_mgh
 from miliary_seg.load.nifti.nrrd import NRRD_HEADER_BYTES, parse_nrrd
-from miliary_seg.load.sequence import seen_in
 from miliary_seg.settings import LoadSettings
+
+if TYPE_CHECKING:
+    from miliary_seg.load.inventory import SeriesInfo
 
 _CHUNK = 1 << 20
 _TAIL_CAP = 64 << 20
@@ -104,6 +105,8 @@ def load_nifti(found: SeriesInfo, settings: LoadSettings) -> Volume:
     MiliaryError
         Whatever stands against it: truncated, checksum, 4-D without a choice, an empty image.
     """
+    from miliary_seg.load.sequence import seen_in  # the words of all languages: a lesion file needs none of them
+
     if found.error:
         raise found.error
     header: NiftiHeader = found.source

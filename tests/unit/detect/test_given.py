@@ -65,7 +65,7 @@ def test_without_rates_counts_are_exact_and_stated_rates_reach_the_decision() ->
     from dataclasses import replace
 
     from miliary_seg.domain.reason import Reason
-    from miliary_seg.locate.locate import _nothing  # a location that knows nothing but the scan
+    from miliary_seg.locate.pipeline import _nothing  # a location that knows nothing but the scan
 
     volume, brain, labels = head()
     place = replace(_nothing(volume, Reason(code="", text="")), brain_mask=brain)

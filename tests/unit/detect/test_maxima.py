@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from miliary_seg.detect.blur import scale_space
 from miliary_seg.detect.maxima import maxima
-from miliary_seg.detect.scale_space import scale_space
 
 SIGMAS = (0.8, 1.2, 1.8, 2.6)
 FLOORS = (0.1, 0.2, 0.15, 0.1)

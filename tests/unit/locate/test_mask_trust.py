@@ -11,7 +11,6 @@ from numpy.testing import assert_array_equal
 from miliary_seg.domain.sequence import Modality
 from miliary_seg.lab.bench.masks import WRONG, MaskRun, judged, mask_sections, spoiled, write_masks
 from miliary_seg.locate import locate
-from miliary_seg.locate.locate import view_of_mask
 from miliary_seg.locate.mask_trust import (
     CODES,
     N_SECTORS,
@@ -23,6 +22,7 @@ from miliary_seg.locate.mask_trust import (
     mask_figures,
     sectors_of,
 )
+from miliary_seg.locate.pipeline import view_of_mask
 from miliary_seg.settings import LocateSettings, Settings
 
 SHAPE, SPACING = (104, 120, 100), (1.8, 1.8, 1.8)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ TABLES = "miliary_seg.correction, miliary_seg.report.tables, miliary_seg.report.
 READERS = (
     "miliary_seg.load.study, miliary_seg.load.nifti.volume, miliary_seg.load.lesions, miliary_seg.load.stored_case"
 )
+DECIDING = "miliary_seg.correction, miliary_seg.detect.given, miliary_seg.locate, miliary_seg.load.stored_case"
+SEARCH = ("cv2", "miliary_seg.detect.pipeline", "miliary_seg.locate.pipeline", "miliary_seg.load.contrast_words")
 
 
 @pytest.mark.parametrize(
@@ -27,11 +32,21 @@ READERS = (
         (STAGES, ("scipy.stats", "scipy.optimize", "skimage", "jinja2", "highdicom", "pandas", "jsonschema")),
         (TABLES, ("scipy.stats", "scipy.optimize", "scipy.spatial", "skimage", "jinja2", "highdicom", "pandas")),
         ("miliary_seg.load", ("numpy", "scipy", "pydicom", "nibabel")),
+        (DECIDING, (*SEARCH, "scipy.sparse", "scipy.optimize", "scipy.spatial")),
         (READERS, ("miliary_seg.load.dicom.header", "miliary_seg.load.dicom.series", "scipy.sparse", "skimage")),
     ],
 )
 def test_the_stages_import_only_what_they_need(imported: str, not_needed: tuple[str, ...]) -> None:
     assert needed(f"import {imported}", not_needed) == []
+
+
+@pytest.mark.parametrize("package", ["cohort", "detect", "load", "locate", "report"])
+def test_no_module_hides_a_public_name(package: str) -> None:
+    """A name that is imported when first used is hidden by a module of that name, once this was imported."""
+    found = import_module(f"miliary_seg.{package}")
+    for module in iter_modules(found.__path__):
+        import_module(f"{found.__name__}.{module.name}")
+    assert [name for name in found.__all__ if isinstance(getattr(found, name), ModuleType)] == []
 
 
 def test_a_nifti_is_read_without_the_readers_of_dicom(tmp_path: Path) -> None:

@@ -23,10 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ive
 
-from miliary_seg.detect.work_grid import is_thick
+from miliary_seg.detect.work_grid import Spacing, is_thick
 from miliary_seg.domain.arrays import Float32Array
 
-Spacing = tuple[float, float, float]
 Job = TypeVar("Job")
 
 SECOND_DIFFERENCE_VARIANCE = 1 / 6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from miliary_seg.detect.scale_space import Responses, discrete_gaussian, scale_space, threads
+from miliary_seg.detect.blur import Responses, discrete_gaussian, scale_space, threads
 
 
 @pytest.mark.parametrize(("variance"), [0.01, 0.2, 0.9, 3.0, 12.0])
