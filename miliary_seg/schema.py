@@ -100,6 +100,8 @@ def fill(kind: type[Record], found: Any, *, own: bool = False) -> Json:
 
 def finite(value: Any, text: Callable[[str], str] = str) -> Any:
     """Copy in which numbers are plain and rounded, unknown ones are None, and ``text`` is applied to every text."""
+    if type(value) is float:  # most values are: the checks below take ten times as long
+        return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None
     if isinstance(value, dict):
         return {text(name): finite(item, text) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -185,8 +187,13 @@ def _kind(hint: Any) -> Any:
     return hint
 
 
+_PLAIN = frozenset((str, bool, int, float))
+
+
 def plain(value: Any) -> Any:
     """A value as JSON knows it: members of an enumeration by value, arrays and tuples as lists."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

@@ -108,11 +108,12 @@ def _filled(region: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolAr
     filled = region.copy()
     pixel = spacing_mm[1] * spacing_mm[2]
     for z in np.flatnonzero(region.any(axis=(1, 2))):
-        holes, count = ndi.label(ndi.binary_fill_holes(region[z]) & ~region[z])
-        if count:
-            small = np.bincount(holes.ravel()) * pixel <= LARGEST_HOLE_MM2
-            small[0] = False
-            filled[z] |= small[holes]
+        gaps, _ = ndi.label(~region[z])
+        small = np.bincount(gaps.ravel()) * pixel <= LARGEST_HOLE_MM2
+        small[0] = False
+        for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+            small[border] = False  # open to the outside: no hole
+        filled[z] |= small[gaps]
     return filled
 
 

@@ -217,11 +217,14 @@ def class_means(values: Float32Array, start: Float64Array) -> Float64Array:
     spread = np.array([np.abs(start[c] - np.delete(start, c)).min() for c in range(3)])
     means = start.copy()
     for _ in range(ROUNDS):
+        before = means.copy()
         nearest = np.argmin(np.abs(values[:, None] - means), axis=1)
         for c in range(3):
             if (nearest == c).sum() > 20:
                 reach = LARGEST_SHIFT * spread[c]
                 means[c] = np.clip(float(np.median(values[nearest == c])), start[c] - reach, start[c] + reach)
+        if np.array_equal(means, before):
+            break  # settled: further rounds would change nothing
     return means
 
 
