@@ -44,7 +44,7 @@ from miliary_seg.domain.arrays import BoolArray, Float64Array, IndexArray, Int32
 from miliary_seg.domain.lesion import Candidate, Lesion, Rejection
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.result import Detection, OperatingPoint
-from miliary_seg.domain.sequence import Modality, Polarity
+from miliary_seg.domain.sequence import Modality, Polarity, Sequence
 from miliary_seg.domain.volume import LabelMap, Volume
 from miliary_seg.errors import GeometryError
 from miliary_seg.settings import DetectSettings
