@@ -38,6 +38,8 @@ FLUID_MM = 10.0
 MIN_POINTS = 20
 DARK_SHARE = 0.3
 """MR: darker than this share of the brain's median is air, bone or flow."""
+PARTLY_BONE_SHARE = 0.8
+"""Of the darker tissue: where fluid is bright, what is darker than this shares its voxel with bone."""
 CT_DARK_HU, CT_BONE_HU, CT_TISSUE_HU = -20.0, 100.0, (12.0, 90.0)
 MIN_FLUID_CONTRAST = 0.2
 """Of the brain's median: where fluid is nearer to brain than this, the fluid around the brain cannot be told from it,
@@ -232,6 +234,7 @@ class _Layers:
 
     skin: BoolArray
     rim: BoolArray
+    outer: BoolArray
     next_outside: BoolArray
     around: BoolArray
 
@@ -241,11 +244,12 @@ class _Layers:
         core = (slice(3, -3),) * 3
         under = eroded(wide, SKIN_MM, spacing_mm)
         deep = eroded(under, RIM_MM - SKIN_MM, spacing_mm)
+        inmost = eroded(deep, CORE_MM - RIM_MM, spacing_mm)
         over = dilated(wide, SKIN_MM, spacing_mm)
         far = dilated(over, OUTER_MM - SKIN_MM, spacing_mm)
-        layers = (wide & ~under, wide & ~deep, over & ~wide, far & ~wide)
-        skin, rim, next_outside, around = (layer[core] for layer in layers)
-        return cls(skin=skin, rim=rim, next_outside=next_outside, around=around)
+        layers = (wide & ~under, wide & ~deep, wide & ~inmost, over & ~wide, far & ~wide)
+        skin, rim, outer, next_outside, around = (layer[core] for layer in layers)
+        return cls(skin=skin, rim=rim, outer=outer, next_outside=next_outside, around=around)
 
 
 def _geometry(view: MaskView, layers: _Layers) -> dict[str, float]:
@@ -318,7 +322,18 @@ def _content(view: MaskView, layers: _Layers) -> dict[str, float]:
         "tissue_next_outside_fraction": _share(tissue, layers.next_outside),
         "tissue_next_outside_fraction_worst": float(left_out.max(initial=0.0)),
         "fluid_contrast": _fluid_contrast(view),
-    }
+    } | _bone(view, layers)
+
+
+def _bone(view: MaskView, layers: _Layers) -> dict[str, float]:
+    """Bone in the mask where fluid is bright (T2), so that nothing else there is dark; 0 on other scans."""
+    low, high = view.tissue
+    inside = partly = 0.0
+    if not (view.is_ct or view.stripped) and view.fluid > high:
+        dark, darker = view.grey_values < DARK_SHARE, view.grey_values < PARTLY_BONE_SHARE * low
+        inside = float(_by_sector(dark & layers.outer, layers.outer, view.sectors).max(initial=0.0))
+        partly = float(_by_sector(darker & layers.rim, layers.rim, view.sectors).max(initial=0.0))
+    return {"bone_inside_fraction_worst": inside, "rim_partly_bone_fraction_worst": partly}
 
 
 def _fluid_contrast(view: MaskView) -> float:
@@ -363,9 +378,13 @@ WEIGHTS = {
     "levels": 3.32,
     "holes": 15.0,
     "islands": 30.0,
+    "bone": 90.0,
+    "partly_bone": 18.0,
 }
 """What each departure takes from the log odds that a mask neither lets in nor loses more than a tenth of the brain
-(fitted on spoiled masks; docs/measurements/compartments.md, "Trust of the mask")."""
+(fitted on spoiled masks, but for bone: docs/measurements/compartments.md, "Trust of the mask")."""
+BONE_FROM, PARTLY_BONE_FROM = 0.03, 0.30
+"""Shares up to which a mask may be right (T2 of 1 to 6.5 mm that lets in less than 8 %: at most 0.03 and 0.30)."""
 FLUID_DOUBT = 0.1
 """Fluid that looks like brain multiplies the figure by this."""
 ASKED_FOR = 0.25
@@ -387,6 +406,8 @@ CODES = {
     "levels": "mask_unbalanced",
     "holes": "mask_holes",
     "islands": "mask_islands",
+    "bone": "mask_holds_bone",
+    "partly_bone": "mask_holds_bone",
 }
 TEXTS = {
     "mask_too_large": "the brain mask is {volume_ratio:.2f} times as large as the fitted brain",
@@ -396,6 +417,8 @@ TEXTS = {
     "mask_uneven": "the brain mask holds {sector_ratio_least:.2f} to {sector_ratio_most:.2f} of the fitted brain,"
     " depending on the direction",
     "mask_holds_air_or_bone": "{rim_air_or_bone_fraction:.0%} of the brain mask's rim is as dark as air or bone",
+    "mask_holds_bone": "in one direction {bone_inside_fraction_worst:.0%} of the brain mask's outer 8 mm is as dark as"
+    " bone, and {rim_partly_bone_fraction_worst:.0%} of its rim is partly bone",
     "mask_holds_bright_tissue": "{rim_bright_fraction:.0%} of the brain mask's rim is brighter than brain",
     "mask_holds_fluid": "{rim_fluid_fraction:.0%} of the brain mask's rim looks like fluid",
     "mask_rim_not_brain": "in one direction {rim_strange_fraction_worst:.0%} of the brain mask's rim is no brain",
@@ -451,4 +474,6 @@ def departures(figures: dict[str, float]) -> dict[str, float]:
         "levels": min(f["above_below_log_ratio"], 1.0),
         "holes": float(np.sqrt(f["hole_fraction"])),
         "islands": float(np.sqrt(f["island_fraction"])),
+        "bone": max(f["bone_inside_fraction_worst"] - BONE_FROM, 0.0),
+        "partly_bone": max(f["rim_partly_bone_fraction_worst"] - PARTLY_BONE_FROM, 0.0),
     }

@@ -37,9 +37,10 @@ RIGHT = 0.08
 """Masks as found that let in and lose less than this count as right in the fit; those between this and ``WRONG`` do
 not count."""
 RIGHT_WEIGHT, RIDGE = 2.0, 0.3
-FLOORS = {"missing": 20.0, "beyond": 20.0, "holes": 15.0, "islands": 15.0}
+FLOORS = {"missing": 20.0, "beyond": 20.0, "holes": 15.0, "islands": 15.0, "bone": 90.0, "partly_bone": 18.0}
 """Least weights of what no right mask has: few spoiled ones have nothing else."""
 CEILING = 30.0
+"""Largest weight of what has no larger least one."""
 
 
 def main() -> None:
@@ -121,7 +122,7 @@ def fitted(table: np.ndarray, right: np.ndarray, names: list[str]) -> np.ndarray
         return float(total), np.append(scaled.T @ slope + RIDGE * weights[:-1], slope.sum())
 
     least = np.array([FLOORS.get(name, 0.0) for name in names])
-    bounds = [*zip(-CEILING * spread, -least * spread, strict=True), (None, None)]
+    bounds = [*zip(-np.maximum(CEILING, least) * spread, -least * spread, strict=True), (None, None)]
     start = np.append(-least * spread, 0.0)
     found = optimize.minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}).x
     return np.append(found[:-1] / spread, found[-1])

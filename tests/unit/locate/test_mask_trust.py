@@ -79,6 +79,24 @@ def test_the_reasons_say_what_is_wrong(view, kind, code):
     assert code in codes(dict(spoiled("drawn", view))[kind], view)
 
 
+def test_bone_inside_the_mask_is_told_where_fluid_is_bright_and_nothing_else_is_dark(view):
+    bright = replace(view, fluid=2.0, tissue=(0.8, 1.1))
+    inner = (
+        view.mask & (view.outside_mm > -7) & (view.outside_mm < -3) & (view.sectors == view.sectors[view.mask].max())
+    )
+    for level, name in ((0.1, "bone_inside_fraction_worst"), (0.6, "rim_partly_bone_fraction_worst")):
+        held = np.where(inner, np.float32(level), np.maximum(view.grey_values, np.float32(0.9)))
+        with_bone = mask_figures(replace(bright, grey_values=held))
+        without = mask_figures(replace(bright, grey_values=np.maximum(view.grey_values, np.float32(0.9))))
+        assert with_bone[name] > 0.08
+        assert without[name] == 0
+        refused = assess_mask(without | {name: 1.0}, THRESHOLD)
+        assert not refused.trusted
+        assert "mask_holds_bone" in [reason.code for reason in refused.reasons]
+        dark_fluid = mask_figures(replace(view, fluid=0.2, tissue=(0.8, 1.1), grey_values=held))
+        assert dark_fluid[name] == 0
+
+
 def test_an_empty_mask_and_a_users_half_mask_are_not_trusted(volume, located, view):
     assert codes(np.zeros_like(view.mask), view) == ["mask_empty"]
     half = located.brain_mask.copy()
