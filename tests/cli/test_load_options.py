@@ -18,6 +18,7 @@ def four_dimensional(small_scan: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_one_volume_of_a_4d_file(four_dimensional: Path, tmp_path: Path, cli) -> None:
     refused = cli("run", four_dimensional, "-o", tmp_path / "out")
     assert refused.code == 3
@@ -25,6 +26,7 @@ def test_one_volume_of_a_4d_file(four_dimensional: Path, tmp_path: Path, cli) ->
     assert cli("run", four_dimensional, "-o", tmp_path / "out", "--volume", 1).code == 0
 
 
+@pytest.mark.slow
 def test_resampling_is_asked_for_and_recorded(small_scan: Path, tmp_path: Path, cli) -> None:
     assert cli("run", small_scan, "-o", tmp_path / "out", "--case", "a", "--resample").code == 0
     assert '"resample": true' in (tmp_path / "out" / "a" / "result.json").read_text()

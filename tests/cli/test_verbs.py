@@ -69,6 +69,7 @@ def test_other_settings_in_one_output_are_refused(finished_run, small_scan: Path
     assert not (output / "second").exists()
 
 
+@pytest.mark.slow
 def test_force_replaces_with_an_equal_result(finished_run, small_scan: Path, cli) -> None:
     output, _ = finished_run
     before = (output / "first" / "result.json").read_bytes()
@@ -144,6 +145,7 @@ def test_version_and_help(cli) -> None:
     assert "Research use only" in cli("--help").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["nifti", "dicom"])
 def test_phantom_writes_scan_and_truth(tmp_path: Path, cli, file_format: str) -> None:
     arguments = ["--preset", "normal", "--count", 3, "--thickness-mm", 6, "--format", file_format, "--seed", 2]
@@ -163,6 +165,7 @@ def test_a_phantom_never_lies_beside_the_truth_of_another(tmp_path: Path, cli) -
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
 
 
+@pytest.mark.slow
 def test_phantom_of_lesions_that_replace_tissue(tmp_path: Path, cli) -> None:
     options = ("--enhancement", "0.5", "1.5", "--second-best", "3", "--diameter-mm", "4", "8", "--thickness-mm", "5")
     assert cli("phantom", "-o", tmp_path / "p", *options).code == 0

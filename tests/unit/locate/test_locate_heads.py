@@ -230,6 +230,7 @@ def shapes_without_a_brain():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shapes_without_a_brain())
 def test_what_is_not_a_brain_is_not_trusted(name):
     voxels = shapes_without_a_brain()[name].astype(np.float32)
@@ -315,6 +316,7 @@ def test_near_ties_of_a_scan_that_is_not_t1_weighted_are_left_as_they_are(make_h
     assert np.array_equal(fits["inverse"].matrix, scans["inverse"].best.matrix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0.66, 0.72])
 def test_a_small_head_is_fitted_and_never_masked_on_the_scalp(make_head, turned, axial_affine, true_labels, size):
     shape, spacing = SHAPES["isotropic"]

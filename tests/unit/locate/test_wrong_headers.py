@@ -25,6 +25,7 @@ def test_quarter_turns_are_the_other_23_rotations():
         assert not np.array_equal(turn, np.eye(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [ON_ITS_BACK, MIRRORED_UPSIDE_DOWN])
 def test_level_is_rescued_and_no_side_claimed(wrong, make_head, true_labels, turned, axial_affine):
     moved = turned(10, 4, -6, (5, -8, 12))

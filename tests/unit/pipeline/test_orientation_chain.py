@@ -40,6 +40,7 @@ def voxels_in_ras(small_phantom):
     return np.asarray(image.dataobj), image.affine
 
 
+@pytest.mark.slow
 def test_no_orientation_stated(tmp_path, voxels_in_ras):
     voxels, affine = voxels_in_ras
     path = written(tmp_path / "sub-01_ce-gd_T1w.nii.gz", voxels, np.diag([*np.diag(affine)[:3], 1.0]), 0)
@@ -64,6 +65,7 @@ def test_no_orientation_stated(tmp_path, voxels_in_ras):
     assert sides[0] != sides[1]  # the user's word decides
 
 
+@pytest.mark.slow
 def test_upside_down_header(tmp_path, voxels_in_ras, small_phantom):
     voxels, affine = voxels_in_ras
     right = analysed(written(tmp_path / "right_ce-gd_T1w.nii.gz", voxels, affine, 1))

@@ -100,11 +100,13 @@ def noise_volume(name: str = "noise") -> Volume:
     return Volume(voxels=voxels, grid=Grid(shape=(40, 40, 40), affine=np.diag([4.0, 4.0, 4.0, 1.0])), id=name)
 
 
+@pytest.mark.slow
 def test_a_study_without_a_brain_is_an_error() -> None:
     with pytest.raises(NoBrainError):
         analyze(Study(case="noise", volumes=(noise_volume(),)))
 
 
+@pytest.mark.slow
 def test_one_series_without_a_brain_is_a_caveat(study) -> None:
     mixed = analyze(replace(study, volumes=(*study.volumes, noise_volume())))
     assert [series.id for series in mixed.series] == [study.volumes[0].id]
