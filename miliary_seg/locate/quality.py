@@ -73,7 +73,7 @@ SCALES = (0.70, 1.20)
 MAX_SCALE_RATIO = 1.21
 """Largest over smallest scale: honest headers reach 1.19 (64 scans); a slice spacing wrong by 1.45 gave 1.23 or more,
 although each scale alone was plausible."""
-PROPORTIONS = {"width_ratio": (0.86, 1.14), "length_ratio": (0.90, 1.20), "height_ratio": (0.86, 1.05)}
+PROPORTIONS = {"width_ratio": (0.86, 1.14), "length_ratio": (0.90, 1.20), "height_ratio": (0.86, 1.07)}
 """Scale along one axis over the geometric mean of the others: four standard deviations around people's
 (docs/measurements/compartments.md, "Slice spacing that lies")."""
 MIN_VIEW_OF_PROPORTIONS = 0.6
