@@ -67,20 +67,16 @@ SOURCES = {
     "crop": Source(path="heads/t1_crop.nii.gz", person="t1_crop", contrast="t1", draws=2),
     "otsu": Source(path="heads/t1_otsu.nii.gz", person="t1_otsu", contrast="t1", draws=2),
     "child": Source(path="dicom_t1_child", person="child", contrast="t1", draws=1),
-    "ms26_flair": Source(
-        path="ms_26_mni/FLAIR.nii.gz",
-        person="ms26",
-        contrast="flair",
-        draws=4,
-        plaques="ms_26_mni/GOLD_STANDARD.nii.gz",
-    ),
-    "ms26_t2": Source(
-        path="ms_26_mni/T2.nii.gz",
-        person="ms26",
-        contrast="t2",
-        draws=4,
-        plaques="ms_26_mni/GOLD_STANDARD.nii.gz",
-    ),
+    **{
+        f"ms26_{contrast}": Source(
+            path=f"ms_26_mni/{contrast.upper()}.nii.gz",
+            person="ms26",
+            contrast=contrast,
+            draws=4,
+            plaques="ms_26_mni/GOLD_STANDARD.nii.gz",
+        )
+        for contrast in ("flair", "t2")
+    },
     "t2_2mm": Source(path="heads/t2_2mm.nii.gz", person="t2_2mm", contrast="t2", draws=5, thicknesses_mm=(None, 4.0)),
     "remind_t2": Source(
         path="gad_heads/remind_T2.nii.gz",
