@@ -63,10 +63,10 @@ class OperatingPoint:
     evidence_probability: float = 0.0
     """Lesions less probable than this count on slices, but are no evidence for a side or level."""
     evidence_false_positives_per_slice: float | None = None
+    """Measured rate of false lesions at least that probable."""
     prior_odds_ratio: float = 1.0
     """Odds of lesions among this scan's candidates over those of the training scenes; above 1 only where the scan
     surely holds many lesions. The lesions' probabilities hold after it (docs/detection.md)."""
-    """Measured rate of false lesions at least that probable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +111,7 @@ class Detection:
     caveats: tuple[Reason, ...] = ()
     """What was done with lesions that others found, on the way to the scan's grid; masses that may be there."""
     possible_masses: tuple[PossibleMass, ...] = ()
+    """Places of the masses that the caveats name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
