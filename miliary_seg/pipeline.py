@@ -173,7 +173,8 @@ def _detectors(settings: Settings, given: Detector | None) -> list[tuple[str, De
 
 def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> SeriesResult:
     from miliary_seg.contrast_pair import paired
-    from miliary_seg.detect import with_uptake
+    from miliary_seg.detect import with_flair_percentile, with_uptake
+    from miliary_seg.flair_signal import flair_signal
     from miliary_seg.locate import locate
 
     volume, settings, clock = scan.volume, scan.settings, scan.clock
@@ -188,10 +189,13 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
     volume = scan.volume
     brain = location.brain_mask
     pair = clock.timed("detect", lambda: paired(volume, brain, (*scan.others, *scan.before)))
+    flair = clock.timed("detect", lambda: flair_signal(volume, brain, scan.others))
     (detection, assignments, decision), *more = [_decided(scan, location, one) for one in detectors]
     if pair is not None and pair.matched is not None:
         matched = pair.matched
         detection = clock.timed("detect", lambda: with_uptake(detection, matched))
+    if flair is not None and flair.ranks is not None:
+        detection = with_flair_percentile(detection, flair.ranks)
     return SeriesResult(
         volume=volume,
         location=location,
@@ -201,6 +205,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
         pattern=clock.timed("decide", lambda: describe(detection, location)),
         comparisons=tuple(compared((detection, decision), (theirs, answer)) for theirs, _, answer in more),
         pair=None if pair is None else pair.pair,
+        flair=None if flair is None else flair.pair,
         caveats=(
             *volume.caveats,
             *(() if scan.mask is None else (GIVEN_MASK,)),
@@ -210,6 +215,7 @@ def _analyze_volume(scan: _Scan, detectors: list[tuple[str, Detector]]) -> Serie
             *detection.doubts,
             *(doubt for doubt in detection.artefact_doubts if doubt not in detection.doubts),
             *(() if pair is None else pair.pair.reasons),
+            *(() if flair is None else flair.pair.reasons),
         ),
     )
 

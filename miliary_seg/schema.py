@@ -45,6 +45,7 @@ Source = str | Callable[[Any], Any]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Percentile = Annotated[float, Meta(ge=0, le=100)]
 Size = Annotated[float, Meta(ge=0)]
 Point = tuple[float, float, float]
 

@@ -8,9 +8,9 @@ the scan, ``rejection`` says why a candidate is no lesion, ``delineate`` finds t
 accepted. ``pipeline.find`` does all of it, ``given`` measures lesions that others found in the same way. ``masses``
 looks for what is too large for that scale space, on blocks (``mass_map``) as regions (``mass_regions``). ``quality``
 says what can be detected in this scan and ``recall`` what share of lesions is found on such slices; ``white_matter``
-gives the level that enhancement is measured against; ``uptake`` subtracts a scan before contrast agent;
-``local_contrast`` measures any point, detected or not. The public names are imported when first used. How it works,
-limits and figures: docs/detection.md.
+gives the level that enhancement is measured against; ``uptake`` subtracts a scan before contrast agent
+and ``flair`` ranks lesions on a FLAIR; ``local_contrast`` measures any point, detected or not. The public names are
+imported when first used. How it works, limits and figures: docs/detection.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from miliary_seg.lazy_names import lazy_names
 if TYPE_CHECKING:
     from miliary_seg.detect.blur import ScaleSpace, scale_space
     from miliary_seg.detect.feature_table import FEATURES, Feature
+    from miliary_seg.detect.flair import FlairRanks, flair_ranks, with_flair_percentile
     from miliary_seg.detect.given import StatedRates, given_detection
     from miliary_seg.detect.local_contrast import brain_spread, signal_at
     from miliary_seg.detect.masses import find_masses, with_masses
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "blur": ("ScaleSpace", "scale_space"),
     "feature_table": ("FEATURES", "Feature"),
+    "flair": ("FlairRanks", "flair_ranks", "with_flair_percentile"),
     "given": ("StatedRates", "given_detection"),
     "local_contrast": ("brain_spread", "signal_at"),
     "masses": ("find_masses", "with_masses"),
@@ -42,16 +44,19 @@ _HOME = {
 __all__ = [
     "FEATURES",
     "Feature",
+    "FlairRanks",
     "MatchedScan",
     "ScaleSpace",
     "StatedRates",
     "brain_spread",
     "find",
     "find_masses",
+    "flair_ranks",
     "given_detection",
     "match",
     "scale_space",
     "signal_at",
+    "with_flair_percentile",
     "with_masses",
     "with_uptake",
 ]

@@ -176,17 +176,23 @@ def _white_levels(
     after: Volume, before: Volume, to_before: Float64Array, blocks: TissueBlocks
 ) -> tuple[WhiteLevel, WhiteLevel]:
     """Local level of white matter of both scans, on the blocks of the one after."""
-    steps, white = np.array(blocks.steps), blocks.white
-    places = np.argwhere(white) * steps + (steps - 1) / 2
-    earlier = np.zeros(white.shape, dtype=np.float32)
-    earlier[white] = sampled_across(before, after, to_before, places)
+    return _level(blocks.values, blocks), white_level_across(before, after, to_before, blocks)
 
-    def level(values: Float32Array) -> WhiteLevel:
-        total, common = np.where(white, values, 0).astype(np.float32), float(np.median(values[white]))
-        mean = local_mean(total, white.astype(np.float32), common, blocks.spacing_mm)
-        return WhiteLevel(level=np.maximum(mean, np.float32(1e-6)), steps=blocks.steps)
 
-    return level(blocks.values), level(earlier)
+def white_level_across(before: Volume, after: Volume, to_before: Float64Array, blocks: TissueBlocks) -> WhiteLevel:
+    """Local level of white matter of another scan, where ``blocks`` of the scan ``after`` are white matter."""
+    steps = np.array(blocks.steps)
+    places = np.argwhere(blocks.white) * steps + (steps - 1) / 2
+    values = np.zeros(blocks.white.shape, dtype=np.float32)
+    values[blocks.white] = sampled_across(before, after, to_before, places)
+    return _level(values, blocks)
+
+
+def _level(values: Float32Array, blocks: TissueBlocks) -> WhiteLevel:
+    white = blocks.white
+    total, common = np.where(white, values, 0).astype(np.float32), float(np.median(values[white]))
+    mean = local_mean(total, white.astype(np.float32), common, blocks.spacing_mm)
+    return WhiteLevel(level=np.maximum(mean, np.float32(1e-6)), steps=blocks.steps)
 
 
 def _curve(earlier: Float64Array, grey: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -238,12 +244,12 @@ def with_uptake(detection: Detection, matched: MatchedScan) -> Detection:
         replace(lesion, uptake=_uptake(matched, ijk, lesion.enhancement))
         if lesion.polarity is Polarity.BRIGHT and len(ijk)
         else lesion
-        for lesion, ijk in zip(detection.lesions, _voxels_of(detection), strict=True)
+        for lesion, ijk in zip(detection.lesions, voxels_of(detection), strict=True)
     )
     return replace(detection, lesions=lesions)
 
 
-def _voxels_of(detection: Detection) -> list[IndexArray]:
+def voxels_of(detection: Detection) -> list[IndexArray]:
     """Voxel indices (n, 3) of every lesion, at most ``MOST_VOXELS`` each."""
     labels = detection.lesion_labels.labels
     found = []

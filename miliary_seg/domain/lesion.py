@@ -66,6 +66,9 @@ class Lesion:
     fraction of it (CT: in HU); negative where below; None where it was not measured."""
     uptake: Uptake | None = None
     """What it gained from a scan before contrast agent to this one; None where no such pair was used."""
+    flair_percentile: float | None = None
+    """How bright it is on the FLAIR of the study: percentile (0-100) of balls of its size all over the brain; None
+    where no FLAIR was used, or it does not show the place."""
     polarity: Polarity = Polarity.BRIGHT
     slices: tuple[int, ...] = ()
     """Indices along the slice axis on which the lesion shows a distinct cross-section, ascending."""

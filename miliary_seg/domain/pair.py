@@ -1,4 +1,4 @@
-"""A scan before contrast agent beside one after it: what each lesion took up, and whether the pair could be used."""
+"""A second scan of the study beside the one that is analysed: before contrast agent, or FLAIR; could it be used."""
 
 from __future__ import annotations
 
@@ -33,23 +33,37 @@ class Uptake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContrastPair:
-    """The scan before contrast agent that a scan was compared with, and how well it lies on it."""
+class SecondScan:
+    """A second scan of the study that was, or was to be, laid on this one, and how well it lies there."""
 
-    before: str
-    """Series before contrast agent."""
     reasons: tuple[Reason, ...] = ()
-    """Why the pair was not used; empty where it was."""
+    """Why it was not used; empty where it was."""
     moved_mm: float | None = None
     """Farthest that registration moved a point of the brain from where the headers place it; None = not registered."""
     agreement_mm: float | None = None
     """How far two registrations by separate halves of the brain's voxels differ."""
     in_view_fraction: float | None = None
-    """Share of the brain that the scan before contrast agent shows."""
-    explained_fraction: float | None = None
-    """Share of the spread of the brain's grey values that the matched scan before contrast agent explains."""
+    """Share of the brain that the second scan shows."""
 
     @property
     def used(self) -> bool:
         """Whether lesions were measured with it."""
         return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastPair(SecondScan):
+    """The scan before contrast agent that a scan was compared with."""
+
+    before: str
+    """Series before contrast agent."""
+    explained_fraction: float | None = None
+    """Share of the spread of the brain's grey values that the matched scan before contrast agent explains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlairPair(SecondScan):
+    """The FLAIR on which the lesions of a scan were looked up."""
+
+    flair: str
+    """Series of the FLAIR."""

@@ -18,7 +18,7 @@ from miliary_seg.domain.disk_backed import to_disk
 from miliary_seg.domain.display import shown
 from miliary_seg.domain.lesion import Candidate, Lesion, Point, Rejection
 from miliary_seg.domain.lesion_source import OURS, LesionSource
-from miliary_seg.domain.pair import ContrastPair
+from miliary_seg.domain.pair import ContrastPair, FlairPair
 from miliary_seg.domain.pattern import Pattern
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.sequence import Polarity
@@ -130,6 +130,8 @@ class SeriesResult:
     """Other detectors on the same scan, against the one whose lesions these are."""
     pair: ContrastPair | None = None
     """The scan before contrast agent that this one was, or was to be, compared with; None where there is none."""
+    flair: FlairPair | None = None
+    """The FLAIR on which its lesions were, or were to be, looked up; None where there is none."""
 
     def to_disk(self) -> SeriesResult:
         """The same result with everything that has a value for each voxel on disk (``domain.disk_backed``)."""

@@ -200,6 +200,7 @@ def _lesion(row: Json) -> Lesion:
         flags=tuple(row["flags"]),
         enhancement=row.get("enhancement"),
         uptake=_uptake(row),
+        flair_percentile=row.get("flair_percentile"),
     )
 
 

@@ -14,7 +14,7 @@ from miliary_seg.report.json_document import schema
 from miliary_seg.report.tables import Column
 
 TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
-    (file_names.LESIONS, "One row a lesion.", (*columns.LESIONS, *columns.UPTAKE)),
+    (file_names.LESIONS, "One row a lesion.", (*columns.LESIONS, *columns.UPTAKE, *columns.FLAIR)),
     (file_names.SLICES, "One row an acquired slice.", columns.SLICES),
     (
         file_names.CANDIDATES,

@@ -54,7 +54,7 @@ RULE = (
 FACE_NOTE = "Pictures and label maps of a head can show the shape of a face: share them as you would share the scan."
 
 
-SCHEMA_VERSION = "1.3.0"
+SCHEMA_VERSION = "1.4.0"
 """Semantic version of the document: a key that goes or changes its meaning is a new major version."""
 
 

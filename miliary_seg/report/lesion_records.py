@@ -13,7 +13,7 @@ from miliary_seg.domain.pattern import Distribution, Pattern
 from miliary_seg.domain.result import SeriesResult
 from miliary_seg.domain.sequence import Polarity
 from miliary_seg.domain.volume import Volume
-from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
+from miliary_seg.schema import Count, Json, Percentile, Point, Positive, Record, Share, Size, fill, key
 
 RegionName = Literal[
     "frontal_lobe", "parietal_lobe", "temporal_lobe", "occipital_lobe", "insula", "basal_ganglia", "thalamus",
@@ -221,6 +221,11 @@ class LesionRecord(Record):
     enhances: Enhances | UnsetType = key(
         "Whether it is bright because of contrast agent: yes, no, or cannot tell. Only where such a pair was used.",
         source=lambda row: UNSET if row.lesion.uptake is None else row.lesion.uptake.enhances,
+    )
+    flair_percentile: Percentile | UnsetType = key(
+        "How bright it is on the FLAIR of the study: percentile of balls of its size all over the brain. Only where a "
+        "FLAIR was used and shows the place.",
+        source=lambda row: UNSET if row.lesion.flair_percentile is None else row.lesion.flair_percentile,
     )
     probability: Share = key("Estimated probability that a reader would call it a lesion.", source="lesion.probability")
     polarity: Polarity = key("Bright or dark against its surroundings.", source="lesion.polarity")

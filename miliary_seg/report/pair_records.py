@@ -1,4 +1,4 @@
-"""Keys of ``result.json`` for a scan before contrast agent and what lesions took up (how to add one: ``schema``)."""
+"""Keys of ``result.json`` for a second scan: before contrast agent, or FLAIR (how to add one: ``schema``)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ class PairRecord(Record):
     n_not_enhancing: Count = key("Lesions that do not.", source=lambda s: _tally(s)[Enhances.NO])
     n_cannot_tell: Count = key("Lesions of which it cannot be told.", source=lambda s: _tally(s)[Enhances.CANNOT_TELL])
     reasons: list[ReasonRecord] = key("Why the pair was not used; empty where it was.", source="pair.reasons")
+
+
+class FlairRecord(Record):
+    """The FLAIR on which the lesions of this scan were, or were to be, looked up."""
+
+    flair: str = key("Name of the FLAIR's series.")
+    used: bool = key("Whether lesions were looked up on it; otherwise the reasons say why not.")
+    moved_mm: Size | None = key(
+        "Farthest that registration moved a point of the brain; null where it was not registered.", unit="mm"
+    )
+    agreement_mm: Size | None = key("How far two registrations by separate halves of the brain differ.", unit="mm")
+    in_view_fraction: Share | None = key("Share of the brain that the FLAIR shows.", unit="fraction")
+    reasons: list[ReasonRecord] = key("Why it was not used; empty where it was.")
 
 
 def _tally(series: SeriesResult) -> Counter[Enhances]:

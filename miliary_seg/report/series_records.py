@@ -29,7 +29,7 @@ from miliary_seg.report.lesion_records import (
     lesion_rows,
     slice_rows,
 )
-from miliary_seg.report.pair_records import PairRecord
+from miliary_seg.report.pair_records import FlairRecord, PairRecord
 from miliary_seg.schema import Count, Json, Point, Positive, Record, Share, Size, fill, key
 
 IDENTIFYING = frozenset(("study_instance_uid", "series_instance_uid", "frame_of_reference_uid", "paths"))
@@ -286,6 +286,7 @@ class SeriesRecord(Record):
     registration: RegistrationRecord = key(source="series.location.registration")
     brain_mask: MaskRecord = key(source="series.location.mask_trust")
     pair: PairRecord | UnsetType = key(source=lambda row: UNSET if row.series.pair is None else row.series)
+    flair: FlairRecord | UnsetType = key(source=lambda row: UNSET if row.series.flair is None else row.series.flair)
     detection: DetectionRecord = key(source="series.detection")
     decision: DecisionRecord = key(source="series.decision")
     slices: list[SliceRecord] = key(

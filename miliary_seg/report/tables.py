@@ -93,6 +93,12 @@ UPTAKE = (
     _column("enhances", "", "Whether contrast agent made it bright: yes, no, cannot tell; only with a pair."),
 )
 """Columns of lesions.csv where a scan before contrast agent was compared; without one they are left out."""
+FLAIR = (
+    _column(
+        "flair_percentile", "", "Percentile of its brightness on FLAIR among balls all over the brain; only with one."
+    ),
+)
+"""Column of lesions.csv where the study has a FLAIR that was used."""
 
 SLICES = (
     _column("index", "", "Slice along the slice axis, from 0."),
@@ -228,8 +234,9 @@ def lesions_table(series: SeriesResult) -> Table:
     numbers = [image_number(volume, k) for k in range(volume.n_slices)]
     rows = lesion_rows(series)
     paired = (series.pair is not None and series.pair.used) or any("uptake" in row for row in rows)
+    on_flair = (series.flair is not None and series.flair.used) or any("flair_percentile" in row for row in rows)
     shown = ((row, _known(numbers[k] for k in row["slices"])) for row in rows)
-    columns = (*LESIONS, *UPTAKE) if paired else LESIONS
+    columns = (*LESIONS, *(UPTAKE if paired else ()), *(FLAIR if on_flair else ()))
     return Table(columns=columns, rows=[row | {"image_numbers": found} for row, found in shown])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import miliary_seg as ms
-from miliary_seg.contrast_pair import header_reasons, paired
+from miliary_seg.contrast_pair import pair_reasons, paired
 from miliary_seg.detect import given_detection, match
 from miliary_seg.detect.uptake import with_uptake
 from miliary_seg.domain.grid import Grid
@@ -172,15 +172,15 @@ def test_what_headers_say_against_it(changed: dict[str, str], expected: list[str
     scan = Volume.from_array(np.zeros((4, 4, 4)), np.eye(4), sequence="t1c")
     source = Source(format="DICOM", frame_of_reference_uid="1.2.9", acquired="20260102123000")
     other = replace(scan, source=replace(source, **changed))
-    assert [r.code for r in header_reasons(replace(scan, source=source), other)] == expected
+    assert [r.code for r in pair_reasons(replace(scan, source=source), other)] == expected
 
 
 def test_slices_and_orientation_are_asked_for() -> None:
     scan = Volume.from_array(np.zeros((4, 4, 4)), np.eye(4), sequence="t1c")
     thick = Volume.from_array(np.zeros((4, 4, 4)), np.diag([1, 1, 5, 1]), sequence="t1")
-    assert [r.code for r in header_reasons(scan, thick)] == ["pair_thickness"]
-    assert header_reasons(thick, scan) == ()
-    assert [r.code for r in header_reasons(scan, replace(scan, orientation_known=False))] == ["pair_orientation"]
+    assert [r.code for r in pair_reasons(scan, thick)] == ["pair_thickness"]
+    assert pair_reasons(thick, scan) == ()
+    assert [r.code for r in pair_reasons(scan, replace(scan, orientation_known=False))] == ["pair_orientation"]
 
 
 def test_another_person_is_not_used(after: Volume, small_phantom: Phantom) -> None:
