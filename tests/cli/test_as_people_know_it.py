@@ -228,7 +228,8 @@ def test_a_reader_that_has_enough_is_no_error(results, tmp_path, arguments) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sh")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&- 2>&- <&-", ">&-", "2>&-"])
 def test_streams_that_are_closed_from_the_start(results, closed) -> None:
     scans, output = results
     words = " ".join(["run", str(scans / "done"), "-o", str(output)])

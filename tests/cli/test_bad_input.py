@@ -99,8 +99,8 @@ CASES: list[tuple[Callable[[Path], Path], int]] = [
     (four_dimensional, 3),
     (colour, 3),
     (without_orientation, 4),
-    (knee, 3),
-    (water_phantom, 3),
+    pytest.param(knee, 3, marks=pytest.mark.slow),
+    pytest.param(water_phantom, 3, marks=pytest.mark.slow),
     (constant, 3),
 ]
 

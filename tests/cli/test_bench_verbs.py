@@ -61,6 +61,7 @@ def test_a_run_is_scored_against_its_phantom(phantom_and_run, tmp_path: Path, be
     assert "--force" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["lesions.nii.gz", "lesions.csv"])
 def test_the_lesions_of_a_run_agree_with_themselves(phantom_and_run, tmp_path: Path, bench, reference: str) -> None:
     run, _ = phantom_and_run

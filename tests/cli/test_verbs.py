@@ -95,6 +95,7 @@ def test_a_mask_on_another_grid_is_refused(small_scan: Path, tmp_path: Path, cli
     assert "mask.nii.gz" in finished.err
 
 
+@pytest.mark.slow
 def test_a_mask_of_ones_own_replaces_the_one_found(small_scan: Path, tmp_path: Path, cli) -> None:
     image = nib.load(small_scan)
     half = np.zeros(image.shape, np.uint8)

@@ -69,7 +69,7 @@ def test_turned_and_shifted_head_is_labelled_in_any_acquisition(name, make_head,
         assert location.compartments.labels[i, j, k] == compartment, place
 
 
-@pytest.mark.parametrize("skull", [True, False])
+@pytest.mark.parametrize("skull", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_same_answer_however_voxels_are_stored(skull, make_head, axial_affine):
     shape = (70, 84, 64)
     volume = make_head(shape, axial_affine((2.6, 2.6, 3.0), shape, (0, -18, 5)), skull=skull)

@@ -101,6 +101,7 @@ def test_the_pair_changes_no_lesion_and_no_answer(alone: ms.CaseResult, compared
     assert compared.decision == alone.decision
 
 
+@pytest.mark.slow
 def test_lesions_that_were_bright_before_do_not_enhance(after: Volume, small_phantom: Phantom) -> None:
     labels = small_phantom.labels
     n = int(labels.labels.max())

@@ -60,6 +60,7 @@ def test_sides_are_the_patients(result, small_phantom) -> None:
     assert compared >= 3
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal(result, study) -> None:
     assert analyze(study) == result
 
@@ -68,6 +69,7 @@ def test_a_dozen_lesions_do_not_meet_the_rule(result) -> None:
     assert result.decision.verdict is not ms.Verdict.MET
 
 
+@pytest.mark.slow
 def test_a_mask_of_the_users_own_is_used(study, small_phantom) -> None:
     mask = np.asarray(small_phantom.brain_mask)
     own = analyze(study, mask=mask).series[0]

@@ -42,6 +42,7 @@ def step(plan, faulty, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_every_scan_is_counted_once_while_the_archive_grows(step, tmp_path, plan) -> None:
     grow = tmp_path / "grow"
     first = save(grow / "P1" / "t1c.nii.gz", 1)
@@ -60,6 +61,7 @@ def test_every_scan_is_counted_once_while_the_archive_grows(step, tmp_path, plan
     assert step(grow / "P2" / "t1c.nii.gz")[0] == {"P2-t1c": "kept"}, "not a second one called t1c"
 
 
+@pytest.mark.slow
 def test_a_persons_scans_arrive_one_by_one(step, tmp_path, plan) -> None:
     grow = tmp_path / "grow"
     save(grow / "P1_T1.nii.gz", 1)
@@ -83,6 +85,7 @@ def test_a_persons_scan_that_was_finished_under_its_own_name_keeps_it(step, tmp_
     assert step(grow) == ({"P1_T1": "kept"}, ["P1_T1"])
 
 
+@pytest.mark.slow
 def test_several_scans_of_a_person_that_an_earlier_version_finished(step, tmp_path, plan) -> None:
     """Its marks name the folder as their place."""
     grow = tmp_path / "grow"

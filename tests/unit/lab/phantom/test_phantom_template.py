@@ -84,12 +84,14 @@ def test_its_lesions_are_brighter_than_what_is_around_them(miliary):
     assert brighter / len(large) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one-sided", "supratentorial-only", "few-large"])
 def test_the_others_do_not(name):
     spec = replace(preset(name), scanner=COARSE, anatomy=0.0, mimics=MimicSpec(), skull=False)
     assert not make(spec, seed=1).truth.meets_rule()
 
 
+@pytest.mark.slow
 def test_a_ct_head_is_in_hounsfield_units():
     spec = replace(preset("ct-miliary"), scanner=ScannerSpec(pixel_mm=1.5, thickness_mm=5.0, noise=4.0), anatomy=0.0)
     made = make(spec, seed=1)
