@@ -90,7 +90,7 @@ def constant(folder: Path) -> Path:
     return save(folder / "constant.nii.gz", np.full((60, 60, 60), 7, np.int16))
 
 
-CASES: list[tuple[Callable[[Path], Path], int]] = [
+CASES = [
     (missing, 3),
     (empty_folder, 3),
     (text_named_nifti, 3),
