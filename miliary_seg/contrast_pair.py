@@ -48,17 +48,15 @@ def paired(after: Volume, mask: BoolArray, others: Iterable[Volume]) -> PairedSc
     if not found:
         return None
     before = min(found, key=lambda one: unlikeness(after, one))
-    pair = ContrastPair(before=before.id)
-    against = pair_reasons(after, before)
-    if against:
-        return PairedScan(pair=replace(pair, reasons=against))
+    pair = ContrastPair(before=before.id, reasons=pair_reasons(after, before))
+    if not pair.used:
+        return PairedScan(pair=pair)
     after, before = finite(after), finite(before)
-    laid = lay(after, mask, before, PAIR)
-    pair = replace(pair, moved_mm=laid.moved_mm, agreement_mm=laid.agreement_mm, in_view_fraction=laid.in_view_fraction)
-    if laid.reasons:
-        return PairedScan(pair=replace(pair, reasons=laid.reasons))
+    pair, to_before = lay(after, mask, before, pair, PAIR)
+    if not pair.used:
+        return PairedScan(pair=pair)
     with threadpool_limits(limits=1):  # sums must not depend on the number of threads
-        matched = match(after, mask, before, laid.matrix)
+        matched = match(after, mask, before, to_before)
     if isinstance(matched, Reason):
         return PairedScan(pair=replace(pair, reasons=(matched,)))
     return PairedScan(pair=replace(pair, explained_fraction=matched.explained_fraction), matched=matched)

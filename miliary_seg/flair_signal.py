@@ -47,15 +47,13 @@ def flair_signal(scan: Volume, mask: BoolArray, others: Iterable[Volume]) -> Fla
     if scan.sequence.sequence is not Sequence.T1C or not found:
         return None
     flair = min(found, key=lambda one: unlikeness(scan, one))
-    pair = FlairPair(flair=flair.id)
-    against = header_reasons(scan, flair, FLAIR)
-    if against:
-        return FlairSignal(pair=replace(pair, reasons=against))
+    pair = FlairPair(flair=flair.id, reasons=header_reasons(scan, flair, FLAIR))
+    if not pair.used:
+        return FlairSignal(pair=pair)
     scan, flair = finite(scan), finite(flair)
-    laid = lay(scan, mask, flair, FLAIR)
-    pair = replace(pair, moved_mm=laid.moved_mm, agreement_mm=laid.agreement_mm, in_view_fraction=laid.in_view_fraction)
-    if laid.reasons:
-        return FlairSignal(pair=replace(pair, reasons=laid.reasons))
+    pair, to_flair = lay(scan, mask, flair, pair, FLAIR)
+    if not pair.used:
+        return FlairSignal(pair=pair)
     with threadpool_limits(limits=1):  # sums must not depend on the number of threads
-        ranks = flair_ranks(scan, mask, flair, laid.matrix)
+        ranks = flair_ranks(scan, mask, flair, to_flair)
     return FlairSignal(pair=pair if ranks else replace(pair, reasons=(TOO_LITTLE,)), ranks=ranks)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import numpy as np
 
 from miliary_seg.domain.arrays import BoolArray, Float64Array
+from miliary_seg.domain.pair import SecondScan
 from miliary_seg.domain.reason import Reason
 from miliary_seg.domain.volume import Volume
 from miliary_seg.locate import RigidAlignment, refine_rigid
+
+Pair = TypeVar("Pair", bound=SecondScan)
 
 MOST_HOURS = 2.0
 """From one scan to the other: both are of one sitting, in which a lesion does not change."""
@@ -39,31 +43,39 @@ class Wording:
     """The second scan, as the subject of a sentence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Laid:
-    """Where a second scan lies, and what speaks against using it."""
+def lay(scan: Volume, mask: BoolArray, second: Volume, pair: Pair, wording: Wording) -> tuple[Pair, Float64Array]:
+    """Register a second scan to one that is analysed.
 
-    matrix: Float64Array
-    """RAS+ mm of the scan that is analysed to RAS+ mm of the second one, shape (4, 4)."""
-    moved_mm: float
-    """Farthest that registration moved a point of the brain from where the headers place it."""
-    agreement_mm: float | None
-    """How far two registrations by separate halves of the brain's voxels differ; None where it failed."""
-    in_view_fraction: float
-    reasons: tuple[Reason, ...]
+    Parameters
+    ----------
+    scan
+        The scan that is analysed.
+    mask
+        Its brain, shape (i, j, k).
+    second
+        The other scan.
+    pair
+        What is said of both so far.
+    wording
+        How they are called in reasons.
 
-
-def lay(scan: Volume, mask: BoolArray, second: Volume, wording: Wording) -> Laid:
-    """Register a second scan to one that is analysed, whose brain is ``mask``, shape (i, j, k)."""
+    Returns
+    -------
+    Pair
+        With the figures of the registration and what they say against it.
+    array
+        RAS+ mm of ``scan`` to RAS+ mm of ``second``, shape (4, 4).
+    """
     fit = refine_rigid(scan, mask, second)
     moved = _moved_mm(fit.matrix, scan, mask)
-    return Laid(
-        matrix=fit.matrix,
+    said = replace(
+        pair,
         moved_mm=moved,
         agreement_mm=fit.agreement_mm if np.isfinite(fit.agreement_mm) else None,
         in_view_fraction=fit.in_view_fraction,
-        reasons=registration_reasons(fit, moved, wording),
+        reasons=_registration_reasons(fit, moved, wording),
     )
+    return said, fit.matrix
 
 
 def unlikeness(scan: Volume, other: Volume) -> tuple[object, ...]:
@@ -97,7 +109,7 @@ def hours_apart(before: Volume, after: Volume) -> float | None:
     return (moments[1] - moments[0]) / timedelta(hours=1)
 
 
-def registration_reasons(fit: RigidAlignment, moved_mm: float, wording: Wording) -> tuple[Reason, ...]:
+def _registration_reasons(fit: RigidAlignment, moved_mm: float, wording: Wording) -> tuple[Reason, ...]:
     """What a registration says against comparing two scans."""
     if not np.isfinite(fit.agreement_mm):
         return (Reason(code=f"{wording.code}_no_overlap", text=f"{wording.both} hardly overlap."),)
