@@ -111,6 +111,9 @@ def hours_apart(before: Volume, after: Volume) -> float | None:
 
 def _registration_reasons(fit: RigidAlignment, moved_mm: float, wording: Wording) -> tuple[Reason, ...]:
     """What a registration says against comparing two scans."""
+    if fit.mirrored:
+        text = f"{wording.both} seem to be mirror images of each other: the header of one swaps left and right."
+        return (Reason(code=f"{wording.code}_mirrored", text=text),)
     if not np.isfinite(fit.agreement_mm):
         return (Reason(code=f"{wording.code}_no_overlap", text=f"{wording.both} hardly overlap."),)
     reasons = []
@@ -120,6 +123,9 @@ def _registration_reasons(fit: RigidAlignment, moved_mm: float, wording: Wording
     if fit.agreement_mm > AGREEMENT_MM:
         text = f"{wording.both} do not fit: two halves of the brain are laid {fit.agreement_mm:.1f} mm apart."
         reasons.append(Reason(code=f"{wording.code}_registration", text=text))
+    if fit.two_people:
+        text = f"{wording.both} fit hardly better than mirror images would: they may be two people's."
+        reasons.append(Reason(code=f"{wording.code}_person", text=text))
     if moved_mm > FARTHEST_MM:
         text = f"{wording.second} lies {moved_mm:.0f} mm from where its header places it."
         reasons.append(Reason(code=f"{wording.code}_moved", text=text))

@@ -30,6 +30,14 @@ AGREEMENT_MM = 1.0
 """Two fits to separate halves of the brain's voxels must agree this well (docs/timeline.md)."""
 MIN_OVERLAP = 0.85
 """Share of the earlier brain, where the later scan sees it, that is brain there too (docs/timeline.md)."""
+MIRRORED = 1.4
+"""``mirror_ratio`` from which on one scan is the mirror image of the other: 1.5 to 3.7 where one header swaps left and
+right (docs/measurements/pair.md, "Mirror images and other people")."""
+TWO_PEOPLE = 0.75
+"""``mirror_ratio`` from which on two scans are not taken for one person's: at most 0.60 in one person's, 0.86 and more
+in most of two people's (the same page)."""
+MIRROR_HOPELESS = 0.6
+"""A mirror image that tells less than this share on blocks of 4 mm is not fitted on those of 2 mm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,11 +54,25 @@ class RigidAlignment:
     """Share of the earlier brain that the later scan sees."""
     reasons: tuple[Reason, ...]
     """Reasons against using it; empty if it can be used."""
+    mirror_ratio: float = 0.0
+    """Mutual information of the later scan with the mirror image of the earlier brain, over that with the brain itself.
+
+    No brain is symmetric: it is small for one person, about 1 for two people, well above 1 for a mirrored scan."""
 
     @property
     def trusted(self) -> bool:
         """Whether lesions may be matched across it."""
         return not self.reasons
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether one scan is the mirror image of the other: a header swaps left and right."""
+        return self.mirror_ratio > MIRRORED
+
+    @property
+    def two_people(self) -> bool:
+        """Whether the scans fit as two people's do, or as what hardly shows a brain."""
+        return TWO_PEOPLE < self.mirror_ratio <= MIRRORED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +83,12 @@ class _Points:
 
     def every(self, step: int, first: int = 0) -> _Points:
         return _Points(positions_mm=self.positions_mm[:, first::step], classes=self.classes[first::step])
+
+    def mirrored(self) -> _Points:
+        """Left and right swapped, about their mean."""
+        positions = self.positions_mm.copy()
+        positions[0] = 2 * positions[0].mean() - positions[0]
+        return replace(self, positions_mm=positions)
 
 
 def register_rigid(earlier: Volume, earlier_place: Location, later: Volume, later_place: Location) -> RigidAlignment:
@@ -76,8 +104,8 @@ def register_rigid(earlier: Volume, earlier_place: Location, later: Volume, late
     Returns
     -------
     RigidAlignment
-        ``trusted`` says whether lesions may be matched across it. Two scans of different people are not recognised for
-        sure: their brains overlap less, but by how much depends on the people.
+        ``trusted`` says whether lesions may be matched across it. Most scans of two people, and nearly all mirror
+        images, are recognised, not all (docs/measurements/pair.md).
     """
     with threadpool_limits(limits=1):
         return _aligned(earlier, earlier_place.brain_mask, later, later_place.brain_mask)
@@ -95,10 +123,8 @@ def _aligned(earlier: Volume, earlier_mask: BoolArray, later: Volume, later_mask
     tried = [_fit(moving.medium, coarse, start) for start in starts]
     best = min(tried, key=lambda fit: fit[1])[0]
     thinned = fine.every(max(1, fine.classes.size // MAX_POINTS))
-    best = _fit(moving.fine, thinned, best)[0]
-    halves = [_fit(moving.fine, thinned.every(2, first), best)[0] for first in (0, 1)]
-    matrix = _from_centre(best, centre)
-    return _judged(matrix, _apart_mm(*halves), _Masked(earlier, earlier_mask), _Masked(later, later_mask))
+    scans = _Masked(earlier, earlier_mask), _Masked(later, later_mask)
+    return _settled(moving, thinned, best, centre, scans)
 
 
 NEAR_MM = 15.0
@@ -139,9 +165,30 @@ def _refined(brain: _Masked, other: _Masked) -> RigidAlignment:
         return _untrusted("too little brain is shared to lay one scan on the other")
     thinned = fine.every(max(1, fine.classes.size // MAX_POINTS))
     rough = _fit(moving.medium, thinned.every(4), np.array([*centre, 0, 0, 0]))[0]
-    best = _fit(moving.fine, thinned, rough)[0]
-    halves = [_fit(moving.fine, thinned.every(2, first), best)[0] for first in (0, 1)]
-    return _judged(_from_centre(best, centre), _apart_mm(*halves), brain, other)
+    return _settled(moving, thinned, rough, centre, (brain, other))
+
+
+def _settled(
+    moving: Resolutions, points: _Points, rough: Float64Array, centre: Float64Array, scans: tuple[_Masked, _Masked]
+) -> RigidAlignment:
+    """The last fit on fine blocks, and what speaks against it."""
+    best, cost = _fit(moving.fine, points, rough)
+    halves = [_fit(moving.fine, points.every(2, first), best)[0] for first in (0, 1)]
+    ratio = _mirror_ratio(moving, points, best, cost)
+    return _judged(_from_centre(best, centre), _apart_mm(*halves), ratio, *scans)
+
+
+def _mirror_ratio(moving: Resolutions, points: _Points, best: Float64Array, cost: float) -> float:
+    """See ``RigidAlignment.mirror_ratio``; the mirror image is sought near the place that was found.
+
+    A head that lies askew by 10 degrees is too far from it; the ratio is too low then.
+    """
+    turned = points.mirrored()
+    straight = _fit(moving.medium, points.every(4), best)[1]
+    rough, coarse = _fit(moving.medium, turned.every(4), best)
+    if coarse > MIRROR_HOPELESS * straight:
+        return coarse / straight
+    return _fit(moving.fine, turned, rough)[1] / cost
 
 
 def _fit(scan: WorkingScan, points: _Points, start: Float64Array) -> tuple[Float64Array, float]:
@@ -253,6 +300,7 @@ def _cropped(volume: Volume, box: Box) -> Volume:
 def _judged(
     matrix: Float64Array,
     agreement_mm: float,
+    mirror_ratio: float,
     earlier: _Masked,
     later: _Masked,
 ) -> RigidAlignment:
@@ -268,13 +316,21 @@ def _judged(
     if overlap < MIN_OVERLAP:
         text = f"only {100 * overlap:.0f} % of the earlier brain is brain in the later scan"
         reasons.append(Reason(code="alignment_overlap", text=text))
-    return RigidAlignment(
+    judged = RigidAlignment(
         matrix=matrix,
         agreement_mm=agreement_mm,
         overlap_fraction=overlap,
         in_view_fraction=in_view,
-        reasons=tuple(reasons),
+        reasons=(),
+        mirror_ratio=mirror_ratio,
     )
+    if judged.mirrored:
+        text = "one scan seems to be the mirror image of the other: a header swaps left and right"
+        reasons = [Reason(code="alignment_mirrored", text=text)]
+    elif judged.two_people:
+        text = "the later scan fits the mirror image of the earlier brain about as well: they may be two people's"
+        reasons.append(Reason(code="alignment_person", text=text))
+    return replace(judged, reasons=tuple(reasons))
 
 
 def _untrusted(text: str) -> RigidAlignment:

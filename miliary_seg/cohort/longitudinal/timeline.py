@@ -321,6 +321,7 @@ def _alignment(alignment: RigidAlignment) -> dict[str, Any]:
         "agreement_mm": round(alignment.agreement_mm, 3) if finite else None,
         "overlap_fraction": round(alignment.overlap_fraction, 4),
         "in_view_fraction": round(alignment.in_view_fraction, 4),
+        "mirror_ratio": round(alignment.mirror_ratio, 3),
         "earlier_to_later_ras_mm": alignment.matrix.round(6).tolist(),
         "reasons": [asdict(reason) for reason in alignment.reasons],
     }

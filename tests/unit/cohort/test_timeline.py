@@ -43,11 +43,13 @@ def turned(pitch: float, yaw: float, shift: tuple[float, float, float]) -> np.nd
 MOVE = turned(9.0, -6.0, (4.0, -7.0, 5.0))
 
 
-def head(noise_seed: int) -> Phantom:
-    """The same drawn head, with noise of its own."""
-    scanner = ScannerSpec(pixel_mm=1.4, thickness_mm=1.4, margin_mm=8, noise=0.02, bias=0.05)
-    spec = PhantomSpec(lesions=LesionSpec(count=0), scanner=scanner, anatomy=0.0)
-    return make(spec, seed=noise_seed)
+def head(noise_seed: int, person: int = 3) -> Phantom:
+    """One person's drawn head, with noise of its own."""
+    scanner = ScannerSpec(pixel_mm=1.4, thickness_mm=1.4, margin_mm=8, noise=0.0, bias=0.05)
+    made = make(PhantomSpec(lesions=LesionSpec(count=0), scanner=scanner), seed=person)
+    voxels = made.volume.voxels
+    noise = np.random.default_rng(noise_seed).normal(0, 0.02 * np.percentile(voxels, 95), voxels.shape)
+    return replace(made, volume=replace(made.volume, voxels=np.abs(voxels + noise).astype(np.float32)))
 
 
 def with_balls(volume: Volume, places: list[tuple[float, float, float]], amplitude: float) -> Volume:
@@ -147,6 +149,18 @@ def test_masks_that_do_not_cover_each_other_are_not_trusted(visits: Visits) -> N
     half[: half.shape[0] // 2] = False
     found = register_rigid(earlier.volume, earlier.location, later.volume, SimpleNamespace(brain_mask=half))
     assert "alignment_overlap" in [reason.code for reason in found.reasons]
+
+
+def test_a_mirrored_visit_and_another_person_are_recognised(visits: Visits) -> None:
+    earlier, later = visits.series("earlier", []), visits.series("later", [])
+    mirrored = replace(later.volume, voxels=later.volume.voxels[::-1].copy())
+    place = SimpleNamespace(brain_mask=visits.masks[1][::-1].copy())
+    found = register_rigid(earlier.volume, earlier.location, mirrored, place)
+    assert [reason.code for reason in found.reasons] == ["alignment_mirrored"]
+    other = head(2, person=4)
+    place = SimpleNamespace(brain_mask=other.brain_mask)
+    found = register_rigid(earlier.volume, earlier.location, other.volume, place)
+    assert "alignment_person" in [reason.code for reason in found.reasons]
 
 
 def fates_of(visits: Visits, alignment, earlier: list[Lesion], later: list[Lesion]) -> list:

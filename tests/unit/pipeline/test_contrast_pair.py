@@ -186,7 +186,12 @@ def test_slices_and_orientation_are_asked_for() -> None:
 
 def test_another_person_is_not_used(after: Volume, small_phantom: Phantom) -> None:
     said = codes(after, small_phantom.brain_mask, scanned_before(seed=23))
-    assert set(said) & {"pair_registration", "pair_unlike"}
+    assert said == ["pair_person"]
+
+
+def test_a_mirrored_scan_is_recognised(after: Volume, before: Volume, small_phantom: Phantom) -> None:
+    mirrored = replace(before, voxels=before.voxels[::-1].copy())
+    assert codes(after, small_phantom.brain_mask, mirrored) == ["pair_mirrored"]
 
 
 def test_two_scans_after_contrast_agent_are_no_pair(after: Volume, small_phantom: Phantom) -> None:
