@@ -3,7 +3,7 @@
 Two stages (docs/rejector.md). First boosted decision trees, fitted on lesions implanted into real and painted heads,
 stored as plain arrays in ``trees.npz`` and evaluated with numpy: one forest for thin slices, one for slices more than
 2.25 mm apart. Then a small convolutional network (``network.npz``) for the candidates that the trees do not rule out.
-T2 has trees of its own, and no network.
+T2 has trees of its own, and no network; scans on which lesions are dark have both of their own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from miliary_seg.detect.blur import over_jobs
 from miliary_seg.detect.features import Features
 from miliary_seg.detect.normalise import WorkVolume
 from miliary_seg.detect.patches import PatchSites, pictures
+from miliary_seg.detect.quality import DARK_SEQUENCES
 from miliary_seg.domain.arrays import Float32Array, Float64Array, IndexArray, Int32Array
 from miliary_seg.domain.result import OperatingPoint
-from miliary_seg.domain.sequence import Sequence
+from miliary_seg.domain.sequence import Polarity, Sequence
 
 KINDS = {
     Sequence.T1C: "t1",
@@ -37,10 +38,14 @@ KINDS = {
 }
 """Scans with operating points of their own; all others have those of all MR scans together."""
 OTHERS = "all"
-WITH_OWN_TREES = frozenset({"t2"})
-"""Kinds whose bright lesions are judged by trees that were fitted on them alone, without a network. On T2 a lesion is
-darker than the fluid in the folds and hardly brighter than cortex: what all scans taught found half as many there, and
-no network found more than the trees (docs/measurements/rejector.md)."""
+DARK = "dark"
+"""SWI, T2* and ADC, where lesions are sought as dark (`miliary_seg.detect.quality.DARK_SEQUENCES`)."""
+WITH_OWN_TREES = frozenset({"t2", DARK})
+"""Kinds judged by trees that were fitted on them alone. On T2 a lesion is darker than the fluid in the folds and hardly
+brighter than cortex: what all scans taught found half as many there. On SWI, T2* and ADC what is dark is vein and iron,
+and what all scans taught takes two to five times as many for lesions as is allowed (docs/measurements/rejector.md)."""
+WITHOUT_NETWORK = frozenset({"t2"})
+"""Kinds on which no network found more than their trees."""
 LEAST = {False: 0.01, True: 0.01}
 """Candidates that the trees give less than this skip the network; key: slices are thick (docs/rejector.md)."""
 MOST = 2500
@@ -117,9 +122,9 @@ def _convolved(x: Float32Array, kernel: Float32Array, bias: Float32Array, stride
 
 
 @cache
-def network(thick: bool) -> Network:
-    """The network for thick or thin slices, read once."""
-    part = stored("network.npz", thick)
+def network(thick: bool, kind: str = OTHERS) -> Network:
+    """The network for thick or thin slices of a kind of scan, read once."""
+    part = stored("network.npz", thick, kind)
     return Network(
         kernels=tuple(part[f"kernel{n}"] for n in range(3)),
         biases=tuple(part[f"bias{n}"] for n in range(3)),
@@ -144,7 +149,9 @@ def looked_at(probability: Float64Array, thick: bool) -> IndexArray:
     return np.sort(rows[np.argsort(-probability[rows], kind="stable")[:MOST]])
 
 
-def rescore(work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array) -> Float64Array:
+def rescore(
+    work: WorkVolume, places: PatchSites, features: Features, probability: Float64Array, kind: str = OTHERS
+) -> Float64Array:
     """Probabilities after the network has scored the candidates that the trees do not rule out.
 
     Parameters
@@ -155,6 +162,8 @@ def rescore(work: WorkVolume, places: PatchSites, features: Features, probabilit
         The n candidates.
     probability
         Of the trees (n,).
+    kind
+        Of scan: see `judged_as`.
 
     Returns
     -------
@@ -162,7 +171,7 @@ def rescore(work: WorkVolume, places: PatchSites, features: Features, probabilit
         Unchanged for candidates that the trees rule out, and for those beyond the likeliest ``MOST``.
     """
     rows = looked_at(probability, work.thick)
-    some, judge, grey = places.where(rows), network(work.thick), work.voxels
+    some, judge, grey = places.where(rows), network(work.thick, kind), work.voxels
     context_features = context(
         {name: features[name][rows] for name in CONTEXT}, logit(np.minimum(probability[rows], SUREST))
     )
@@ -245,7 +254,9 @@ class Threshold:
 
 MEASURED_ON = {
     "ct": "implanted balls of 3 to 8 mm, at least 10 noise standard deviations above their surroundings, and "
-    "lesion-free scans, most of them painted from label maps, of persons left out of the fit"
+    "lesion-free scans, most of them painted from label maps, of persons left out of the fit",
+    DARK: "dark lesions of 3 to 8 mm, 50 to 90 % below white matter, put in place of tissue, and lesion-free scans, "
+    "all painted from label maps, of persons left out of the fit",
 }
 """On what these were measured, printed wherever they are; MR: see ``MEASURED_ON_MR``."""
 MEASURED_ON_MR = (
@@ -254,13 +265,21 @@ MEASURED_ON_MR = (
 )
 
 
-def kind_of(sequence: Sequence) -> str:
-    """The kind of scan whose operating points a sequence has."""
+def kind_of(sequence: Sequence, polarity: Polarity = Polarity.BRIGHT) -> str:
+    """The kind of scan whose operating points a sequence has where lesions of a polarity are sought."""
+    if polarity is Polarity.DARK and sequence in DARK_SEQUENCES:
+        return DARK
     return KINDS.get(sequence, OTHERS)
 
 
+def judged_as(sequence: Sequence, polarity: Polarity) -> str:
+    """The kind of scan whose trees and network judge: that of the sequence where lesions are of its usual polarity."""
+    kind = kind_of(sequence, polarity)
+    return kind if kind == DARK or polarity is Polarity.BRIGHT else OTHERS
+
+
 @cache
-def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
+def thresholds(sequence: Sequence, thick: bool, polarity: Polarity = Polarity.BRIGHT) -> dict[str, Threshold]:
     """The thresholds of a kind of scan by the name of the operating point.
 
     Read from ``weights/operating_points.json``, which ``scripts/train-rejector network`` writes. Recall is that of
@@ -269,7 +288,7 @@ def thresholds(sequence: Sequence, thick: bool) -> dict[str, Threshold]:
     (docs/measurements/rejector.md).
     """
     stored_points = json.loads(files("miliary_seg.detect").joinpath("weights/operating_points.json").read_text("utf-8"))
-    of_kind = stored_points["thick" if thick else "thin"][kind_of(sequence)]
+    of_kind = stored_points["thick" if thick else "thin"][kind_of(sequence, polarity)]
     return {name: Threshold(**values) for name, values in of_kind.items()}
 
 
@@ -283,7 +302,7 @@ def probability(features: Features, thick: bool, kind: str = OTHERS) -> Float64A
     thick
         Whether slices are more than 2.25 mm apart.
     kind
-        Of scan: see `kind_of`.
+        Of scan: see `judged_as`.
 
     Returns
     -------
@@ -296,16 +315,16 @@ def probability(features: Features, thick: bool, kind: str = OTHERS) -> Float64A
     return result
 
 
-def operating_point(name: str, sequence: Sequence, thick: bool) -> OperatingPoint:
+def operating_point(name: str, sequence: Sequence, thick: bool, polarity: Polarity = Polarity.BRIGHT) -> OperatingPoint:
     """The operating point of a name, for a kind of scan with thin or thick slices."""
-    points = thresholds(sequence, thick)
+    points = thresholds(sequence, thick, polarity)
     chosen, strict = points[name], points["specific"]
     return OperatingPoint(
         name=name,
         probability_threshold=chosen.probability,
         measured_recall=chosen.recall,
         measured_false_positives_per_slice=chosen.false_positives_per_slice,
-        measured_on=MEASURED_ON.get(kind_of(sequence), MEASURED_ON_MR),
+        measured_on=MEASURED_ON.get(kind_of(sequence, polarity), MEASURED_ON_MR),
         evidence_probability=strict.probability,
         evidence_false_positives_per_slice=strict.false_positives_per_slice,
     )

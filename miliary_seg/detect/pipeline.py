@@ -11,9 +11,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.detect.candidates import GridLevel, coarse_level, find_maxima, fine_level
 from miliary_seg.detect.classifier import (
-    OTHERS,
-    WITH_OWN_TREES,
-    kind_of,
+    WITHOUT_NETWORK,
+    judged_as,
     operating_point,
     probability,
     rescore,
@@ -104,7 +103,8 @@ def find(volume: Volume, mask: BoolArray, settings: DetectSettings | None = None
     # BLAS threads inside ours compete for the cores (five times as slow), and sums must not depend on their number.
     with threadpool_limits(limits=1):
         found = search(work, polarity, sequence)
-    point, points = operating_point(settings.sensitivity, sequence, work.thick), thresholds(sequence, work.thick)
+    point = operating_point(settings.sensitivity, sequence, work.thick, polarity)
+    points = thresholds(sequence, work.thick, polarity)
     n_certain, n_slices = _n_certain(found, work, point.evidence_probability), mask.any(axis=volume.in_plane_axes).sum()
     point = adjust_operating_point(point, points, n_certain, int(n_slices), volume.slice_spacing_mm)
     found = replace(found, probability=adjust_probability(found.probability, point.prior_odds_ratio))
@@ -146,10 +146,10 @@ def search(work: WorkVolume, polarity: Polarity, sequence: Sequence = Sequence.U
     add_ranks(features, work, sign)
     level, contrast = features["surround_value"], features["contrast"]
     places = PatchSites(index=index, radius_mm=radius, sign=sign, level=level, contrast=contrast)
-    kind = kind_of(sequence) if polarity is Polarity.BRIGHT else OTHERS
+    kind = judged_as(sequence, polarity)
     chance = probability(features, work.thick, kind)
-    if kind not in WITH_OWN_TREES:
-        chance = rescore(work, places, features, chance)
+    if kind not in WITHOUT_NETWORK:
+        chance = rescore(work, places, features, chance, kind)
     order = np.lexsort((*index.T, -chance))
     return CandidateTable(
         index=index[order],
@@ -297,7 +297,7 @@ def _nothing(volume: Volume, polarity: Polarity, settings: DetectSettings, doubt
         polarity=polarity,
         noise_sigma=0.0,
         operating_point=operating_point(
-            settings.sensitivity, volume.sequence.sequence, volume.slice_spacing_mm > THICK_MM
+            settings.sensitivity, volume.sequence.sequence, volume.slice_spacing_mm > THICK_MM, polarity
         ),
         doubts=(doubt,),
     )

@@ -20,6 +20,7 @@ from measure import (
     per_slice,
     recalls,
     reliability,
+    sign_of,
     threshold_for,
 )
 from scipy.optimize import minimize
@@ -94,7 +95,7 @@ def _tables(folder: Path, kinds: tuple[str, ...]) -> list[dict]:
 
 
 def parts(tables: list[dict], kinds: tuple[str, ...]) -> list[tuple[str, list[dict]]]:
-    """Names of trees, as in ``trees.npz``, each with its tables: all, or bright lesions of one kind of scan."""
+    """Names of trees, as in ``trees.npz``, each with its tables: all, or those of one kind of scan and its polarity."""
     found = []
     for kind in kinds:
         for slices in ("thin", "thick"):
@@ -102,7 +103,9 @@ def parts(tables: list[dict], kinds: tuple[str, ...]) -> list[tuple[str, list[di
             if kind == "all":
                 found.append((slices, own))
             else:
-                found.append((f"{kind}_{slices}", [d for d in own if is_of(kind, d["contrast"]) and d["sign"] > 0]))
+                found.append(
+                    (f"{kind}_{slices}", [d for d in own if is_of(kind, d["contrast"]) and d["sign"] == sign_of(kind)])
+                )
     return found
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from miliary_seg.detect.classifier import DARK
 from miliary_seg.detect.delineate import true_radius_mm
+from miliary_seg.detect.quality import DARK_SEQUENCES
 from miliary_seg.detect.rejection import CONTRAST_LEAST, same_object
 
 BINS = [(a, b, c, d) for a, b in ((1.5, 3), (3, 5), (5, 8.01)) for c, d in ((3, 5.5), (5.5, 10), (10, 17), (17, 30.1))]
@@ -86,15 +88,16 @@ def reliability(tables: list[dict], bins: int = 10) -> dict:
 
 
 SLICES_MM = {"up to 2.25 mm": (0, 2.3), "3 mm": (2.3, 4.5), "5 mm": (4.5, 5.5), "6.5 mm": (5.5, 9)}
+DARK_SLICES_MM = {"up to 2.25 mm": (0, 2.3), "thicker": (2.3, 9)}
 
 
 def of_replacing(pairs: list[tuple[dict, dict]]) -> dict:
     """Recall (%) of lesions that replace tissue, by contrast and slices, at 20 and 100 false ones a scan."""
     out = {}
-    for contrast in ("t1", "flair", "t2"):
-        for label, (low, high) in SLICES_MM.items():
+    for contrast in ("t1", "flair", "t2", *sorted(DARK_SEQUENCES)):
+        for label, (low, high) in (DARK_SLICES_MM if contrast in DARK_SEQUENCES else SLICES_MM).items():
             own = [
-                q for q in pairs if q[0]["contrast"].removesuffix("c") == contrast and low < q[0]["spacing"][0] <= high
+                q for q in pairs if q[0]["contrast"] in (contrast, f"{contrast}c") and low < q[0]["spacing"][0] <= high
             ]
             free, full = [q for q in own if "__r" in q[0]["file"]], [q for q in own if "__q" in q[0]["file"]]
             if free and full:
@@ -109,7 +112,7 @@ def of_replacing(pairs: list[tuple[dict, dict]]) -> dict:
 
 
 def shares(pairs: list[tuple[dict, dict]], threshold: float) -> dict:
-    """Recall (%): all, visible (>= 3 mm, >= 50 % above white matter), beside vessels, rings, real plaques."""
+    """Recall (%): all, visible (>= 3 mm, >= 50 % above or below white matter), beside vessels, rings, real plaques."""
     best = np.concatenate([j["best"] for _, j in pairs]) >= threshold
     size, lift, kind, place = (
         np.concatenate([d[k] for d, _ in pairs]) for k in ("diam", "enhancement", "kind", "place")
@@ -137,16 +140,16 @@ on CT, whose rule asks for half as many lesions, half of it."""
 def operating_points(pairs: list[tuple[dict, dict]], kinds: tuple[str, ...]) -> dict:
     """Threshold, recall and false cross-sections a slice of each operating point for each kind of scan.
 
-    False ones are those of lesion-free scans of real heads (CT: of painted ones too), bright, each person as much as
-    another. Recall is that of lesions that replace tissue, of 3-8 mm and 50 % or more above white matter (CT: of
-    implanted balls of 3-8 mm and contrast >= 10).
+    False ones are those of lesion-free scans of real heads (CT: of painted ones too; of dark lesions: of painted ones
+    alone), each person as much as another. Recall is that of lesions that replace tissue, of 3-8 mm and 50 % or more
+    above (dark ones: below) white matter (CT: of implanted balls of 3-8 mm and contrast >= 10).
     """
     out = {}
     for kind in kinds:
-        own = [q for q in pairs if q[0]["sign"] > 0 and is_of(kind, q[0]["contrast"])]
+        own = [q for q in pairs if q[0]["sign"] == sign_of(kind) and is_of(kind, q[0]["contrast"])]
         full = [q for q in own if len(q[0]["cnr"]) and ("__q" in q[0]["file"]) == (kind != "ct")]
         free = [q for q in own if "__r" in q[0]["file"] or len(q[0]["cnr"]) == 0]
-        if kind != "ct":
+        if kind not in ("ct", DARK):
             free = [q for q in free if not q[0]["person"].startswith("seg")]
         out[kind] = {"persons": len({q[0]["person"] for q in free})}
         for name, wanted in FALSE_PER_SLICE.items():
@@ -171,8 +174,15 @@ def is_stored_of(path: Path, kinds: tuple[str, ...]) -> bool:
         return "all" in kinds or any(is_of(kind, str(stored["contrast"])) for kind in kinds)
 
 
+def sign_of(kind: str) -> int:
+    """Polarity of the lesions that a kind of scan is judged by."""
+    return -1 if kind == DARK else 1
+
+
 def is_of(kind: str, contrast: str) -> bool:
     """Whether scans of a contrast belong to a kind."""
+    if kind == DARK:
+        return contrast in DARK_SEQUENCES
     return contrast != "ct" if kind == "all" else contrast in (kind, f"{kind}c")
 
 

@@ -26,6 +26,8 @@ KERNELS = ((5, 16), (3, 32), (3, 48))
 """Size and channels of each convolution."""
 HIDDEN, DROPPED = 48, 0.2
 EPOCHS, BATCH, RATE, DECAY, WARM = 8, 256, 5e-3, 1e-2, 0.15
+TUNED_EPOCHS, TUNED_RATE = 5, 1e-3
+"""For a network of one kind of scan, which starts from that of all."""
 EASY, KEEP_EASY = 0.03, 0.2
 """Of negatives that the trees find less likely than this, the share that is fitted on, weighing as much more."""
 
@@ -128,18 +130,21 @@ def examples(tables: list[dict], rng: np.random.Generator) -> tuple[np.ndarray, 
     return tuple(np.concatenate(column) for column in zip(*every, strict=True))
 
 
-def taught(tables: list[dict]) -> Judge:
-    """A network on these tables."""
+def taught(tables: list[dict], before: dict | None = None) -> Judge:
+    """A network on these tables, from nothing or from the weights of another (`exported`, names without prefix)."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     picture, *others = examples(tables, rng)
     told, label, weight = (torch.from_numpy(q) for q in others)
     net = Judge(picture.shape[2], told).to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    steps = EPOCHS * (len(picture) // BATCH)
-    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1, pct_start=WARM)
+    epochs, rate = (EPOCHS, RATE) if before is None else (TUNED_EPOCHS, TUNED_RATE)
+    if before is not None:
+        put(net, before)
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=DECAY)
+    steps = epochs * (len(picture) // BATCH)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=WARM)
     start = time.time()
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         order, total = rng.permutation(len(picture)), 0.0
         for first in range(0, len(order) - BATCH + 1, BATCH):
             k = order[first : first + BATCH]
@@ -152,6 +157,24 @@ def taught(tables: list[dict]) -> Judge:
             total += float(loss.detach())
         print(epoch, len(order), f"{total * BATCH / len(order):.4f} {time.time() - start:.0f} s", flush=True)
     return net.eval()
+
+
+@torch.no_grad()
+def put(net: Judge, before: dict) -> None:
+    """Weights of another network into this one, which from now on neither normalises batches nor drops anything."""
+    values = {name: torch.from_numpy(np.array(value)) for name, value in before.items()}
+    for n, (layer, norm) in enumerate(zip(net.convolutions, net.norms, strict=True)):
+        layer.weight.copy_(values[f"kernel{n}"].permute(3, 2, 0, 1))
+        layer.bias.copy_(values[f"bias{n}"])
+        norm.running_var.fill_(1 - norm.eps)
+    net.mean.copy_(values["mean"])
+    net.scale.copy_(values["scale"])
+    net.trees.fill_(float(values["trees"]))
+    net.hidden.bias.copy_(values["hidden_bias"])
+    net.hidden.weight.copy_(values["hidden"].T)
+    net.output.weight.copy_(values["output"][None])
+    net.output.bias.fill_(float(values["output_bias"]))
+    net.eval()
 
 
 def judged_by(net: Judge, table: dict) -> np.ndarray:
@@ -178,15 +201,17 @@ def exported(net: Judge, prefix: str, ab: tuple[float, float]) -> dict:
     return {prefix + k: v.detach().numpy().astype(np.float32) for k, v in out.items()}
 
 
-def fit_networks(work: Path, *, write: bool) -> None:
-    """Fit, measure and print; ``write`` also replaces the weights of the package and the card of figures."""
-    tables = load(work, ("all",))
+def fit_networks(work: Path, kinds: tuple[str, ...] = ("all",), *, write: bool) -> None:
+    """Fit, measure and print; ``write`` also replaces the weights of the package and the card of figures.
+
+    That of one kind of scan starts from that of all, which has to be there.
+    """
     arrays: dict[int, dict] = {fold: {} for fold in (-1, *range(len(FOLDS)))}
     card: dict = {}
-    with np.load(work / "left_out.npz") as scores:
-        for d in tables:
-            d["score"] = scores[f"{'thick' if d['thick'] else 'thin'}/{key(d)}"].astype(float)
-    for prefix, own in parts(tables, ("all",)):
+    for prefix, own in parts(load(work, kinds), kinds):
+        with np.load(work / "left_out.npz") as scores:
+            for d in own:
+                d["score"] = scores[f"{prefix}/{key(d)}"].astype(float)
         card[prefix], fitted = _fit_one(work, own, prefix)
         for fold, part in fitted.items():
             arrays[fold] |= part
@@ -194,9 +219,21 @@ def fit_networks(work: Path, *, write: bool) -> None:
     keep_weights(work, "network.npz", arrays, write=write)
     if write:
         write_figures(card)
+    if write and "all" in kinds:
         images = TARGET.parents[1] / "docs/images"
         limits(images)
-        reliability_diagram({k: card[k]["calibration"] for k in card}, images)
+        reliability_diagram({k: card[k]["calibration"] for k in ("thin", "thick")}, images)
+
+
+def of_all(work: Path, prefix: str, fold: int) -> dict | None:
+    """The network of all scans that has not seen a fold, from which that of one kind starts; None for itself."""
+    kind, _, slices = prefix.rpartition("_")
+    if not kind:
+        return None
+    folder = work / f"without_{fold}" if fold >= 0 else TARGET
+    with np.load(folder / "network.npz", allow_pickle=False) as stored:
+        start = f"{slices}_"
+        return {key.removeprefix(start): stored[key] for key in stored.files if key.startswith(start)}
 
 
 def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, dict]]:
@@ -208,7 +245,7 @@ def _fit_one(work: Path, own: list[dict], prefix: str) -> tuple[dict, dict[int, 
     lessons = [d for d in own if d["lesson"]]
     nets = {}
     for fold in (*range(len(FOLDS)), -1):
-        nets[fold] = taught([d for d in lessons if fold_of(d) != fold])
+        nets[fold] = taught([d for d in lessons if fold_of(d) != fold], of_all(work, prefix, fold))
         for d in own:
             if fold_of(d) == fold:
                 d["judged"] = judged_by(nets[fold], d)

@@ -9,6 +9,7 @@ from miliary_seg.detect.classifier import (
     CONTEXT,
     LEAST,
     WITH_OWN_TREES,
+    WITHOUT_NETWORK,
     Network,
     context,
     forest,
@@ -166,6 +167,33 @@ def test_bright_lesions_of_t2_are_judged_by_trees_of_their_own(scene, spacing):
     assert (found[Sequence.T1C, Polarity.BRIGHT] == found[Sequence.UNKNOWN, Polarity.BRIGHT]).all()
     assert (found[Sequence.T2, Polarity.BRIGHT] != found[Sequence.UNKNOWN, Polarity.BRIGHT]).any()
     assert (found[Sequence.T2, Polarity.DARK] == found[Sequence.UNKNOWN, Polarity.DARK]).all()
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0)])
+def test_dark_lesions_of_swi_t2star_and_adc_are_judged_by_trees_and_network_of_their_own(scene, spacing):
+    head = scene(noise=5.0, spacing=spacing).ball((24, 28, 20), 5.0, -200.0)
+    volume, mask = head.volume(), head.mask()
+    work = prepare(volume.voxels, mask, work_grid(volume, mask))
+    of_all = {polarity: search(work, polarity).probability for polarity in Polarity}
+    own = search(work, Polarity.DARK, Sequence.SWI)
+    assert (own.probability != of_all[Polarity.DARK]).any()
+    trees = probability(own.features, work.thick, "dark")
+    seen = looked_at(trees, work.thick)
+    assert len(seen)
+    assert (own.probability[seen] != trees[seen]).all()
+    for sequence in (Sequence.T2STAR, Sequence.ADC):
+        assert (search(work, Polarity.DARK, sequence).probability == own.probability).all()
+    for polarity in (Polarity.BRIGHT, Polarity.BOTH):
+        assert (search(work, polarity, Sequence.SWI).probability == of_all[polarity]).all()
+    assert (search(work, Polarity.DARK, Sequence.T1C).probability == of_all[Polarity.DARK]).all()
+
+
+@pytest.mark.parametrize("thick", [False, True])
+@pytest.mark.parametrize("kind", sorted(WITH_OWN_TREES - WITHOUT_NETWORK))
+def test_networks_of_one_kind_are_stored_whole(kind, thick):
+    of_kind, of_all = network(thick, kind), network(thick)
+    assert of_kind.hidden.shape == of_all.hidden.shape
+    assert not np.array_equal(of_kind.hidden, of_all.hidden)
 
 
 @pytest.mark.parametrize("thick", [False, True])

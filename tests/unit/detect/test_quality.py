@@ -8,7 +8,7 @@ from scipy.integrate import trapezoid
 from miliary_seg.detect.classifier import Forest, operating_point
 from miliary_seg.detect.quality import artefact_doubts, detectable_diameter_mm, noise_doubts, peak_fraction
 from miliary_seg.domain.lesion import Lesion
-from miliary_seg.domain.sequence import Sequence
+from miliary_seg.domain.sequence import Polarity, Sequence
 
 
 @pytest.mark.parametrize(("diameter", "psf", "thickness"), [(3.0, 0.5, 1.0), (2.0, 0.6, 0.5), (4.0, 0.5, 5.0)])
@@ -72,6 +72,19 @@ def test_operating_points_are_ordered(sequence, thick):
     ):
         assert values == sorted(values)
         assert len(set(values)) == 3
+
+
+@pytest.mark.parametrize("thick", [False, True])
+@pytest.mark.parametrize("sequence", [Sequence.SWI, Sequence.T2STAR, Sequence.ADC])
+def test_dark_lesions_have_operating_points_of_their_own(sequence, thick):
+    for name in ("high", "balanced", "specific"):
+        dark, bright = (operating_point(name, sequence, thick, way) for way in (Polarity.DARK, Polarity.BRIGHT))
+        assert bright == operating_point(name, Sequence.UNKNOWN, thick)
+        assert dark.probability_threshold != bright.probability_threshold
+        assert "below white matter" in dark.measured_on
+        # on other sequences the way that lesions are sought changes no threshold
+        for other in (Sequence.T2, Sequence.T1C, Sequence.CT):
+            assert operating_point(name, other, thick, Polarity.DARK) == operating_point(name, other, thick)
 
 
 def test_ct_is_judged_more_strictly_than_mr():
