@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from miliary_seg.domain.compartment import Compartment
 from miliary_seg.domain.sequence import Modality, Sequence, SequenceEvidence
@@ -291,7 +292,8 @@ def test_near_ties_are_settled_by_deformation(make_head, turned, axial_affine, p
     other = dataclasses.replace(right, parameters=pitched, score=right.score * (0.98 if leads else 1.01))
     assert distance_mm(other.matrix, right.matrix) > 8.0
     tied = dataclasses.replace(aligned, fits=[right, other], best=right if leads else other)
-    fit = completed(scan, tied, deform=True)
+    with threadpool_limits(limits=1):  # as in ``locate``
+        fit = completed(scan, tied, deform=True)
     assert np.array_equal(fit.matrix, right.matrix), "what matches better after deformation"
     assert rated[0] <= fit.figures["runner_up_ratio"] <= rated[1]
 
