@@ -11,6 +11,7 @@ from scipy import ndimage as ndi
 from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
 from miliary_seg.locate.deform import Deformation, atlas_at_lattice, lattice
 from miliary_seg.locate.pyramid import linear_weights, shading_gain, tensor_product, upsampled_above
+from miliary_seg.locate.rim import NearScan, whole_blocks, with_rim
 from miliary_seg.locate.transform import apply, inverse
 
 FLUID_CLASSES, GREY_CLASSES, WHITE_CLASSES = (0, 3), (8, 9), (12, 13)
@@ -127,6 +128,11 @@ SMOOTHING_MM, SMOOTHING_LEVEL = 1.2, 0.45
 CROWN_MM = 2.0
 """Opening takes the crowns of thin gyri: what is this near to the opened mask and on tissue's side of half-way between
 fluid and tissue comes back (docs/measurements/compartments.md, "The rim")."""
+RIM_SMOOTHING_MM = 0.8
+"""Gaussian, cut half-way, of the mask once its rim has been decided voxel by voxel."""
+LEAST_FLUID_CONTRAST = 0.1
+"""Of the brighter tissue. Where fluid is not darker than tissue by this, the rim stays as it is: on T2 the network lost
+half of one rim (docs/measurements/compartments.md, "The rim")."""
 CT_TISSUE_HU = (12.0, 120.0)
 """Between fluid and bone; cortex that shares a thick slice with bone is brighter than brain ever is."""
 BONE_HU = 100.0
@@ -215,29 +221,21 @@ def refined_mask(
 ) -> BoolArray:
     """Mask on the scan's grid; ``outside_mm`` is given at every ``work_steps``-th voxel.
 
-    Deeper than the band inside the fitted surface: brain. Further outside: not. Between: where the intensity is that
-    of tissue; then opened, the largest piece kept, closed, smoothed. Where fluid is darker than tissue (T1, FLAIR),
-    bright lesions of the cortex are kept (``_bright_lesions``), and the crowns of thin gyri.
+    Deeper than the band inside the fitted surface: brain. Further outside: not. Between: ``rough_mask``, whose rim a
+    small network then decides voxel by voxel (``rim``) where fluid is darker than tissue on MR.
     """
     steps = work_steps(affine)
     found = ndi.find_objects((outside_mm < BAND_MM + CORE_MM).astype(np.int8))
     fine = np.zeros(voxels.shape, bool)
     if not found or found[0] is None:
         return fine
-    box = found[0]
-    near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
     spacing_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps
-    low, high = CT_TISSUE_HU
-    crown = np.inf
-    if not is_ct:
-        zero = zero_level(voxels)
-        near = zero + (near - zero) * evened(near - zero, near_mm, spacing_mm)
-        low, high = _tissue_range(near, near_mm, values, zero)
-        crown = _crown_level(values)
-    tissue = (near > low) & (near < high)
-    if crown < np.inf:
-        tissue |= _bright_lesions(near >= high, near_mm)
-    work = _refined(tissue, near_mm, spacing_mm, near > crown)
+    box = whole_blocks(found[0], spacing_mm, outside_mm.shape)
+    near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
+    if is_ct:
+        work = rough_mask(near, near_mm, spacing_mm, TissueLevels(*CT_TISSUE_HU))
+    else:
+        work = _mask_of_mr(near, near_mm, spacing_mm, values, zero_level(voxels))
     place, weights = [], []
     for part, step, n, thinned in zip(box, steps, voxels.shape, outside_mm.shape, strict=True):
         span = slice(part.start * step, n if part.stop == thinned else (part.stop - 1) * step + 1)
@@ -253,6 +251,55 @@ def refined_mask(
         )
         _take_out_bone(fine[tuple(place)], voxels[tuple(place)], (near_mm < -CORE_MM)[nearest])
     return fine
+
+
+def _mask_of_mr(
+    near: Float32Array, near_mm: Float32Array, spacing_mm: Float64Array, values: TissueValues | None, zero: float
+) -> BoolArray:
+    signal = near - np.float32(zero)
+    signal *= evened(signal, near_mm, spacing_mm)
+    near = signal + np.float32(zero)
+    low, high = _tissue_range(near, near_mm, values, zero)
+    mask = rough_mask(near, near_mm, spacing_mm, TissueLevels(low, high, _crown_level(values)))
+    if values is None:
+        return mask
+    dark, bright = sorted((values.grey - zero, values.white - zero))
+    if dark - (values.fluid - zero) < LEAST_FLUID_CONTRAST * bright:
+        return mask
+    scan = NearScan(
+        signal=signal,
+        outside_mm=near_mm,
+        spacing_mm=spacing_mm,
+        white=values.white - zero,
+    )
+    lesions = mask & _bright_lesions(near >= high, near_mm)
+    decided = with_rim(mask, scan) | lesions  # the network was fitted on few lesions, and none wider than 12 mm
+    smooth = ndi.gaussian_filter(decided.astype(np.float32), RIM_SMOOTHING_MM / spacing_mm, truncate=2.5)
+    mask = _largest(smooth > 0.5)
+    return mask | _small_holes(mask, spacing_mm)
+
+
+@dataclass(frozen=True, slots=True)
+class TissueLevels:
+    """Grey values between which a voxel is tissue, and above which it is surely not fluid (a crown of a gyrus)."""
+
+    low: float
+    high: float
+    crown: float = np.inf
+
+
+def rough_mask(
+    near: Float32Array, outside_mm: Float32Array, spacing_mm: Float64Array, levels: TissueLevels
+) -> BoolArray:
+    """Mask by grey values in the band, opened, the largest piece kept, closed, smoothed.
+
+    Where fluid is darker than tissue (T1, FLAIR), bright lesions of the cortex are kept (``_bright_lesions``), and the
+    crowns of thin gyri.
+    """
+    tissue = (near > levels.low) & (near < levels.high)
+    if levels.crown < np.inf:
+        tissue |= _bright_lesions(near >= levels.high, outside_mm)
+    return _refined(tissue, outside_mm, spacing_mm, near > levels.crown)
 
 
 def _take_out_bone(mask: BoolArray, voxels: Float32Array, deep: BoolArray) -> None:
