@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from miliary_seg.domain.arrays import BoolArray, Float32Array, Float64Array
+from miliary_seg.domain.arrays import BoolArray, Box, Float32Array, Float64Array
 from miliary_seg.locate.deform import Deformation, atlas_at_lattice, lattice
 from miliary_seg.locate.pyramid import linear_weights, shading_gain, tensor_product, upsampled_above
 from miliary_seg.locate.rim import NearScan, whole_blocks, with_rim
@@ -225,15 +226,14 @@ def refined_mask(
     small network then decides voxel by voxel (``rim``) where fluid is darker than tissue on MR.
     """
     steps = work_steps(affine)
-    found = ndi.find_objects((outside_mm < BAND_MM + CORE_MM).astype(np.int8))
-    fine = np.zeros(voxels.shape, bool)
-    if not found or found[0] is None:
-        return fine
     spacing_mm = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps
-    box = whole_blocks(found[0], spacing_mm, outside_mm.shape)
+    box = near_brain(outside_mm, spacing_mm)
+    fine = np.zeros(voxels.shape, bool)
+    if box is None:
+        return fine
     near, near_mm = np.ascontiguousarray(voxels[_every(steps)][box]), outside_mm[box]
     if is_ct:
-        work = rough_mask(near, near_mm, spacing_mm, TissueLevels(*CT_TISSUE_HU))
+        work = rough_mask(near, near_mm, spacing_mm, TissueLevels(*CT_TISSUE_HU)).mask
     else:
         work = _mask_of_mr(near, near_mm, spacing_mm, values, zero_level(voxels))
     place, weights = [], []
@@ -253,6 +253,12 @@ def refined_mask(
     return fine
 
 
+def near_brain(outside_mm: Float32Array, spacing_mm: Float64Array) -> Box | None:
+    """The part of the work grid in which the mask is sought, in whole blocks; None where the brain is out of view."""
+    found = ndi.find_objects((outside_mm < BAND_MM + CORE_MM).astype(np.int8))
+    return whole_blocks(found[0], spacing_mm, outside_mm.shape) if found else None
+
+
 def _mask_of_mr(
     near: Float32Array, near_mm: Float32Array, spacing_mm: Float64Array, values: TissueValues | None, zero: float
 ) -> BoolArray:
@@ -260,20 +266,20 @@ def _mask_of_mr(
     signal *= evened(signal, near_mm, spacing_mm)
     near = signal + np.float32(zero)
     low, high = _tissue_range(near, near_mm, values, zero)
-    mask = rough_mask(near, near_mm, spacing_mm, TissueLevels(low, high, _crown_level(values)))
-    if values is None:
-        return mask
+    rough = rough_mask(near, near_mm, spacing_mm, TissueLevels(low, high, _crown_level(values)))
+    if values is None or rough.lesions is None:
+        return rough.mask
     dark, bright = sorted((values.grey - zero, values.white - zero))
     if dark - (values.fluid - zero) < LEAST_FLUID_CONTRAST * bright:
-        return mask
+        return rough.mask
     scan = NearScan(
         signal=signal,
         outside_mm=near_mm,
         spacing_mm=spacing_mm,
         white=values.white - zero,
     )
-    lesions = mask & _bright_lesions(near >= high, near_mm)
-    decided = with_rim(mask, scan) | lesions  # the network was fitted on few lesions, and none wider than 12 mm
+    # the network was fitted on few lesions, and none wider than 12 mm
+    decided = with_rim(rough.mask, scan) | (rough.mask & rough.lesions)
     smooth = ndi.gaussian_filter(decided.astype(np.float32), RIM_SMOOTHING_MM / spacing_mm, truncate=2.5)
     mask = _largest(smooth > 0.5)
     return mask | _small_holes(mask, spacing_mm)
@@ -288,18 +294,26 @@ class TissueLevels:
     crown: float = np.inf
 
 
+class RoughMask(NamedTuple):
+    """A mask by grey values, and the voxels taken for bright lesions of the cortex; None where they are not sought."""
+
+    mask: BoolArray
+    lesions: BoolArray | None
+
+
 def rough_mask(
     near: Float32Array, outside_mm: Float32Array, spacing_mm: Float64Array, levels: TissueLevels
-) -> BoolArray:
+) -> RoughMask:
     """Mask by grey values in the band, opened, the largest piece kept, closed, smoothed.
 
     Where fluid is darker than tissue (T1, FLAIR), bright lesions of the cortex are kept (``_bright_lesions``), and the
     crowns of thin gyri.
     """
-    tissue = (near > levels.low) & (near < levels.high)
+    tissue, lesions = (near > levels.low) & (near < levels.high), None
     if levels.crown < np.inf:
-        tissue |= _bright_lesions(near >= levels.high, outside_mm)
-    return _refined(tissue, outside_mm, spacing_mm, near > levels.crown)
+        lesions = _bright_lesions(near >= levels.high, outside_mm)
+        tissue |= lesions
+    return RoughMask(_refined(tissue, outside_mm, spacing_mm, near > levels.crown), lesions)
 
 
 def _take_out_bone(mask: BoolArray, voxels: Float32Array, deep: BoolArray) -> None:

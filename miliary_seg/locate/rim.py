@@ -40,8 +40,9 @@ FEATURES = (
     "white matter",
     "tissue below",
 )
-"""What the network is told of a voxel. Grey values are shares of the tissue below it (``TISSUE_MM``); the last six but
-the second are of the whole scan or of its surroundings."""
+"""The network's input for a voxel. Grey values are shares of the tissue below it (``TISSUE_MM``). Outward and inward
+are along the normal of the fitted surface, in mm; "next" is the next voxel along an axis; "thickness" is the logarithm
+of slice over pixel. That, "dark of the rim", "bright of the rim" and "white matter" are one figure for a whole scan."""
 COARSE_MM = 2.0
 """Surroundings are looked up in block means of this size."""
 AROUND_MM = 2.0
@@ -55,7 +56,7 @@ PROFILE_MM = (2.0, 4.0, 7.0, -2.0)
 """Outward along the normal of the fitted surface."""
 CORE_MM, TISSUE_MM, RIM_MM = 4.0, 3.5, (1.0, 8.0)
 """Depth in the fitted brain from which the scan's own tissue, and that below each voxel, is taken; and the layer whose
-dark (3rd percentile: fluid of the folds) and bright (97th) grey values are told to the network."""
+dark (3rd percentile: fluid of the folds) and bright (97th) grey values are inputs of the network."""
 TISSUE_STEP_MM, TISSUE_SIGMA_MM = 4.0, 8.0
 """Block size and Gaussian of the tissue below."""
 NORMAL_SIGMA_MM = 3.0
@@ -152,7 +153,7 @@ def rim_features(mask: BoolArray, scan: NearScan) -> tuple[Int32Array, Float32Ar
     places = [axis.astype(np.int32) for axis in np.nonzero(wide)]
     if not places[0].size:
         return None
-    return _flat(places, mask.shape), _Teller(coarse=coarse, scan=scan, places=places).features()
+    return _flat(places, mask.shape), _FeatureTable(coarse=coarse, scan=scan, places=places).features()
 
 
 def _flat(places: list[Int32Array], shape: tuple[int, ...]) -> Int32Array:
@@ -226,7 +227,7 @@ class _Coarse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Teller:
+class _FeatureTable:
     """Looks up the features of voxels at ``places``, three arrays (n,) of indices."""
 
     coarse: _Coarse
@@ -236,42 +237,42 @@ class _Teller:
     def features(self) -> Float32Array:
         """Shape (len(FEATURES), n)."""
         coarse, scan = self.coarse, self.scan
-        told = np.empty((len(FEATURES), self.places[0].size), np.float32)
+        table = np.empty((len(FEATURES), self.places[0].size), np.float32)
         wide, size = coarse.tissue_below()
         below = self._looked_up(wide, [s * w for s, w in zip(coarse.steps, size, strict=True)])
         block = self._blocks(coarse.shares.shape, coarse.steps)
         normal = self._normals(block)
-        self._grey_values(told, normal, block)
-        told[:12] /= below
-        told[12] = coarse.mask_around.reshape(-1)[block]
-        told[13] = scan.outside_mm.reshape(-1)[_flat(self.places, scan.outside_mm.shape)]
+        self._grey_values(table, normal, block)
+        table[:12] /= below
+        table[12] = coarse.mask_around.reshape(-1)[block]
+        table[13] = scan.outside_mm.reshape(-1)[_flat(self.places, scan.outside_mm.shape)]
         thick = int(np.argmax(scan.spacing_mm))
         ratio = scan.spacing_mm[thick] / scan.spacing_mm.min() if scan.spacing_mm[thick] > COARSE_MM else 1.0
-        told[14] = np.log(ratio)
-        told[15] = np.abs(normal[thick]) * told[14]
-        told[16], told[17] = coarse.rim_levels()
-        told[18] = scan.white / coarse.median
-        told[19] = below
-        return told
+        table[14] = np.log(ratio)
+        table[15] = np.abs(normal[thick]) * table[14]
+        table[16], table[17] = coarse.rim_levels()
+        table[18] = scan.white / coarse.median
+        table[19] = below
+        return table
 
-    def _grey_values(self, told: Float32Array, normal: Float32Array, block: Int32Array) -> None:
+    def _grey_values(self, table: Float32Array, normal: Float32Array, block: Int32Array) -> None:
         """At the voxel, around it, along the normal, and in the next voxels along each axis."""
         coarse, signal = self.coarse, self.scan.signal
         shape, per_median = signal.shape, np.float32(1 / coarse.median)
-        told[1] = ndi.gaussian_filter(coarse.shares, AROUND_MM / coarse.spacing_mm, truncate=2.0).reshape(-1)[block]
+        table[1] = ndi.gaussian_filter(coarse.shares, AROUND_MM / coarse.spacing_mm, truncate=2.0).reshape(-1)[block]
         flat = signal.reshape(-1)
-        told[0] = flat[_flat(self.places, shape)] * per_median
+        table[0] = flat[_flat(self.places, shape)] * per_median
         for row, distance in enumerate(PROFILE_MM, start=2):
-            told[row] = self._along(normal, distance)
+            table[row] = self._along(normal, distance)
         row = 2 + len(PROFILE_MM)
         for axis in range(3):
             outward = np.where(normal[axis] >= 0, np.int32(1), np.int32(-1))
             for step in (outward, -outward):
                 moved = list(self.places)
                 moved[axis] = np.clip(moved[axis] + step, 0, shape[axis] - 1)
-                told[row] = flat[_flat(moved, shape)] * per_median
+                table[row] = flat[_flat(moved, shape)] * per_median
                 row += 1
-        np.clip(told[:row], *GREY_LIMITS, out=told[:row])
+        np.clip(table[:row], *GREY_LIMITS, out=table[:row])
 
     def _along(self, normal: Float32Array, distance_mm: float) -> Float32Array:
         """Block means so far outward."""

@@ -194,7 +194,8 @@ def looked_at(name: str, person: int, contrast: str, made: Simulated) -> Seen | 
 
     def refined(voxels: np.ndarray, affine: np.ndarray, outside: np.ndarray, **rest: object) -> np.ndarray:
         steps = work_steps(affine)
-        box = ndi.find_objects((outside < brain_mask.BAND_MM + brain_mask.CORE_MM).astype(np.int8))[0]
+        box = brain_mask.near_brain(outside, np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) * steps)
+        assert box is not None
         given.update(part=lambda a: np.ascontiguousarray(a[tuple(slice(None, None, s) for s in steps)][box]))
         given.update(values=rest["values"])
         return kept[2](voxels, affine, outside, **rest)  # type: ignore[arg-type]
@@ -304,7 +305,7 @@ def with_other_fluid(seen: Seen, rng: np.random.Generator) -> Seen:
 def remade(seen: Seen, near: np.ndarray, levels: TissueLevels) -> Seen:
     """The scan with other grey values, and the mask that they give."""
     scan = replace(seen.scan, signal=near - np.float32(seen.zero))
-    mask = rough_mask(near, scan.outside_mm, scan.spacing_mm, levels)
+    mask = rough_mask(near, scan.outside_mm, scan.spacing_mm, levels).mask
     return replace(seen, levels=levels, scan=scan, mask=mask)
 
 
