@@ -16,19 +16,18 @@ from pathlib import Path
 
 import numpy as np
 from generate import store
-from heads import BRAIN_LABELS, CLASSES, VENTRICLES, Head, _canonical
+from heads import BRAIN_LABELS, CLASSES, VENTRICLES, Head, canonical, cropped, spinal_rows
 from scenes import (
     Scene,
-    _stroke,
     bias,
     draw_choroid,
     draw_dots,
     draw_perivascular,
     draw_vessels,
     lesion_box,
-    own_noise,
     random_rotation,
     resampled,
+    stroke,
 )
 from scipy import ndimage as ndi
 
@@ -112,26 +111,15 @@ NOISE = 0.01, 0.06
 @lru_cache(maxsize=1)
 def labelled(data: Path, subject: int) -> Head:
     """Label map of a subject (slice, row, column) = (superior, anterior, right), cut to the head around the brain."""
-    labels, spacing = _canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
+    labels, spacing = canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
     labels = labels.astype(np.int16)
     for change, white in WHITE_CHANGES.items():
         labels[labels == change] = white
     inside = np.isin(labels, BRAIN_LABELS)
-    lowest = np.flatnonzero(np.isin(labels, [7, 8, 46, 47]).any((1, 2)))[0]
-    inside[: max(0, lowest - 8)] = False  # the spinal canal carries the code of fluid
-    box = ndi.find_objects(inside.astype(np.int8))[0]
-    pad = [int(MARGIN_MM / s) for s in spacing]
-    cut = tuple(slice(max(0, b.start - p), b.stop + p) for b, p in zip(box, pad, strict=True))
-    name = f"seg{subject:02d}"
-    return Head(
-        name=name,
-        person=name,
-        contrast="",
-        voxels=labels[cut].astype(np.float32),
-        spacing=spacing,
-        mask=inside[cut],
-        labels=labels[cut],
-    )
+    inside[: spinal_rows(labels)] = False
+    name, voxels = f"seg{subject:02d}", labels.astype(np.float32)
+    found = {"name": name, "person": name, "contrast": "", "voxels": voxels, "labels": labels}
+    return cropped(found | {"spacing": spacing, "mask": inside}, MARGIN_MM)
 
 
 def _ellipsoid(shape, spacing, centre, axes_mm) -> np.ndarray:
@@ -246,7 +234,7 @@ def draw_sulcal(head: Head, count: int, rng: np.random.Generator) -> np.ndarray:
             heading = heading / np.linalg.norm(heading) + 3.0 * pull + rng.normal(0, 0.18, 3)
             at = at + 0.6 * heading / np.linalg.norm(heading) / np.array(head.spacing)
         radius = np.exp(rng.uniform(np.log(0.3), np.log(1.3))) * np.linspace(1, rng.uniform(0.5, 1), len(points))
-        _stroke(canvas, np.array(points), radius, np.full(len(points), np.exp(rng.normal(0, 0.2))), head.spacing)
+        stroke(canvas, np.array(points), radius, np.full(len(points), np.exp(rng.normal(0, 0.2))), head.spacing)
     return canvas
 
 
@@ -266,7 +254,7 @@ def draw_medullary(head: Head, count: int, rng: np.random.Generator) -> np.ndarr
         steps = max(4, int(length / 0.6))
         path = start + np.linspace(0, 1, steps)[:, None] * heading / np.linalg.norm(heading) * length / head.spacing
         path += np.cumsum(rng.normal(0, 0.06, path.shape), axis=0)
-        _stroke(canvas, path, np.full(steps, rng.uniform(0.2, 0.6)), np.full(steps, rng.uniform(0.5, 1)), head.spacing)
+        stroke(canvas, path, np.full(steps, rng.uniform(0.2, 0.6)), np.full(steps, rng.uniform(0.5, 1)), head.spacing)
     return canvas
 
 
@@ -379,8 +367,8 @@ def scene(data: Path, work: Path, scan: Scan) -> Scene:
         high = min(high, low + rows)
     cut = slice(low, high)
     v = resampled(signal[cut], head.spacing, fine, 1, slab=False)
-    labels = _nearest(head.labels[cut], head.spacing, fine, v.shape)
-    inside = _nearest(mask[cut].astype(np.uint8), head.spacing, fine, v.shape) > 0
+    labels, inside = (resampled(a[cut], head.spacing, fine, 0, slab=False) for a in (head.labels, mask))
+    labels, inside = labels.astype(np.int16), inside > 0
     seen = replace(head, voxels=v, labels=labels, mask=inside & np.isin(labels, BRAIN_LABELS), spacing=fine)
     share = seen.mask.sum() * np.prod(fine) / max(1.0, float(head.mask.sum()))
     canvas = veins(seen, share, rng)
@@ -394,12 +382,6 @@ def scene(data: Path, work: Path, scan: Scan) -> Scene:
     made = _scanned(replace(seen, mask=inside, contrast=scan.kind), parts, rng)
     made.truth.extend(_seen(truth, made, parts))
     return made
-
-
-def _nearest(a: np.ndarray, old, new, shape) -> np.ndarray:
-    zoom = np.array(new) / np.array(old)
-    offset = (np.array(a.shape) - 1) / 2 - zoom * (np.array(shape) - 1) / 2
-    return ndi.affine_transform(a, zoom, offset, output_shape=shape, order=0, mode="nearest")
 
 
 def _scanned(head: Head, parts: int, rng: np.random.Generator) -> Scene:
@@ -418,21 +400,9 @@ def _scanned(head: Head, parts: int, rng: np.random.Generator) -> Scene:
         grain = ndi.gaussian_filter(rng.standard_normal(v.shape, dtype=np.float32), [width / q for q in spacing])
         v = v + rough * grain / grain.std() * (v > 0.1 * WHITE)
     v = np.hypot(v + sigma * draws[0], sigma * draws[1]).astype(np.float32)
-    q25, q50, q75 = np.percentile(v[inside], [25, 50, 75])
-    noise = max(own_noise(v, inside), 1e-3 * q50)
-    return Scene(
-        name=f"{head.name}_{head.contrast}",
-        person=head.person,
-        contrast=head.contrast,
-        voxels=v,
-        spacing=spacing,
-        mask=inside,
-        sign=-1,
-        sigma=float(noise),
-        noise=float(noise / q50),
-        spread=float(max((q75 - q25) / 1.35, 0.02 * q50)),
-        ignore=None,
-    )
+    name = f"{head.name}_{head.contrast}"
+    fields = {"person": head.person, "contrast": head.contrast, "spacing": spacing, "sign": -1, "ignore": None}
+    return Scene.measured(v, inside, name=name, **fields)
 
 
 def _seen(truth: list[dict], made: Scene, parts: int) -> list[dict]:

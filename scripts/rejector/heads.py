@@ -71,7 +71,8 @@ class Head:
     labels: np.ndarray | None = None
 
 
-def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+def canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Voxels and spacing of a stored scan, turned as said above."""
     image = nib.as_closest_canonical(nib.load(path))
     data = np.asarray(image.dataobj, np.float32)
     spacing = [float(s) for s in image.header.get_zooms()[:3]][::-1]
@@ -82,7 +83,8 @@ def _canonical(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     return np.ascontiguousarray(data), (spacing[0], spacing[1], spacing[2])
 
 
-def _cropped(head: dict, margin_mm: float = 10.0) -> Head:
+def cropped(head: dict, margin_mm: float = 10.0) -> Head:
+    """A head, given as its fields, cut to a margin around its mask."""
     box = ndi.find_objects(head["mask"].astype(np.int8))[0]
     pad = [int(np.ceil(margin_mm / s)) for s in head["spacing"]]
     cut = tuple(slice(max(0, b.start - p), b.stop + p) for b, p in zip(box, pad, strict=True))
@@ -95,10 +97,10 @@ def _cropped(head: dict, margin_mm: float = 10.0) -> Head:
 def real_heads(data: Path, masks: Path, *, measure_only: bool = False) -> list[Head]:
     """Real heads. ``measure_only`` adds the non-commercial ones, which must never be trained on."""
     out = []
-    gold = _canonical(data / "ms_26_mni/GOLD_STANDARD.nii.gz")[0] > 0
+    gold = canonical(data / "ms_26_mni/GOLD_STANDARD.nii.gz")[0] > 0
     near = ndi.binary_dilation(gold, iterations=4)
     for name, contrast in (("T1", "t1"), ("T1POST", "t1c"), ("T2", "t2"), ("FLAIR", "flair")):
-        v, s = _canonical(data / f"ms_26_mni/{name}.nii.gz")
+        v, s = canonical(data / f"ms_26_mni/{name}.nii.gz")
         fill = ndi.binary_fill_holes(ndi.binary_opening(v > 0, iterations=2))
         # dark candidates: on T1 the lesions themselves may be dark, on T2 / FLAIR bright
         signs = (1, -1) if contrast in ("t2", "flair") else (1,)
@@ -114,37 +116,39 @@ def real_heads(data: Path, masks: Path, *, measure_only: bool = False) -> list[H
                 "ignore": near,
             }
         )
-    v, s = _canonical(data / "heads/t1c_brain_only.nii.gz")
+    v, s = canonical(data / "heads/t1c_brain_only.nii.gz")
     fill = ndi.binary_fill_holes(ndi.binary_opening(v > 0.02 * np.percentile(v, 99), iterations=2))
     found = {"name": "t1c_brain_only", "person": "t1c_brain_only", "contrast": "t1c"}
     out.append(found | {"voxels": v, "spacing": s, "mask": fill})
     for visit in ("study1", "study2"):
-        v, s = _canonical(data / f"ms_12_raw/{visit}_FLAIR.nii.gz")
-        m = _canonical(data / f"ms_12_raw/DERIVED_brainmask_in_{visit}_FLAIR.nii.gz")[0] > 0
+        v, s = canonical(data / f"ms_12_raw/{visit}_FLAIR.nii.gz")
+        m = canonical(data / f"ms_12_raw/DERIVED_brainmask_in_{visit}_FLAIR.nii.gz")[0] > 0
         found = {"name": f"ms12_{visit}_FLAIR", "person": "ms12", "contrast": "flair", "signs": (-1,)}
         out.append(found | {"voxels": v, "spacing": s, "mask": m})
     for name, contrast, signs in MASKED + (MEASURE_ONLY if measure_only else []):
-        v, s = _canonical(masks / f"{name}.nii.gz")
-        m = _canonical(masks / f"{name}_lab.nii.gz")[0] > 0
+        v, s = canonical(masks / f"{name}.nii.gz")
+        m = canonical(masks / f"{name}_lab.nii.gz")[0] > 0
         found = {"name": name, "person": name.split("_study")[0], "contrast": contrast, "signs": signs}
         out.append(found | {"voxels": v, "spacing": s, "mask": m})
-    return [_cropped(h) for h in out]
+    return [cropped(h) for h in out]
+
+
+def spinal_rows(labels: np.ndarray) -> int:
+    """How many of the lowest rows lie below the cerebellum: fluid there is that of the spinal canal."""
+    return max(0, int(np.flatnonzero(np.isin(labels, [7, 8, 46, 47]).any((1, 2)))[0]) - 8)
 
 
 @cache
 def label_head(data: Path, subject: int, with_rim: bool) -> Head:
     """A label map cropped to its brain; the mask takes in the outer fluid, or is closed over the folds."""
-    labels, spacing = _canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
+    labels, spacing = canonical(data / f"label_maps/training_seg_{subject:02d}.nii.gz")
     labels = labels.astype(np.int16)
-    brain, hind = np.zeros(2000, bool), np.zeros(2000, bool)
-    brain[BRAIN_LABELS], hind[[7, 8, 46, 47]] = True, True
-    inside = brain[labels]
-    lowest = np.flatnonzero(hind[labels].any((1, 2)))[0]
-    below = labels[: max(0, lowest - 8)]
-    below[inside[: len(below)]] = 507  # the spinal canal carries the code of fluid
+    inside = np.isin(labels, BRAIN_LABELS)
+    below = labels[: spinal_rows(labels)]
+    below[inside[: len(below)]] = 507
     inside[: len(below)] = False
     found = {"name": f"seg{subject:02d}", "person": f"seg{subject:02d}", "contrast": "", "voxels": labels}
-    head = _cropped(found | {"spacing": spacing, "mask": inside, "labels": labels}, margin_mm=14.0)
+    head = cropped(found | {"spacing": spacing, "mask": inside, "labels": labels}, margin_mm=14.0)
     mask = ndi.binary_fill_holes(head.mask) if with_rim else _closed(head.mask & (head.labels != 24), 3)
     return replace(head, mask=mask)
 

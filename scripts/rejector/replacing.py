@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from generate import store
-from scenes import Scene, own_noise
+from scenes import Scene
 from scipy import ndimage as ndi
 
 from miliary_seg.domain.grid import Grid
@@ -200,19 +200,14 @@ def as_scene(name: str, source: Source, head: Head, made: Phantom, voxels: np.nd
         return np.ascontiguousarray(a.transpose(order))
 
     own, inside = turned(voxels), turned(mask)
-    q25, q50, q75 = np.percentile(own[inside], [25, 50, 75])
-    sigma = max(own_noise(own, inside), 1e-3 * abs(q50))
-    found = Scene(
+    found = Scene.measured(
+        own,
+        inside,
         name=name,
         person=source.person,
         contrast=source.contrast,
-        voxels=own,
         spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        mask=inside,
         sign=1,
-        sigma=float(sigma),
-        noise=float(sigma / q50),
-        spread=float(max((q75 - q25) / 1.35, 0.02 * abs(q50))),
         ignore=None if head.avoid is None else turned(_resampled(head, made)),
     )
     for one in made.truth.lesions:
@@ -221,7 +216,7 @@ def as_scene(name: str, source: Source, head: Head, made: Phantom, voxels: np.nd
             {
                 "centre": ijk[order] * np.array(found.spacing),
                 "radius": one.diameter_mm / 2,
-                "cnr": one.peak_contrast * made.truth.noise_sigma / sigma,
+                "cnr": one.peak_contrast * made.truth.noise_sigma / found.sigma,
                 "peak": 1.0,
                 "kind": one.kind,
                 "enhancement": one.enhancement,

@@ -54,6 +54,16 @@ class Scene:
     ignore: np.ndarray | None
     truth: list[dict] = field(default_factory=list)
 
+    @classmethod
+    def measured(cls, voxels: np.ndarray, mask: np.ndarray, **fields) -> Scene:
+        """A scene whose noise and spread are those of its own voxels."""
+        q25, q50, q75 = np.percentile(voxels[mask], [25, 50, 75])
+        sigma = max(own_noise(voxels, mask), 1e-3 * abs(q50))
+        spread = max((q75 - q25) / 1.35, 0.02 * abs(q50))
+        return cls(
+            voxels=voxels, mask=mask, sigma=float(sigma), noise=float(sigma / q50), spread=float(spread), **fields
+        )
+
 
 def sphere(rho: np.ndarray, radius: float, psf: float) -> np.ndarray:
     """A unit ball convolved with an isotropic Gaussian, at distance rho from its centre (closed form)."""
@@ -158,7 +168,7 @@ def implant(
 
 
 # ------------------------------------------------------------------ hard negatives, drawn on the head's own grid
-def _stroke(canvas: np.ndarray, points: np.ndarray, radii: np.ndarray, amounts: np.ndarray, spacing) -> None:
+def stroke(canvas: np.ndarray, points: np.ndarray, radii: np.ndarray, amounts: np.ndarray, spacing) -> None:
     """Draw balls along a path (maximum of what is there): points (n, 3) voxels, radii mm."""
     reach = int(np.ceil((radii.max() + 1.2) / min(spacing)))
     grid = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij")).reshape(3, -1).T
@@ -199,11 +209,11 @@ def draw_vessels(head: Head, count: int, rng: np.random.Generator) -> np.ndarray
         amount = np.exp(rng.normal(0, 0.2)) * np.clip(
             np.minimum(np.arange(steps), np.arange(steps)[::-1]) / 12, 0.05, 1
         )
-        _stroke(canvas, path, radius, amount, head.spacing)
+        stroke(canvas, path, radius, amount, head.spacing)
         if rng.random() < 0.4:
             at = int(rng.integers(5, steps - 5))
             branch = _walk(path[at], rng.normal(size=3), 40, 0.15, head.spacing, rng)
-            _stroke(
+            stroke(
                 canvas,
                 branch,
                 0.7 * radius[at] * np.linspace(1, 0.4, 40),
@@ -225,7 +235,7 @@ def draw_perivascular(head: Head, count: int, rng: np.random.Generator) -> np.nd
             radius = rng.uniform(0.35, 0.9)
             steps = int(radius * 2 * rng.uniform(5, 12) / 0.6) + 4
             path = _walk(seat + rng.normal(0, 6, 3), heading + rng.normal(0, 0.15, 3), steps, 0.03, head.spacing, rng)
-            _stroke(canvas, path, np.full(steps, radius), np.sin(np.linspace(0.3, np.pi - 0.3, steps)), head.spacing)
+            stroke(canvas, path, np.full(steps, radius), np.sin(np.linspace(0.3, np.pi - 0.3, steps)), head.spacing)
     return canvas
 
 
@@ -243,7 +253,7 @@ def draw_dots(head: Head, count: int, rng: np.random.Generator) -> np.ndarray:
         near = seat + rng.normal(0, 5, 3) * grouped + rng.uniform(-1, 1, 3)
         radius, steps = rng.uniform(0.25, 0.75), max(2, int(rng.uniform(1.5, 8.0) / 0.6))
         path = _walk(near, heading + rng.normal(0, 0.2, 3), steps, 0.03, head.spacing, rng)
-        _stroke(canvas, path, np.full(steps, radius), np.full(steps, np.exp(rng.normal(0, 0.25))), head.spacing)
+        stroke(canvas, path, np.full(steps, radius), np.full(steps, np.exp(rng.normal(0, 0.25))), head.spacing)
     return canvas
 
 
@@ -257,7 +267,7 @@ def draw_choroid(head: Head, rng: np.random.Generator) -> np.ndarray:
         start, steps = inside[rng.integers(len(inside))], int(rng.integers(10, 50))
         path = _walk(start, rng.normal(size=3), steps, 0.6, head.spacing, rng)
         radius = np.exp(rng.normal(0, 0.35, steps)) * rng.uniform(0.5, 1.3)
-        _stroke(canvas, path, np.minimum(radius, 3), rng.uniform(0.5, 1.0, steps), head.spacing)
+        stroke(canvas, path, np.minimum(radius, 3), rng.uniform(0.5, 1.0, steps), head.spacing)
     return canvas
 
 
